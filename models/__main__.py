@@ -1,0 +1,48 @@
+"""Command line: `python -m models train --out DIR --seed N`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0 when the checkpoint stands, 2 on a bad argument, 130 when interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m models", description="The model under test.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    train = commands.add_parser(
+        "train", help="train a transformer to tell planar graphs from others",
+        description="Train one seed. Stopped at any moment, the same command goes on where it was.",
+    )  # fmt: skip
+    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the checkpoint goes")
+    train.add_argument("--seed", type=int, required=True, metavar="N", help="seed of weights, data and order")
+    train.add_argument("--config", type=Path, metavar="FILE.toml", help="recipe with [model] and [train]; default: the author's")
+    train.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: cuda where there is one")
+    options = parser.parse_args(arguments)
+
+    import torch  # after parsing, so that --help does not wait for it
+
+    from models.config import ModelConfig, TrainConfig, read_recipe
+    from models.training import train as run
+
+    try:
+        if options.seed < 0:
+            raise ValueError(f"--seed must be 0 or more, got {options.seed}")
+        name = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        if name == "cuda" and not torch.cuda.is_available():
+            raise ValueError("--device cuda: this machine has no CUDA device")
+        model_config, train_config = read_recipe(options.config) if options.config else (ModelConfig(), TrainConfig())
+        run(options.out, seed=options.seed, model_config=model_config, train_config=train_config, device=torch.device(name))
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\nstopped; the same command goes on from the last whole epoch in {options.out}", file=sys.stderr)
+        return 130
+    print(f"trained: {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

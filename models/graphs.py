@@ -1,0 +1,313 @@
+"""Graphs as adjacency tensors: reading them, naming them, drawing them at random, labelling them planar or not."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+import rustworkx as rx
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from models.randomness import named_generator
+
+Adjacency = Float[Tensor, "batch vertex sender"]
+
+VALIDATION_SEED = 20240905
+MAX_VALIDATION_BYTES = 2**30
+_CHUNK_PAIRS = 1_000_000  # vertex pairs drawn at a time: some 20 MB, whatever the number of vertices
+
+
+@dataclasses.dataclass(frozen=True)
+class GraphSet:
+    """Graphs `[batch, vertex, sender]` with their labels `[batch]`: 1 planar, 0 not."""
+
+    adjacency: Adjacency
+    labels: Int[Tensor, " batch"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def as_adjacency(graphs: object, *, n_vertices: int) -> Adjacency:
+    """A batch of adjacency matrices from a networkx graph, an array or a tensor, or a sequence of graphs.
+
+    A single graph becomes a batch of one. Vertices of a networkx graph that are 0 … n − 1 keep their numbers; others
+    are numbered in the graph's own order. `ValueError` names the graph and the entry that is not of a simple graph.
+    """
+    if isinstance(graphs, nx.Graph):
+        nodes = list(graphs)
+        order = range(len(nodes)) if set(nodes) == set(range(len(nodes))) else nodes
+        tensor = torch.from_numpy(nx.to_numpy_array(graphs, nodelist=list(order), weight=None, dtype=np.float32))
+    elif isinstance(graphs, Tensor):
+        tensor = graphs
+    elif isinstance(graphs, np.ndarray):
+        if graphs.dtype.kind not in "buif":
+            raise ValueError(f"graphs must be an array of numbers, got dtype {graphs.dtype}")
+        tensor = torch.from_numpy(np.ascontiguousarray(graphs))
+    elif isinstance(graphs, Sequence) and not isinstance(graphs, (str, bytes)):
+        if not graphs:
+            raise ValueError("graphs must hold at least one graph, got an empty sequence")
+        if isinstance(graphs[0], (nx.Graph, np.ndarray, Tensor)):
+            return torch.cat([as_adjacency(graph, n_vertices=n_vertices) for graph in graphs])
+        try:
+            tensor = torch.tensor(graphs)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"graphs must be graphs or nested lists of numbers: {error}") from None
+    else:
+        raise ValueError(f"graphs must be a networkx graph, an array, a tensor or a sequence, got {type(graphs).__name__}")
+    if tensor.ndim == 2:
+        tensor = tensor.unsqueeze(0)
+    if tensor.ndim != 3 or tensor.shape[1] != tensor.shape[2]:
+        raise ValueError(f"graphs must be square matrices [vertex, vertex] or a batch of them, got shape {list(tensor.shape)}")
+    if tensor.shape[1] != n_vertices:
+        raise ValueError(f"graphs must have n_vertices = {n_vertices} vertices, got {tensor.shape[1]}")
+    if tensor.shape[0] == 0:
+        raise ValueError("graphs must hold at least one graph, got a batch of none")
+    if tensor.is_complex():
+        raise ValueError(f"graphs must be real numbers, got dtype {tensor.dtype}")
+    _require_simple(tensor)
+    return tensor if tensor.is_floating_point() else tensor.float()
+
+
+def _require_simple(matrices: Tensor) -> None:
+    binary = (matrices == 0) | (matrices == 1)
+    if not binary.all():
+        batch, row, column = (~binary).nonzero()[0].tolist()
+        value = matrices[batch, row, column].item()
+        raise ValueError(f"graph {batch}: entry [{row}, {column}] is {value}, but an adjacency matrix holds only 0 and 1")
+    if not torch.equal(matrices, matrices.mT):
+        batch, row, column = (matrices != matrices.mT).nonzero()[0].tolist()
+        raise ValueError(
+            f"graph {batch}: entry [{row}, {column}] is {matrices[batch, row, column].item():g} but entry "
+            f"[{column}, {row}] is {matrices[batch, column, row].item():g}; an adjacency matrix is symmetric"
+        )
+    loops = matrices.diagonal(dim1=1, dim2=2)
+    if loops.any():
+        batch, vertex = loops.nonzero()[0].tolist()
+        raise ValueError(f"graph {batch}: entry [{vertex}, {vertex}] is 1, but a vertex has no edge to itself")
+
+
+def vertex_pairs(n_vertices: int) -> Int[Tensor, "2 pair"]:
+    """The n(n − 1)/2 pairs i < j in lexicographic order: the order of edges everywhere here."""
+    return torch.triu_indices(n_vertices, n_vertices, offset=1)
+
+
+def from_edge_bits(bits: Bool[Tensor, "batch pair"], *, n_vertices: int) -> Adjacency:
+    """Adjacency matrices of the graphs whose edges are the pairs set in `bits`, in the order of `vertex_pairs`."""
+    rows, columns = vertex_pairs(n_vertices)
+    adjacency = torch.zeros(len(bits), n_vertices, n_vertices)
+    adjacency[:, rows, columns] = bits.float()
+    return adjacency + adjacency.mT
+
+
+def edge_bits(adjacency: Adjacency) -> Bool[Tensor, "batch pair"]:
+    """The inverse of `from_edge_bits`."""
+    rows, columns = vertex_pairs(adjacency.shape[-1])
+    return adjacency[:, rows, columns] > 0
+
+
+def edge_list(adjacency: Float[Tensor, "vertex sender"]) -> list[tuple[int, int]]:
+    """Edges (i, j) with i < j of one graph, sorted."""
+    return [(i, j) for i, j in adjacency.triu(1).nonzero().tolist()]
+
+
+def graph6(adjacency: Float[Tensor, "vertex sender"]) -> str:
+    """One graph in graph6, the format of nauty and networkx."""
+    return nx.to_graph6_bytes(nx.from_numpy_array(adjacency.cpu().numpy()), header=False).decode().strip()
+
+
+def named_graph(name: str, n_vertices: int = 10) -> Float[Tensor, "1 vertex sender"]:
+    """`petersen`, `cycle`, `complete`, `empty` or `star` on so many vertices."""
+    makers = {
+        "petersen": lambda: nx.petersen_graph(),
+        "cycle": lambda: nx.cycle_graph(n_vertices),
+        "complete": lambda: nx.complete_graph(n_vertices),
+        "empty": lambda: nx.empty_graph(n_vertices),
+        "star": lambda: nx.star_graph(n_vertices - 1),
+    }
+    if name not in makers:
+        raise ValueError(f"name must be one of {', '.join(makers)}, got {name!r}")
+    if name == "petersen" and n_vertices != 10:
+        raise ValueError(f"n_vertices must be 10 for the Petersen graph, got {n_vertices}")
+    if name == "cycle" and n_vertices < 3:
+        raise ValueError(f"n_vertices must be at least 3 for a cycle, got {n_vertices}")
+    return as_adjacency(makers[name](), n_vertices=n_vertices)
+
+
+def random_graphs(n_vertices: int, n_edges: int, *, count: int, generator: torch.Generator) -> Adjacency:
+    """`count` independent graphs of G(n, m): each set of `n_edges` edges is equally likely."""
+    n_pairs = math.comb(n_vertices, 2)
+    if not 0 <= n_edges <= n_pairs:
+        raise ValueError(f"n_edges must be from 0 to {n_pairs} for {n_vertices} vertices, got {n_edges}")
+    chosen = torch.rand(count, n_pairs, generator=generator).argsort(dim=1)[:, :n_edges]
+    bits = torch.zeros(count, n_pairs, dtype=torch.bool).scatter_(1, chosen, True)
+    return from_edge_bits(bits, n_vertices=n_vertices)
+
+
+def relabel(adjacency: Adjacency, generator: torch.Generator) -> Adjacency:
+    """Each graph with its vertices renamed by a permutation of its own."""
+    batch, n, _ = adjacency.shape
+    order = torch.rand(batch, n, generator=generator).argsort(dim=1)
+    graph = torch.arange(batch)[:, None, None]
+    return adjacency[graph, order[:, :, None], order[:, None, :]]
+
+
+def is_planar(adjacency: Adjacency) -> Bool[Tensor, " batch"]:
+    """Planarity of each graph, by rustworkx (6 µs a graph of ten vertices)."""
+    matrices = adjacency.cpu().to(torch.float64).numpy()
+    return torch.tensor([rx.is_planar(rx.PyGraph.from_adjacency_matrix(matrix)) for matrix in matrices])
+
+
+def certificate(graph: object, *, n_vertices: int) -> nx.PlanarEmbedding | nx.Graph:
+    """Proof of the label by networkx: a planar embedding, or a Kuratowski subgraph of a non-planar graph."""
+    matrix = as_adjacency(graph, n_vertices=n_vertices)[0]
+    _, proof = nx.check_planarity(nx.from_numpy_array(matrix.cpu().numpy()), counterexample=True)
+    return proof
+
+
+def balanced_set(
+    n_vertices: int,
+    edge_counts: Sequence[int],
+    *,
+    count: int,
+    generator: torch.Generator,
+    exclude: GraphSet | None = None,
+) -> GraphSet:
+    """`count` graphs in random order, as many of each class at each number of edges, none of them in `exclude`.
+
+    Given its class and number of edges each graph is uniform over labelled graphs. Where `count` does not divide
+    evenly, the first cells get one more. `ValueError` names the number of edges at which a class cannot be had.
+    """
+    edge_counts = list(edge_counts)
+    if not edge_counts:
+        raise ValueError("edge_counts must name at least one number of edges, got none")
+    if count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
+    cells = [(m, label) for m in edge_counts for label in (1, 0)]
+    sizes = {cell: count // len(cells) + (i < count % len(cells)) for i, cell in enumerate(cells)}
+    excluded = set() if exclude is None else set(_keys(exclude.adjacency))
+    parts, labels = [], []
+    for m in edge_counts:
+        wanted = {label: sizes[m, label] for label in (1, 0)}
+        for label, graphs in _draw_classes(n_vertices, m, wanted, generator=generator, excluded=excluded).items():
+            parts.append(graphs)
+            labels.append(torch.full((len(graphs),), label))
+    order = torch.randperm(count, generator=generator)
+    return GraphSet(torch.cat(parts)[order], torch.cat(labels)[order])
+
+
+def _draw_classes(
+    n_vertices: int, m: int, wanted: dict[int, int], *, generator: torch.Generator, excluded: set[bytes]
+) -> dict[int, Adjacency]:
+    """So many graphs of each label at m edges, by rejection, in a bounded number of draws."""
+    budget = 100_000 + 500 * max(wanted.values())
+    found: dict[int, list[Adjacency]] = {label: [] for label in wanted}
+    have = dict.fromkeys(wanted, 0)
+    drawn = 0
+    while any(have[label] < wanted[label] for label in wanted):
+        if drawn >= budget:
+            raise ValueError(
+                f"m = {m}: in {drawn} graphs of G({n_vertices}, {m}) there were {have[1]} planar ones "
+                f"({wanted[1]} wanted) and {have[0]} non-planar ones ({wanted[0]} wanted)"
+            )
+        count = min(_CHUNK_PAIRS // math.comb(n_vertices, 2) + 1, 4 * sum(wanted.values()) + 64)
+        graphs = random_graphs(n_vertices, m, count=count, generator=generator)
+        drawn += len(graphs)
+        if excluded:
+            graphs = graphs[torch.tensor([key not in excluded for key in _keys(graphs)])]
+        planar = is_planar(graphs)
+        for label in wanted:
+            missing = wanted[label] - have[label]
+            chosen = graphs[planar == bool(label)][:missing]
+            found[label].append(chosen)
+            have[label] += len(chosen)
+    return {label: torch.cat(parts) for label, parts in found.items()}
+
+
+def _keys(adjacency: Adjacency) -> Iterator[bytes]:
+    """One hashable key per labelled graph."""
+    return (row.tobytes() for row in np.packbits(edge_bits(adjacency.cpu()).numpy(), axis=1))
+
+
+def count_isomorphic(graphs: Adjacency, reference: Adjacency) -> int:
+    """How many of `graphs` are isomorphic to some graph of `reference`."""
+    classes: dict[bytes, list[rx.PyGraph]] = {}
+    for key, matrix in zip(_walk_invariants(reference), reference.double().numpy(), strict=True):
+        classes.setdefault(key, []).append(rx.PyGraph.from_adjacency_matrix(matrix))
+    count = 0
+    for key, matrix in zip(_walk_invariants(graphs), graphs.double().numpy(), strict=True):
+        if key in classes:
+            graph = rx.PyGraph.from_adjacency_matrix(matrix)
+            count += any(rx.is_isomorphic(graph, other) for other in classes[key])
+    return count
+
+
+def _walk_invariants(adjacency: Adjacency) -> list[bytes]:
+    """A key that isomorphic graphs share: per vertex, how many walks of 1 to 6 steps start and how many return."""
+    power = matrix = adjacency.double()
+    profile = torch.zeros(adjacency.shape[:2], dtype=torch.float64)
+    for step in range(1, 7):
+        if step > 1:
+            power = power @ matrix
+        # odd multipliers mix the counts into one exact number below 2^53 per vertex: a hash, refined by the exact test
+        profile = (profile * 1_000_003 + power.sum(-1) * 8191 + power.diagonal(dim1=1, dim2=2)) % (2**31 - 1)
+    return [row.tobytes() for row in profile.sort(dim=1).values.numpy()]
+
+
+def validation_set(n_vertices: int = 10, edge_counts: Sequence[int] = range(15, 21), *, count: int = 4992) -> GraphSet:
+    """The project's own validation set: balanced at each number of edges, from a fixed seed, in random order."""
+    return balanced_set(
+        n_vertices, edge_counts, count=count, generator=named_generator(VALIDATION_SEED, "validation set")
+    )
+
+
+def load_validation_set(path: Path, *, n_vertices: int) -> GraphSet:
+    """Graphs and labels from an `.npz` with `data [n, v, v]` and `labels [n]`; `ValueError` names what is wrong.
+
+    Every label is checked against rustworkx: a set with wrong labels would judge the labels, not the model.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > MAX_VALIDATION_BYTES:
+            raise ValueError(f"{path}: unpacks to {size} bytes, more than the {MAX_VALIDATION_BYTES} allowed")
+        with np.load(path, allow_pickle=False) as arrays:
+            missing = {"data", "labels"} - set(arrays)
+            if missing:
+                raise ValueError(f"{path}: has no array {sorted(missing)[0]!r}; it must hold data [n, v, v] and labels [n]")
+            data, labels = arrays["data"], arrays["labels"]
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except (OSError, zipfile.BadZipFile, EOFError, KeyError) as error:
+        raise ValueError(f"{path}: not a readable .npz file: {error}") from None
+    except ValueError as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise ValueError(f"{path}: not a readable .npz file: {error}") from None
+    if labels.ndim != 1 or labels.dtype.kind not in "buif" or len(labels) != len(data):
+        raise ValueError(f"{path}: labels must be [{len(data)}] numbers, one per graph, got {labels.dtype} {list(labels.shape)}")
+    try:
+        adjacency = as_adjacency(data, n_vertices=n_vertices).float()
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    wrong = np.flatnonzero(is_planar(adjacency).numpy() != labels)
+    if len(wrong):
+        graph = int(wrong[0])
+        raise ValueError(
+            f"{path}: {len(wrong)} labels are wrong; the first is that of graph {graph}, which is {labels[graph]:g} "
+            f"though the graph is {'non-planar' if labels[graph] == 1 else 'planar'} (1 means planar)"
+        )
+    return GraphSet(adjacency, torch.from_numpy(labels.astype(np.int64)))
+
+
+def edge_count_table(graphs: GraphSet) -> dict[int, int]:
+    """Number of graphs at each number of edges."""
+    return dict(sorted(Counter((graphs.adjacency.sum((1, 2)) / 2).int().tolist()).items()))

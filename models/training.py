@@ -1,0 +1,175 @@
+"""The training loop: stopped at any moment, it goes on where it was and ends with the same weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from models.checkpoint import save_checkpoint, write_atomically
+from models.config import ModelConfig, TrainConfig
+from models.graphs import GraphSet, balanced_set, count_isomorphic, relabel, validation_set
+from models.randomness import named_generator
+from models.transformer import Transformer
+
+STATE_FILE = "training-state.safetensors"
+METRICS_FILE = "metrics.jsonl"
+_METADATA_KEY = "training"
+
+
+@dataclasses.dataclass
+class TrainingState:
+    """All that the rest of a run depends on; `rows` are the metrics of the epochs that are done."""
+
+    model: Transformer
+    optimizer: torch.optim.AdamW
+    scheduler: torch.optim.lr_scheduler.OneCycleLR
+    rows: list[dict[str, float]]
+
+
+def train(
+    directory: Path, *, seed: int, model_config: ModelConfig, train_config: TrainConfig, device: torch.device, progress: bool = True
+) -> Path:
+    """Train one model into `directory`, or go on with the run that was stopped there; returns the directory.
+
+    Every epoch's order and relabelling follow from the seed and the epoch, so the state that is written after each
+    epoch holds all. On one machine with one number of threads the weights are the same however often it is stopped.
+    """
+    if (directory / "config.json").exists():
+        raise ValueError(f"{directory}: already holds a trained checkpoint; name another directory")
+    if device.type == "cpu" and train_config.precision == "bfloat16" and not torch.backends.mkldnn.is_available():
+        raise ValueError("precision 'bfloat16' needs a CPU build of torch with oneDNN; use 'float32'")
+    recipe = {"seed": seed, "model": model_config.to_dict(), "train": train_config.to_dict()}
+    validation = validation_set(model_config.n_vertices, train_config.edge_counts)
+    training = balanced_set(
+        model_config.n_vertices, train_config.edge_counts, count=train_config.n_graphs,
+        generator=named_generator(seed, "training set"), exclude=validation,
+    )  # fmt: skip
+    state = _start(seed, model_config, train_config, device, steps_per_epoch=-(-len(training) // train_config.batch_size))
+    if (directory / STATE_FILE).exists():
+        _restore(directory / STATE_FILE, state, recipe)
+    started = time.perf_counter() - (state.rows[-1]["elapsed_s"] if state.rows else 0.0)
+    done = len(state.rows)
+    with tqdm(
+        total=train_config.epochs * state.scheduler.total_steps // train_config.epochs,
+        initial=done * state.scheduler.total_steps // train_config.epochs,
+        unit="batch", disable=not progress, desc=f"seed {seed}", mininterval=0.5, dynamic_ncols=True,
+    ) as bar:  # fmt: skip
+        for epoch in range(done, train_config.epochs):
+            fitted = _run_epoch(state, training, train_config, generator=named_generator(seed, f"epoch {epoch}"), bar=bar)
+            row = {"epoch": epoch + 1, **fitted, **evaluate(state.model, validation), "elapsed_s": round(time.perf_counter() - started, 1)}
+            state.rows.append(row)
+            _save(directory, state, recipe)
+    receipt = {
+        **{key: state.rows[-1][key] for key in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")},
+        "wall_time_s": state.rows[-1]["elapsed_s"],
+        "validation_graphs": len(validation),
+        "training_graphs_isomorphic_to_a_validation_graph": count_isomorphic(training.adjacency, validation.adjacency),
+        "torch": torch.__version__, "device": device.type, "threads": torch.get_num_threads(), "machine": platform.machine(),
+    }  # fmt: skip
+    save_checkpoint(directory, state.model, recipe=recipe, metrics=receipt)
+    (directory / STATE_FILE).unlink()
+    return directory
+
+
+@torch.no_grad()
+def evaluate(model: Transformer, graphs: GraphSet, *, batch_size: int = 512) -> dict[str, float]:
+    """Mean cross-entropy and accuracy over a set of graphs."""
+    logits = torch.cat([model(batch).cpu() for batch in graphs.adjacency.split(batch_size)])
+    loss = F.cross_entropy(logits, graphs.labels).item()
+    accuracy = (logits.argmax(-1) == graphs.labels).double().mean().item()
+    return {"validation_loss": loss, "validation_accuracy": accuracy}
+
+
+def _start(seed: int, model_config: ModelConfig, train_config: TrainConfig, device: torch.device, *, steps_per_epoch: int) -> TrainingState:
+    model = Transformer(model_config).initialise(named_generator(seed, "weights")).to(device)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=train_config.lr_max, betas=(train_config.beta1, train_config.beta2),
+        weight_decay=train_config.weight_decay, fused=True,
+    )  # fmt: skip
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, train_config.lr_max, epochs=train_config.epochs, steps_per_epoch=steps_per_epoch,
+        pct_start=train_config.lr_pct_start, cycle_momentum=False,
+    )  # fmt: skip
+    return TrainingState(model, optimizer, scheduler, [])
+
+
+def _run_epoch(
+    state: TrainingState, training: GraphSet, config: TrainConfig, *, generator: torch.Generator, bar: tqdm[Any]
+) -> dict[str, float]:
+    device = state.model.W_E.device
+    loss_sum = correct = 0.0
+    for indices in torch.randperm(len(training), generator=generator).split(config.batch_size):
+        graphs, labels = training.adjacency[indices], training.labels[indices].to(device)
+        if config.relabel:
+            graphs = relabel(graphs, generator)
+        with _autocast(config.precision, device):
+            logits = state.model(graphs.to(device))
+        loss, hits = _step(state, logits.float(), labels)
+        loss_sum, correct = loss_sum + loss * len(labels), correct + hits
+        bar.update()
+        bar.set_postfix(loss=f"{loss:.4f}", accuracy=f"{hits / len(labels):.1%}", refresh=False)
+    return {"train_loss": loss_sum / len(training), "train_accuracy": correct / len(training), "lr": state.scheduler.get_last_lr()[0]}
+
+
+def _step(state: TrainingState, logits: Float[Tensor, "batch n_classes"], labels: Int[Tensor, " batch"]) -> tuple[float, int]:
+    """One step down the gradient; returns the loss and the number of right answers before it."""
+    loss = F.cross_entropy(logits, labels)
+    if not loss.isfinite():
+        raise ValueError(f"the training loss became {loss.item()}; lower lr_max, or use precision = 'float32'")
+    state.optimizer.zero_grad()
+    loss.backward()
+    state.optimizer.step()
+    state.scheduler.step()
+    return loss.item(), int((logits.argmax(-1) == labels).sum())
+
+
+def _autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
+
+
+def _save(directory: Path, state: TrainingState, recipe: Mapping[str, Any]) -> None:
+    """The state first: it holds the metrics too, so that the file of metrics can always be written again."""
+    tensors = {f"model.{name}": tensor for name, tensor in state.model.state_dict().items()}
+    optimizer = state.optimizer.state_dict()
+    for index, moments in optimizer["state"].items():
+        tensors |= {f"optimizer.{index}.{key}": tensor for key, tensor in moments.items()}
+    schedule = state.scheduler.state_dict()
+    extra = {"recipe": recipe, "rows": state.rows, "param_groups": optimizer["param_groups"], "scheduler": schedule}
+    metadata = {_METADATA_KEY: json.dumps(extra, sort_keys=True)}
+    write_atomically(directory / STATE_FILE, lambda path: save_file(tensors, path, metadata=metadata))
+    lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in state.rows)
+    write_atomically(directory / METRICS_FILE, lambda path: path.write_text(lines, encoding="utf-8"))
+
+
+def _restore(path: Path, state: TrainingState, recipe: Mapping[str, Any]) -> None:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            extra = json.loads(file.metadata()[_METADATA_KEY])
+    except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: not a training state: {error}; remove it to start anew") from None
+    if extra["recipe"] != json.loads(json.dumps(recipe)):
+        raise ValueError(f"{path}: belongs to another recipe or seed; name another directory, or remove it to start anew")
+    state.model.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".")
+            moments.setdefault(int(index), {})[key] = tensor
+    state.optimizer.load_state_dict({"state": moments, "param_groups": extra["param_groups"]})
+    state.scheduler.load_state_dict(extra["scheduler"])
+    state.rows[:] = extra["rows"]
