@@ -1,0 +1,137 @@
+"""Attention patterns of one head, and what they have to do with degree (notebook §1.1 and §1.3)."""
+
+from __future__ import annotations
+
+import math
+
+import einops
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from circuits.roles import Head, require_layer_0
+from circuits.statistics import CONFIDENCE, Estimate, bootstrap, ratio
+from models.graphs import Adjacency
+from models.transformer import Transformer
+
+Pattern = Float[Tensor, "batch query key"]
+_BATCH = 1024
+
+
+@torch.no_grad()
+def head_pattern(model: Transformer, adjacency: Adjacency, head: Head) -> Pattern:
+    """Attention pattern of one head on each graph: `hook_pattern[:, head]`, without computing the other heads of its layer."""
+    attention = model.blocks[head.layer].attn
+    patterns = []
+    for batch in adjacency.split(_BATCH):
+        resid = model(batch, stop_at_layer=head.layer)
+        q = resid @ attention.W_Q[head.index] + attention.b_Q[head.index]
+        k = resid @ attention.W_K[head.index] + attention.b_K[head.index]
+        patterns.append((q @ k.mT / math.sqrt(model.cfg.d_head)).softmax(-1))
+    return torch.cat(patterns).to(adjacency.device)
+
+
+def degrees(adjacency: Adjacency) -> Int[Tensor, "batch vertex"]:
+    """Number of neighbours of each vertex."""
+    return adjacency.sum(-1).long()
+
+
+def mean_over(
+    values: Float[Tensor, "batch vertex"],
+    chosen: Bool[Tensor, "batch vertex"],
+    *,
+    generator: torch.Generator,
+    confidence: float = CONFIDENCE,
+) -> Estimate:
+    """Mean over the chosen vertices of all graphs, with an interval over graphs; `ValueError` where none is chosen."""
+    if not chosen.any():
+        raise ValueError("chosen must hold at least one vertex, got none")
+    weight = chosen.to(values.dtype)
+    per_graph = torch.stack([(values * weight).sum(1), weight.sum(1)], dim=1)
+    return bootstrap(per_graph, ratio, generator=generator, confidence=confidence)
+
+
+def mean_by_degree(values: Float[Tensor, "batch vertex"], degree: Int[Tensor, "batch vertex"]) -> dict[int, float]:
+    """Mean over all vertices of each degree that occurs."""
+    return {d: values[degree == d].double().mean().item() for d in degree.unique().tolist()}
+
+
+def cutoff_degree(
+    values: Float[Tensor, "batch vertex"], degree: Int[Tensor, "batch vertex"], *, generator: torch.Generator
+) -> Estimate | None:
+    """Degree at which the mean by degree first falls through ½, linear between the degrees observed; `None` if it never does.
+
+    The limits are NaN where a resample of the graphs has no crossing.
+    """
+    present = degree.unique()
+    members = [(degree == d).double() for d in present]
+    per_graph = torch.stack([(values.double() * m).sum(1) for m in members] + [m.sum(1) for m in members], dim=1)
+
+    def crossing(means: Float[Tensor, "resample quantity"]) -> Float[Tensor, " resample"]:
+        return _first_crossing(present.double(), means[:, : len(present)] / means[:, len(present) :])
+
+    cutoff = bootstrap(per_graph, crossing, generator=generator)
+    return None if math.isnan(cutoff.value) else cutoff
+
+
+def _first_crossing(degree: Float[Tensor, " degree"], means: Float[Tensor, "resample degree"]) -> Float[Tensor, " resample"]:
+    """Where each row first goes from at least ½ to below it, linear in between; NaN where it does not."""
+    falls = (means[:, :-1] >= 0.5) & (means[:, 1:] < 0.5)
+    first = falls.int().argmax(1, keepdim=True)
+    above, below = means.gather(1, first)[:, 0], means.gather(1, first + 1)[:, 0]
+    left, right = degree[first[:, 0]], degree[first[:, 0] + 1]
+    crossing = left + (above - 0.5) / (above - below) * (right - left)
+    return torch.where(falls.any(1), crossing, torch.nan)
+
+
+def entropy_share(pattern: Pattern) -> Float[Tensor, "batch query"]:
+    """Entropy of each row over ln n: 1 where attention is even, 0 where it is on one position."""
+    return torch.special.entr(pattern).sum(-1) / math.log(pattern.shape[-1])
+
+
+def degree_contrast(
+    pattern: Pattern, degree: Int[Tensor, "batch vertex"]
+) -> Float[Tensor, " key"]:
+    """Mean attention to each position of vertices of degree ≤ 2, less that of vertices of degree ≥ 4."""
+    low, high = pattern[degree <= 2], pattern[degree >= 4]
+    if not len(low) or not len(high):
+        raise ValueError(f"degree must include vertices of ≤ 2 and of ≥ 4, got {len(low)} and {len(high)}")
+    return low.mean(0) - high.mean(0)
+
+
+@torch.no_grad()
+def smallest_rise(
+    model: Transformer, adjacency: Adjacency, head: Head, *, positions: tuple[int, ...], max_degree: int
+) -> Float[Tensor, "batch vertex"]:
+    """Least rise of a vertex's attention to `positions` over all ways to give it one more edge; the head is of layer 0.
+
+    Infinite for a vertex of more than `max_degree` neighbours, or without an edge to add. An edge ij adds row j of
+    W_E W_Q to the query of i and changes two keys only, so no graph is run twice.
+    """
+    require_layer_0(head)
+    attention = model.blocks[0].attn
+    scale = math.sqrt(model.cfg.d_head)
+    per_query = model.W_E @ attention.W_Q[head.index] / scale
+    per_key = model.W_E @ attention.W_K[head.index]
+    rises = []
+    for batch in adjacency.to(per_key).split(_BATCH):
+        q = batch @ per_query + (model.W_pos @ attention.W_Q[head.index] + attention.b_Q[head.index]) / scale
+        k = batch @ per_key + model.W_pos @ attention.W_K[head.index] + attention.b_K[head.index]
+        before = q @ k.mT
+        # axes: graph, vertex i, its new neighbour j, key
+        grown = q[:, :, None, :] + per_query[None, None, :, :]
+        after = before[:, :, None, :] + (per_query @ k.mT)[:, None, :, :]
+        at_neighbour = einops.einsum(grown, per_key, "graph i j d_head, i d_head -> graph i j")
+        at_itself = einops.einsum(grown, per_key, "graph i j d_head, j d_head -> graph i j")
+        after.diagonal(dim1=2, dim2=3).add_(at_neighbour)
+        after.diagonal(dim1=1, dim2=3).add_(at_itself.mT)
+        rise = share_of(after, positions) - share_of(before, positions)[:, :, None]
+        taken = (batch + torch.eye(batch.shape[-1]).to(batch)) > 0
+        lowest = rise.masked_fill(taken, torch.inf).amin(-1)
+        rises.append(lowest.masked_fill(degrees(batch) > max_degree, torch.inf))
+    return torch.cat(rises).to(adjacency.device)
+
+
+def share_of(scores: Float[Tensor, "*batch key"], positions: tuple[int, ...]) -> Float[Tensor, "*batch"]:
+    """Softmax of scores over keys, summed over some positions."""
+    return scores.softmax(-1)[..., list(positions)].sum(-1)

@@ -1,0 +1,153 @@
+"""What holds for every graph: layer 0 sees a vertex's neighbourhood only, so all n · 2^(n−1) cases can be exhausted.
+
+All of it in float64. Attention of a head from i to j lies between softmax bounds over every neighbourhood of every
+other vertex that agrees on the edge ij.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from circuits.roles import Head, require_layer_0
+from models.transformer import Transformer
+
+MAX_VERTICES = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """Least and greatest value over the cases of one kind."""
+
+    low: float
+    high: float
+
+
+def neighbourhoods(n_vertices: int) -> Float[Tensor, "vertex case sender"]:
+    """Every set of neighbours of every vertex as a row of its adjacency matrix: `[n, 2^(n−1), n]`, float64."""
+    if n_vertices > MAX_VERTICES:
+        raise ValueError(f"n_vertices must be at most {MAX_VERTICES} to exhaust neighbourhoods, got {n_vertices}")
+    subsets = torch.arange(2 ** (n_vertices - 1))[:, None] >> torch.arange(n_vertices - 1) & 1
+    rows = torch.zeros(n_vertices, len(subsets), n_vertices, dtype=torch.float64)
+    for vertex in range(n_vertices):
+        others = [j for j in range(n_vertices) if j != vertex]
+        rows[vertex][:, others] = subsets.double()
+    return rows
+
+
+def _double(model: Transformer, name: str, head: Head) -> Float[Tensor, "*shape"]:
+    return getattr(model.blocks[0].attn, name)[head.index].detach().cpu().double()
+
+
+@torch.no_grad()
+def every_query(model: Transformer, head: Head) -> Float[Tensor, "vertex case d_head"]:
+    """The full query, b_Q included, of every vertex under every neighbourhood."""
+    return _every_row(model, head, "Q")
+
+
+@torch.no_grad()
+def every_key(model: Transformer, head: Head) -> Float[Tensor, "vertex case d_head"]:
+    """The full key, b_K included, of every vertex under every neighbourhood."""
+    return _every_row(model, head, "K")
+
+
+def _every_row(model: Transformer, head: Head, letter: str) -> Float[Tensor, "vertex case d_head"]:
+    require_layer_0(head)
+    W_E, W_pos = model.W_E.detach().cpu().double(), model.W_pos.detach().cpu().double()
+    weight, bias = _double(model, f"W_{letter}", head), _double(model, f"b_{letter}", head)
+    return neighbourhoods(model.cfg.n_vertices) @ (W_E @ weight) + (W_pos @ weight + bias)[:, None, :]
+
+
+@torch.no_grad()
+def query_offset(model: Transformer, head: Head) -> Interval:
+    """Extremes over all positions and neighbourhoods of (q·v)/(v·v) − degree, b_Q included."""
+    # v from its factors in float64: the mean of float32 products would round at 1e-7
+    v = (model.W_E.detach().cpu().double() @ _double(model, "W_Q", head)).mean(0)
+    offset = every_query(model, head) @ v / (v @ v) - neighbourhoods(model.cfg.n_vertices).sum(-1)
+    return Interval(offset.min().item(), offset.max().item())
+
+
+@dataclasses.dataclass(frozen=True)
+class AnchorScores:
+    """Mean score at the anchors against positional keys, centred over keys, of every case with its degree."""
+
+    degree: Int[Tensor, " case"]
+    score: Float[Tensor, " case"]
+
+    def largest(self, *, up_to: int) -> float:
+        """Largest score over neighbourhoods of at most so many vertices."""
+        return self.score[self.degree <= up_to].max().item()
+
+    def smallest(self, *, from_: int) -> float:
+        """Smallest score over neighbourhoods of at least so many vertices."""
+        return self.score[self.degree >= from_].min().item()
+
+    def crossing_degree(self) -> float | None:
+        """−intercept/slope of the least-squares line of score on degree; `None` for a flat line."""
+        degree = self.degree.double()
+        slope = ((degree - degree.mean()) * self.score).sum() / (degree - degree.mean()).square().sum()
+        return (degree.mean() - self.score.mean() / slope).item() if slope else None
+
+
+@torch.no_grad()
+def anchor_scores(model: Transformer, head: Head, anchors: tuple[int, ...]) -> AnchorScores:
+    """Scores with keys W_pos W_K + b_K (Embed part left out), for all positions and neighbourhoods, with 1/√d_head."""
+    keys = model.W_pos.detach().cpu().double() @ _double(model, "W_K", head) + _double(model, "b_K", head)
+    scores = every_query(model, head) @ keys.mT / math.sqrt(model.cfg.d_head)
+    at_anchors = (scores - scores.mean(-1, keepdim=True))[..., list(anchors)].mean(-1)
+    degree = neighbourhoods(model.cfg.n_vertices).sum(-1).long()
+    return AnchorScores(degree.flatten(), at_anchors.flatten())
+
+
+@torch.no_grad()
+def anchor_attention(model: Transformer, head: Head, anchors: tuple[int, ...]) -> dict[int, Interval]:
+    """Per degree, an interval that holds the head's summed attention to the anchors in every graph.
+
+    For i and N_i, lo_j and hi_j are the extremes of the score over all N_j that agree on the edge ij, each j by itself,
+    and j = i at N_i; low = Σ_S e^lo / (Σ_S e^lo + Σ_rest e^hi), high the reverse.
+    """
+    n = model.cfg.n_vertices
+    rows = neighbourhoods(n)
+    queries, keys = every_query(model, head) / math.sqrt(model.cfg.d_head), every_key(model, head)
+    extremes: dict[int, list[tuple[float, float]]] = {d: [] for d in range(n)}
+    inside = torch.zeros(n, dtype=torch.bool)
+    inside[list(anchors)] = True
+    for i in range(n):
+        low, high = _score_extremes(queries[i], keys, rows, vertex=i)
+        least, greatest = _softmax_share(low, high, inside), _softmax_share(high, low, inside)
+        degree = rows[i].sum(-1)
+        for d in range(n):
+            extremes[d].append((least[degree == d].min().item(), greatest[degree == d].max().item()))
+    return {d: Interval(min(low for low, _ in pairs), max(high for _, high in pairs)) for d, pairs in extremes.items()}
+
+
+def _score_extremes(
+    queries: Float[Tensor, "case d_head"],
+    keys: Float[Tensor, "vertex other d_head"],
+    rows: Float[Tensor, "vertex other sender"],
+    *,
+    vertex: int,
+) -> tuple[Float[Tensor, "case key"], Float[Tensor, "case key"]]:
+    """Least and greatest score of each case of `vertex` at every position, over the cases of that position."""
+    low = torch.empty(len(queries), len(keys), dtype=torch.float64)
+    high = torch.empty_like(low)
+    for j in range(len(keys)):
+        if j == vertex:
+            low[:, j] = high[:, j] = (queries * keys[j]).sum(-1)
+            continue
+        for edge in (0.0, 1.0):
+            mine, theirs = rows[vertex][:, j] == edge, rows[j][:, vertex] == edge
+            scores = queries[mine] @ keys[j][theirs].mT
+            low[mine, j], high[mine, j] = scores.amin(1), scores.amax(1)
+    return low, high
+
+
+def _softmax_share(
+    inside_scores: Float[Tensor, "case key"], outside_scores: Float[Tensor, "case key"], inside: Bool[Tensor, " key"]
+) -> Float[Tensor, " case"]:
+    """Softmax weight of the inside positions at `inside_scores` where the others stand at `outside_scores`."""
+    return torch.sigmoid(inside_scores[:, inside].logsumexp(1) - outside_scores[:, ~inside].logsumexp(1))

@@ -1,0 +1,152 @@
+"""Which head, position or dimension plays which part; read from a file, or found by `circuits.finder`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from models.checkpoint import write_json
+from models.config import ModelConfig
+
+ROLES = ("reader", "anchors", "pointer", "target", "dimension")
+
+
+class AbsentRole(LookupError):
+    """A claim asks for a role that this checkpoint does not have, or that two candidates share."""
+
+    verdict = "absent"
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Head:
+    """One attention head; written `layer.index`, as in the notebook."""
+
+    layer: int
+    index: int
+
+    @classmethod
+    def parse(cls, text: str) -> Head:
+        """`"0.2"` to `Head(0, 2)`."""
+        match = re.fullmatch(r"(\d{1,4})\.(\d{1,4})", text) if isinstance(text, str) else None
+        if match is None:
+            raise ValueError(f"a head is written layer.index, like 0.2; got {text!r}")
+        return cls(int(match[1]), int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.layer}.{self.index}"
+
+
+def require_layer_0(head: Head) -> None:
+    """`ValueError` for a head of a later layer: only at layer 0 are queries and keys linear in the graph."""
+    if head.layer != 0:
+        raise ValueError(f"head must be in layer 0, where queries and keys are linear in the graph; got {head}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Roles:
+    """The parts of the circuit. Asking for one that is `None` raises `AbsentRole` with the reason kept in `reasons`."""
+
+    found: Mapping[str, Any]
+    reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def _get(self, role: str) -> Any:
+        if self.found.get(role) is None:
+            raise AbsentRole(f"no {role}: {self.reasons.get(role, 'this checkpoint has none')}")
+        return self.found[role]
+
+    @property
+    def reader(self) -> Head:
+        """Head whose query reads a vertex's degree."""
+        return self._get("reader")  # type: ignore[no-any-return]
+
+    @property
+    def anchors(self) -> tuple[int, ...]:
+        """Positions that the reader attends to in proportion to degree."""
+        return self._get("anchors")  # type: ignore[no-any-return]
+
+    @property
+    def pointer(self) -> Head:
+        """Later head by which low-degree vertices attend to one position."""
+        return self._get("pointer")  # type: ignore[no-any-return]
+
+    @property
+    def target(self) -> int:
+        """That position."""
+        return self._get("target")  # type: ignore[no-any-return]
+
+    @property
+    def dimension(self) -> int:
+        """Residual basis dimension that carries degree from the reader to the pointer."""
+        return self._get("dimension")  # type: ignore[no-any-return]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values by role; `null` for a role that is absent."""
+        values = {role: self.found.get(role) for role in ROLES}
+        return {
+            role: str(value) if isinstance(value, Head) else list(value) if isinstance(value, tuple) else value
+            for role, value in values.items()
+        }
+
+
+def parse_roles(values: Mapping[str, Any], *, cfg: ModelConfig, source: str) -> Roles:
+    """Roles from JSON values; `ValueError` names `source` and the role that this model cannot have."""
+    found: dict[str, Any] = {}
+    for role in ROLES:
+        value = values.get(role)
+        if value is None:
+            continue
+        try:
+            if role in ("reader", "pointer"):
+                found[role] = head = Head.parse(value)
+                if head.layer >= cfg.n_layers or head.index >= cfg.n_heads:
+                    raise ValueError(f"got {value!r}, but the model has {cfg.n_layers} layers of {cfg.n_heads} heads")
+            elif role == "anchors":
+                if not isinstance(value, list) or not value or len(set(map(repr, value))) < len(value):
+                    raise ValueError(f"expected a list of distinct positions, got {value!r}")
+                found[role] = tuple(sorted(_index(item, cfg.n_vertices) for item in value))
+            else:
+                found[role] = _index(value, cfg.n_vertices if role == "target" else cfg.d_model)
+        except ValueError as error:
+            raise ValueError(f"{source}: {role}: {error}") from None
+    if "anchors" in found and len(found["anchors"]) == cfg.n_vertices:
+        raise ValueError(f"{source}: anchors: every position is an anchor; at least one must not be")
+    reasons = values.get("reasons", {})
+    if not isinstance(reasons, dict) or not all(isinstance(text, str) for text in reasons.values()):
+        raise ValueError(f"{source}: reasons: expected sentences by role, got {reasons!r}")
+    return Roles(found, reasons)
+
+
+def _index(value: object, size: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < size:
+        raise ValueError(f"expected an integer from 0 to {size - 1}, got {value!r}")
+    return value
+
+
+def read_roles(path: Path, *, cfg: ModelConfig, content_hash: str) -> Roles:
+    """The roles in a `roles.json`, which must be of these very weights."""
+    values = _read_object(path)
+    if values.get("content_hash") != content_hash:
+        raise ValueError(f"{path}: belongs to {values.get('content_hash')!r}, but this checkpoint is {content_hash}")
+    for key in values:
+        if key not in (*ROLES, "content_hash", "reasons", "scores"):
+            raise ValueError(f"{path}: unknown key {key!r}")
+    return parse_roles(values, cfg=cfg, source=str(path))
+
+
+def write_roles(path: Path, roles: Roles, *, content_hash: str, scores: Mapping[str, Any] | None = None) -> None:
+    """The file that `read_roles` reads."""
+    write_json(path, {"content_hash": content_hash, **roles.to_dict(), "reasons": dict(roles.reasons), "scores": dict(scores or {})})
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not a readable JSON file: {error}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: expected a JSON object, got {type(values).__name__}")
+    return values

@@ -1,0 +1,137 @@
+"""The subject of claims: a model with its roles, its validation graphs, and what it does on them, computed once."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from circuits.attention import Pattern, degrees, head_pattern
+from circuits.finder import find_roles
+from circuits.roles import Head, Roles, read_roles
+from models.checkpoint import load_checkpoint
+from models.config import TrainConfig
+from models.graphs import GraphSet, load_validation_set, validation_set
+from models.randomness import named_generator
+from models.transformer import Transformer
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A model under test. Nothing that it holds is ever changed; what is computed from it is kept."""
+
+    name: str
+    content_hash: str
+    model: Transformer
+    roles: Roles
+    graphs: GraphSet
+    edge_counts: range
+    """Numbers of edges that the model was trained on."""
+    seed: int
+    home: Path
+    """Directory of the checkpoint's `roles.json` and `verdicts.json`."""
+    _patterns: dict[Head, Pattern] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+
+    def generator(self, name: str) -> torch.Generator:
+        """Chance for one named sample of one claim: depends on the run's seed and the name alone."""
+        return named_generator(self.seed, name)
+
+    def pattern(self, head: Head) -> Pattern:
+        """Attention pattern of a head on the validation graphs."""
+        if head not in self._patterns:
+            self._patterns[head] = head_pattern(self.model, self.graphs.adjacency, head)
+        return self._patterns[head]
+
+    @cached_property
+    def in_float64(self) -> Transformer:
+        """The same model in double precision on the CPU, for what is proved."""
+        return copy.deepcopy(self.model).cpu().double()
+
+    @cached_property
+    def degrees(self) -> Int[Tensor, "batch vertex"]:
+        """Degrees of the vertices of the validation graphs."""
+        return degrees(self.graphs.adjacency)
+
+    @cached_property
+    def logits(self) -> Float[Tensor, "batch n_classes"]:
+        """Logits on the validation graphs."""
+        return answer(self.model, self.graphs.adjacency)
+
+    @cached_property
+    def right(self) -> Bool[Tensor, " batch"]:
+        """Whether the answer on each validation graph is its label."""
+        return self.logits.argmax(-1) == self.graphs.labels
+
+    @property
+    def ledger_path(self) -> Path:
+        """Where the accepted verdicts are kept."""
+        return self.home / "verdicts.json"
+
+    @property
+    def device(self) -> str:
+        """`cpu` or `cuda`."""
+        return self.graphs.adjacency.device.type
+
+    @cached_property
+    def _validation_hash(self) -> str:
+        digest = hashlib.sha256(self.graphs.adjacency.cpu().to(torch.uint8).numpy().tobytes())
+        return f"sha256:{digest.hexdigest()}"
+
+    def describe(self) -> dict[str, Any]:
+        """Name, content hash, roles and hash of the validation set, as a record holds them."""
+        return {
+            "name": self.name,
+            "content_hash": self.content_hash,
+            "roles": self.roles.to_dict(),
+            "validation_set": self._validation_hash,
+        }
+
+
+@torch.no_grad()
+def answer(model: Transformer, adjacency: Float[Tensor, "batch vertex sender"], *, batch_size: int = 1024) -> Float[Tensor, "batch n_classes"]:
+    """Logits of many graphs, a batch at a time."""
+    return torch.cat([model(batch) for batch in adjacency.split(batch_size)]).to(adjacency.device)
+
+
+def load_subject(
+    path: Path | str, *, validation: Path | None = None, seed: int = 0, device: str = "cpu", registry: Path | None = None
+) -> Subject:
+    """The checkpoint at `path` with its roles (read, or found where none are written) and validation graphs.
+
+    `registry` is a directory of directories with `roles.json`, where a checkpoint without one beside it is looked up
+    by its content hash. `ValueError` names what cannot be used.
+    """
+    checkpoint = load_checkpoint(path, device=device)
+    cfg = checkpoint.model.cfg
+    if cfg.n_classes != 2:
+        raise ValueError(f"{path}: has {cfg.n_classes} classes; planarity claims need 2")
+    home = _home(checkpoint.path, checkpoint.content_hash, registry)
+    if (home / "roles.json").exists():
+        roles = read_roles(home / "roles.json", cfg=cfg, content_hash=checkpoint.content_hash)
+    else:
+        roles, _ = find_roles(checkpoint.model)
+    edge_counts = TrainConfig.from_dict(checkpoint.recipe.get("train", {}), source=f"{path}: recipe").edge_counts
+    if validation is not None:
+        graphs = load_validation_set(validation, n_vertices=cfg.n_vertices)
+    else:
+        graphs = validation_set(cfg.n_vertices, edge_counts)
+    graphs = GraphSet(graphs.adjacency.to(device), graphs.labels.to(device))
+    return Subject(checkpoint.name, checkpoint.content_hash, checkpoint.model, roles, graphs, edge_counts, seed, home)
+
+
+def _home(path: Path, content_hash: str, registry: Path | None) -> Path:
+    """The directory itself; for a file the registered directory of its hash, or the one of its name beside it."""
+    if path.is_dir():
+        return path
+    for known in sorted(registry.glob("*/roles.json")) if registry is not None else []:
+        if json.loads(known.read_bytes()).get("content_hash") == content_hash:
+            return known.parent
+    return path.with_suffix("")
