@@ -1,0 +1,69 @@
+"""What the model does, whatever is inside it (notebook §0)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from circuits.statistics import clopper_pearson, worst_rate
+from circuits.subject import Subject, answer
+from models.graphs import is_planar, random_graphs, relabel
+
+if TYPE_CHECKING:
+    from verdicts.expectations import Expect
+
+RELABELLINGS = 3
+UNIFORM_GRAPHS = 1000
+
+
+@pytest.mark.claim(source="0", evidence="estimated")
+def test_classifies_the_validation_set(subject: Subject, expect: Expect) -> None:
+    """The model tells planar from non-planar graphs."""
+    accuracy = clopper_pearson(int(subject.right.sum()), len(subject.right))
+    expect("accuracy", accuracy, at_least=0.99, because="more than one error in a hundred is not telling them apart; guessing gives 0.5")
+
+
+@pytest.mark.claim(source="0", evidence="estimated")
+def test_accurate_at_every_edge_count(subject: Subject, expect: Expect) -> None:
+    """The model is as good on uniform random graphs of every number of edges, far below and above those it was trained on."""
+    n = subject.model.cfg.n_vertices
+    hits, edges = [], []
+    for m in range(n, min(3 * n, math.comb(n, 2) + 1)):
+        graphs = random_graphs(n, m, count=UNIFORM_GRAPHS, generator=subject.generator(f"uniform graphs of {m} edges"))
+        hits.append(answer(subject.model, graphs).argmax(-1) == is_planar(graphs))
+        edges.append(torch.full((len(graphs),), m))
+    expect(
+        "worst_accuracy", worst_rate(torch.cat(hits), torch.cat(edges)), at_least=0.95,
+        because="one error in twenty at the worst of them; where the classes balance, always the same answer is right half the time",
+    )  # fmt: skip
+
+
+@pytest.mark.claim(source="0", evidence="estimated")
+def test_does_not_classify_by_edge_count(subject: Subject, expect: Expect) -> None:
+    """The model is right at each number of edges of the balanced set, where that number says nothing of the class."""
+    edges = subject.graphs.adjacency.sum((1, 2)) / 2
+    expect(
+        "worst_balanced_accuracy", worst_rate(subject.right, edges), at_least=0.95,
+        because="one error in twenty at the worst of them; a model that counts edges is right half the time",
+    )  # fmt: skip
+
+
+@pytest.mark.claim(source="0", evidence="estimated")
+def test_answers_survive_relabelling(subject: Subject, expect: Expect) -> None:
+    """Renaming the vertices of a graph changes fewer than 1 answer in 100."""
+    answers = subject.logits.argmax(-1)
+    generator = subject.generator("relabellings")
+    renamed = [relabel(subject.graphs.adjacency, generator) for _ in range(RELABELLINGS)]
+    flips = torch.stack([answer(subject.model, graphs).argmax(-1) != answers for graphs in renamed])
+    # a graph's share of flipped answers varies less than a yes or no, so the limits are conservative
+    expect(
+        "flip_rate", clopper_pearson(flips.double().mean(0).sum().item(), len(answers)), at_most=0.01,
+        because="fewer than 1 in 100, as the statement says",
+    )  # fmt: skip
+    expect(
+        "rarer_answer", clopper_pearson(int(answers.bincount(minlength=2).min()), len(answers)), at_least=0.25,
+        because="a model that always answers the same survives any relabelling; the classes are balanced, so half is right",
+    )  # fmt: skip

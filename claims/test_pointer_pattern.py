@@ -1,0 +1,75 @@
+"""Head 1.6 of the author's model: low-degree vertices attend to one position (notebook §1.1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from jaxtyping import Float
+from torch import Tensor
+
+from circuits.attention import cutoff_degree, degrees, head_pattern, mean_by_degree, mean_over
+from circuits.subject import Subject
+from claims.search import Domain, VertexValues, search
+from models.graphs import Adjacency
+
+if TYPE_CHECKING:
+    from verdicts.expectations import Expect
+
+HALF = "more than all other positions together"
+
+
+def attention_of_low_degree(subject: Subject) -> VertexValues:
+    """Attention of the pointer to the target by vertex; infinite for vertices of degree 3 and above."""
+    pointer, target = subject.roles.pointer, subject.roles.target
+
+    def values(graphs: Adjacency) -> Float[Tensor, "batch vertex"]:
+        attention = head_pattern(subject.model, graphs, pointer)[..., target]
+        return attention.masked_fill(degrees(graphs) > 2, float("inf"))
+
+    return values
+
+
+@pytest.mark.claim(source="1.1", evidence="searched")
+def test_low_degree_vertices_attend_to_the_target(subject: Subject, expect: Expect) -> None:
+    """In every graph of 15 to 20 edges each vertex of degree ≤ 2 gives the target more of the pointer's attention than all other positions together."""
+    values = attention_of_low_degree(subject)
+    attention = subject.pattern(subject.roles.pointer)[..., subject.roles.target]
+    low = subject.degrees <= 2
+    expect.enough("vertices of degree at most 2 on the validation set", int(low.sum()), needed=100)
+    smallest = attention[low].min() if low.any() else None
+    expect("smallest_attention", smallest, at_least=0.5, because=HALF, note="no vertex of degree at most 2" if smallest is None else None)
+    domain = Domain(subject.model.cfg.n_vertices, subject.edge_counts[0], subject.edge_counts[-1])
+    expect("worst_found", search(subject, expect, values, domain=domain, bound=0.5), at_least=0.5, because=HALF)
+
+
+@pytest.mark.claim(source="1.1", evidence="searched")
+def test_they_do_so_beyond_the_training_range(subject: Subject, expect: Expect) -> None:
+    """In every graph of 0 to 24 edges, too, each vertex of degree ≤ 2 attends to the target more than to all other positions together."""
+    n = subject.model.cfg.n_vertices
+    domain = Domain(n, 0, 3 * n - 6)  # no planar graph has more
+    expect("worst_found", search(subject, expect, attention_of_low_degree(subject), domain=domain, bound=0.5), at_least=0.5, because=HALF)
+
+
+@pytest.mark.claim(source="1.1", evidence="estimated")
+def test_high_degree_vertices_ignore_the_target(subject: Subject, expect: Expect) -> None:
+    """Vertices of degree ≥ 4 give the target almost none of the pointer's attention."""
+    attention = subject.pattern(subject.roles.pointer)[..., subject.roles.target]
+    high = subject.degrees >= 4
+    expect.enough("vertices of degree at least 4", int(high.sum()), needed=100)
+    expect(
+        "mean_attention", mean_over(attention, high, generator=subject.generator("mean attention of high degree")), at_most=0.02,
+        because="a fifth of what even attention over ten positions would give it",
+    )  # fmt: skip
+
+
+@pytest.mark.claim(source="1.1", evidence="estimated")
+def test_attention_switches_off_above_degree_two(subject: Subject, expect: Expect) -> None:
+    """The mean attention to the target falls through one half between degree 2 and degree 3."""
+    attention = subject.pattern(subject.roles.pointer)[..., subject.roles.target]
+    for degree in (2, 3):
+        expect.enough(f"vertices of degree {degree}", int((subject.degrees == degree).sum()), needed=100)
+    expect("attention_by_degree", mean_by_degree(attention, subject.degrees))
+    cutoff = cutoff_degree(attention, subject.degrees, generator=subject.generator("cutoff degree"))
+    note = "the mean attention never falls through one half" if cutoff is None else None
+    expect("cutoff_degree", cutoff, within=(2.0, 3.0), because="between 2 and 3, as the statement says", note=note)

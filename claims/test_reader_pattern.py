@@ -1,0 +1,140 @@
+"""Head 0.2 of the author's model: attention to the anchors grows with degree (notebook §1.3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings, target
+from jaxtyping import Float
+from torch import Tensor
+
+from circuits.attention import degrees, entropy_share, head_pattern, mean_over, smallest_rise
+from circuits.bounds import anchor_attention
+from circuits.directions import anchor_key_norm_ratio
+from circuits.queries import TERMS, centred_mean_square, key_parts, positional_scores, query_parts, score_terms
+from circuits.statistics import CONFIDENCE, Estimate, bootstrap, only
+from circuits.subject import Subject
+from claims.search import Domain, search
+from claims.strategies import any_graph
+from models.graphs import Adjacency
+
+if TYPE_CHECKING:
+    from verdicts.expectations import Expect
+
+PROOF_MARGIN = 1e-6
+ROUNDING = 1e-9  # of attention in float64
+
+
+@pytest.mark.claim(source="1.3", evidence="proved")
+def test_anchor_attention_grows_with_degree(subject: Subject, expect: Expect) -> None:
+    """In every graph the reader's attention to the anchors tells the degrees 0 to 6 apart: their certified intervals do not meet."""
+    reader, anchors = subject.roles.reader, subject.roles.anchors
+    intervals = anchor_attention(subject.model, reader, anchors)
+    expect("intervals", intervals)
+    gap = min(intervals[d + 1].low - intervals[d].high for d in range(6))
+    expect("smallest_gap", gap, at_least=PROOF_MARGIN, because="they do not meet, by a margin far above rounding in float64")
+    model, excess = subject.in_float64, -float("inf")
+
+    @seed(subject.seed)
+    @settings(max_examples=200, database=None, deadline=None, verbosity=Verbosity.quiet, phases=(Phase.generate, Phase.target), suppress_health_check=list(HealthCheck))  # fmt: skip
+    @given(any_graph(model.cfg.n_vertices))
+    def run_the_model(graph: Adjacency) -> None:
+        nonlocal excess
+        attention = head_pattern(model, graph.double(), reader)[0][:, list(anchors)].sum(-1)
+        for value, d in zip(attention.tolist(), degrees(graph)[0].tolist(), strict=True):
+            excess = max(excess, intervals[d].low - value, value - intervals[d].high)
+        target(excess)
+
+    run_the_model()
+    expect("largest_excess", excess, at_most=ROUNDING, because="what the model does on a graph lies inside the interval certified for it")
+
+
+@pytest.mark.claim(source="1.3", evidence="searched")
+def test_adding_an_edge_raises_anchor_attention(subject: Subject, expect: Expect) -> None:
+    """In every graph of at most 24 edges, one more edge at a vertex of degree at most 5 raises its attention to the anchors."""
+    reader, anchors, n = subject.roles.reader, subject.roles.anchors, subject.model.cfg.n_vertices
+
+    def values(graphs: Adjacency) -> Float[Tensor, "batch vertex"]:
+        return smallest_rise(subject.model, graphs, reader, positions=anchors, max_degree=5)
+
+    bound = 1e-6
+    worst = search(subject, expect, values, domain=Domain(n, 0, 3 * n - 6), bound=bound, climbs=32)
+    expect("smallest_rise", worst, at_least=bound, because="a rise, by more than float32 rounds attention")
+
+
+@pytest.mark.claim(source="1.3", evidence="estimated")
+def test_low_degree_vertices_attend_evenly(subject: Subject, expect: Expect) -> None:
+    """Vertices of degree ≤ 2 spread the reader's attention evenly over all positions, more than an untrained head does."""
+    entropy = entropy_share(subject.pattern(subject.roles.reader))
+    shares = []
+    for degree in (0, 1, 2):
+        chosen = subject.degrees == degree
+        expect.enough(f"vertices of degree {degree}", int(chosen.sum()), needed=30)
+        if chosen.any():
+            generator = subject.generator(f"entropy at degree {degree}")
+            # the worst of three: limits that hold for all of them together (Bonferroni)
+            shares.append(mean_over(entropy, chosen, generator=generator, confidence=1 - (1 - CONFIDENCE) / 3))
+    expect("entropy_share", {degree: share.value for degree, share in enumerate(shares)})
+    smallest = Estimate(min(s.value for s in shares), min(s.low for s in shares), min(s.high for s in shares)) if len(shares) == 3 else None
+    expect(
+        "smallest_entropy_share", smallest, at_least=0.962,
+        because="holds at initialisation up to here: the most even of 480 untrained heads reaches 0.961 at its least even of these degrees",
+        note=None if smallest else "a degree does not occur",
+    )  # fmt: skip
+
+
+@pytest.mark.claim(source="1.3", evidence="estimated")
+def test_degree_enters_through_the_query(subject: Subject, expect: Expect) -> None:
+    """The Embed part of the reader's query is as large at every position, and that of its key at the anchors is small."""
+    reader, anchors, graphs = subject.roles.reader, list(subject.roles.anchors), subject.graphs.adjacency
+    query_norms = query_parts(subject.model, graphs, reader).embed.norm(dim=-1)
+
+    def variation(means: Float[Tensor, "resample vertex"]) -> Float[Tensor, " resample"]:
+        return means.std(1) / means.mean(1)
+
+    expect(
+        "query_norm_variation", bootstrap(query_norms, variation, generator=subject.generator("query norms")), at_most=0.1,
+        because="the positions differ by less than a tenth; the vertices of a random graph are alike, so this holds at initialisation too",
+    )  # fmt: skip
+    key = key_parts(subject.model, graphs, reader)
+    share = key.embed.norm(dim=-1)[:, anchors].mean(1) / key.pos_embed.norm(dim=-1)[anchors].mean()
+    expect(
+        "key_embed_share", bootstrap(share[:, None], only, generator=subject.generator("key norms")), at_most=0.2,
+        because="the smallest of 480 untrained heads is 0.21",
+    )  # fmt: skip
+
+
+@pytest.mark.claim(source="1.3", evidence="exact", gauge={"head basis", "residual basis", "W_pos constant"})
+def test_anchor_positions_enter_through_the_key(subject: Subject, expect: Expect) -> None:
+    """The PosEmbed part of the reader's key is largest at the anchors."""
+    ratio = anchor_key_norm_ratio(subject.model, subject.roles.reader, subject.roles.anchors)
+    expect("key_norm_ratio", ratio, at_least=1.2, because="the largest of 480 untrained heads is 1.12; 1 would be chance once in 45")
+
+
+@pytest.mark.claim(source="1.3", evidence="estimated", gauge={"W_pos constant"})
+def test_embed_query_meets_position_key(subject: Subject, expect: Expect) -> None:
+    """Of the four terms of the reader's score, Embed-query × PosEmbed-key varies most."""
+    reader, graphs = subject.roles.reader, subject.graphs.adjacency
+    terms = score_terms(query_parts(subject.model, graphs, reader), key_parts(subject.model, graphs, reader))
+    squares = torch.stack([centred_mean_square(terms[name]).expand(len(graphs)) for name in TERMS], dim=1)
+    expect("rms", dict(zip(TERMS, squares.mean(0).sqrt(), strict=True)))
+    main = TERMS.index("embed_pos")
+    others = [i for i in range(len(TERMS)) if i != main]
+
+    def lead(means: Float[Tensor, "resample 4"]) -> Float[Tensor, " resample"]:
+        return (means[:, main] / means[:, others].amax(1)).sqrt()
+
+    expect(
+        "rms_over_next", bootstrap(squares, lead, generator=subject.generator("score terms")), at_least=1.0,
+        because="the largest of the four; the best of 480 untrained heads is 0.54",
+    )  # fmt: skip
+
+
+@pytest.mark.claim(source="1.3", evidence="exact", gauge={"W_pos constant"})
+def test_position_query_lowers_anchor_scores(subject: Subject, expect: Expect) -> None:
+    """PosEmbed-query × PosEmbed-key lowers the reader's scores at the anchors by the same amount in each row."""
+    rows = positional_scores(subject.model, subject.roles.reader)[:, list(subject.roles.anchors)].mean(-1)
+    expect("mean_at_anchors", rows.mean(), at_most=-0.6, because="lowers them; by chance the lowest of 480 untrained heads reaches −0.40")
+    expect("variation", rows.std() / rows.mean().abs(), at_most=0.25, because="the same within a quarter; the best of 480 untrained heads is 0.49")

@@ -1,0 +1,38 @@
+"""Wiring: the plugin that judges, and the subjects that it judges here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from circuits.subject import Subject
+
+pytest_plugins = ["verdicts.plugin"]
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+
+
+def pytest_claims_subjects(config: pytest.Config) -> list[Subject]:
+    """One subject for each `--checkpoint`, all on the same validation set, seed and device."""
+    import torch  # here and not above: `pytest --help` need not wait for it
+
+    from circuits.subject import load_subject
+
+    if hasattr(config, "workerinput"):
+        torch.set_num_threads(1)  # as many workers as cores
+    device = config.getoption("device")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    elif device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device=cuda: this machine has no CUDA device")
+    paths = config.getoption("checkpoint") or [os.environ.get("CLAIMS_CHECKPOINT") or CHECKPOINTS / "default"]
+    return [
+        load_subject(
+            path, validation=config.getoption("validation_set"), seed=config.getoption("claims_seed"),
+            device=device, registry=CHECKPOINTS,
+        )
+        for path in paths
+    ]  # fmt: skip

@@ -1,0 +1,146 @@
+"""`expect`: bounds on measurements, each with the reason for its number."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+Plain = float | list[Any] | dict[str, Any] | None
+SIGNIFICANT_DIGITS = 6  # what float32 measurements carry; more would differ between machines
+
+
+def plain(value: object) -> Plain:
+    """A measured value as JSON can hold it: numbers to six digits, lists, mappings by text; NaN and infinity as `None`."""
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, (int, float)):
+        number = float(value)
+        return float(f"{number:.{SIGNIFICANT_DIGITS}g}") if math.isfinite(number) else None
+    raise TypeError(f"a measurement must be a number, a list or a mapping of them, got {type(value).__name__}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """One measured quantity against its bounds. `outcome` is `None` where it has no bound and is only reported."""
+
+    value: Plain
+    low: float | None
+    high: float | None
+    at_least: float | None
+    at_most: float | None
+    because: str | None
+    note: str | None
+    outcome: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the record holds it."""
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Count:
+    """How many cases a statement about all of a kind saw, and how many it needs."""
+
+    seen: int
+    needed: int
+
+
+class Expect:
+    """Records what a claim measures. A miss is not raised: every measurement of a claim is taken, then it is judged."""
+
+    def __init__(self) -> None:
+        self.measurements: dict[str, Measurement] = {}
+        self.counts: dict[str, Count] = {}
+        self.counterexample: dict[str, Any] | None = None
+
+    def __call__(
+        self,
+        name: str,
+        value: object,
+        *,
+        at_least: float | None = None,
+        at_most: float | None = None,
+        within: tuple[float, float] | None = None,
+        because: str | None = None,
+        note: str | None = None,
+    ) -> None:
+        """Record `value` under `name` and hold it to its bounds, which need a `because`.
+
+        `value` is a number, a list or mapping (recorded, not judged), `None` with a `note` (does not exist here, and
+        meets no bound), or has `value`, `low` and `high`: then the whole interval must meet the bound, and where it
+        straddles the bound the claim is unresolved.
+        """
+        if name in self.measurements:
+            raise ValueError(f"expect({name!r}): measured twice; give each quantity a name of its own")
+        if within is not None:
+            if at_least is not None or at_most is not None:
+                raise ValueError(f"expect({name!r}): within={within} already sets at_least and at_most")
+            at_least, at_most = within
+        bounds = [bound for bound in (at_least, at_most) if bound is not None]
+        if any(not math.isfinite(bound) for bound in bounds):
+            raise ValueError(f"expect({name!r}): a bound must be finite, or nothing could miss it; got {bounds}")
+        if at_least is not None and at_most is not None and at_least > at_most:
+            raise ValueError(f"expect({name!r}): no number is at least {at_least} and at most {at_most}")
+        if bounds and not (because and because.strip()):
+            raise ValueError(f"expect({name!r}): say because=… why the bound is {bounds}")
+        if value is None and not note:
+            raise ValueError(f"expect({name!r}): a missing value needs note=… that says why it does not exist")
+        point, low, high = _interval(value)
+        if bounds and isinstance(plain(point), (list, dict)):
+            raise ValueError(f"expect({name!r}): a bound judges one number, got {type(point).__name__}; expect each number it is about")
+        outcome = _outcome(point, low, high, at_least=at_least, at_most=at_most) if bounds else None
+        recorded = plain(point)
+        if recorded is None and value is not None:
+            note = f"not a finite number{f'; {note}' if note else ''}"
+        self.measurements[name] = Measurement(
+            recorded, _limit(low), _limit(high), at_least, at_most, because, note, outcome
+        )
+
+    def enough(self, kind: str, seen: int, *, needed: int) -> None:
+        """Say how many cases of a kind were seen; with fewer than `needed` the claim is unresolved, not true of nothing."""
+        if needed < 1:
+            raise ValueError(f"enough({kind!r}): needed must be at least 1, or a claim about nothing would hold; got {needed}")
+        self.counts[kind] = Count(int(seen), int(needed))
+
+    def show_counterexample(self, **facts: object) -> None:
+        """Keep the smallest case found against the claim, as facts to print and to replay."""
+        self.counterexample = {name: fact if isinstance(fact, str) else plain(fact) for name, fact in facts.items()}
+
+
+def _interval(value: object) -> tuple[object, float | None, float | None]:
+    if all(hasattr(value, name) for name in ("value", "low", "high")):
+        return value.value, value.low, value.high  # type: ignore[attr-defined]
+    return value, None, None
+
+
+def _limit(limit: float | None) -> float | None:
+    recorded = plain(limit)
+    assert recorded is None or isinstance(recorded, float)
+    return recorded
+
+
+def _outcome(point: object, low: float | None, high: float | None, *, at_least: float | None, at_most: float | None) -> str:
+    """`holds` if the whole interval meets the bound, `refuted` if it lies wholly outside, `unresolved` otherwise."""
+    if point is None:
+        return "unresolved"
+    value = float(point)  # type: ignore[arg-type]
+    if not math.isfinite(value):
+        return "refuted"
+    ends = [value] if low is None or high is None else [low, high]
+    if any(not math.isfinite(end) for end in ends):
+        return "unresolved"
+    floor = -math.inf if at_least is None else at_least
+    ceiling = math.inf if at_most is None else at_most
+    if floor <= min(ends) and max(ends) <= ceiling:
+        return "holds"
+    return "refuted" if max(ends) < floor or min(ends) > ceiling else "unresolved"

@@ -1,0 +1,101 @@
+"""The record of a run and the ledger of a checkpoint: JSON under one schema, written atomically."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from verdicts.judge import VERDICTS
+
+SCHEMA_VERSION = 1
+_SCHEMA = json.loads((Path(__file__).parent / "record.schema.json").read_text(encoding="utf-8"))
+_PACKAGES = ("hypothesis", "numpy", "pytest", "scipy", "torch", "transformer-lens")
+
+
+class RecordError(ValueError):
+    """A record or ledger that cannot be used: the message names the file and what is wrong in it."""
+
+
+def make_record(subjects: Iterable[Mapping[str, Any]], *, seed: int, device: str) -> dict[str, Any]:
+    """The record of a run; `subjects` are descriptions with their `claims` in the order of the run."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "environment": {
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "packages": {name: importlib.metadata.version(name) for name in _PACKAGES if _installed(name)},
+        },
+        "run": {"seed": seed, "device": device},
+        "subjects": [dict(subject) for subject in subjects],
+    }
+
+
+def _installed(name: str) -> bool:
+    return next(iter(importlib.metadata.Distribution.discover(name=name)), None) is not None
+
+
+def validate(record: object, *, source: str) -> dict[str, Any]:
+    """The record, if it is one; `RecordError` names `source` and the first place that breaks the schema."""
+    if isinstance(record, dict) and record.get("schema_version") != SCHEMA_VERSION:
+        raise RecordError(f"{source}: schema_version must be {SCHEMA_VERSION}, got {record.get('schema_version')!r}")
+    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(_SCHEMA).iter_errors(record))
+    if error is not None:
+        raise RecordError(f"{source}: at {error.json_path}: {error.message[:300]}")
+    assert isinstance(record, dict)
+    return record
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The record in a file, held to the schema."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecordError(f"{path}: not a readable JSON file: {error}") from None
+    return validate(value, source=str(path))
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Validate, then write beside the place and put it there at once: the old file or the new, never half."""
+    validate(record, source="record")
+    text = json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def require_writable(path: Path, *, option: str) -> None:
+    """`RecordError` now rather than after the run, if no file can be written at `path`."""
+    if path.is_dir():
+        raise RecordError(f"{option}={path}: is a directory; name a file")
+    probe = path.with_name(f".{path.name}.{os.getpid()}.probe")
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise RecordError(f"{option}={path}: cannot be written: {error.strerror}") from None
+
+
+def as_ledger(record: Mapping[str, Any], subject: Mapping[str, Any]) -> dict[str, Any]:
+    """One subject's part of a record, without what differs between equal runs."""
+    claims = [{**claim, "duration_s": 0.0} for claim in subject["claims"]]
+    return {"schema_version": SCHEMA_VERSION, "environment": {}, "run": record["run"], "subjects": [{**subject, "claims": claims}]}
+
+
+def accepted_verdicts(ledger: Mapping[str, Any]) -> dict[str, str]:
+    """Verdict by claim id."""
+    return {claim["id"]: claim["verdict"] for claim in ledger["subjects"][0]["claims"]}
+
+
+def worst_first(claims: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Claims in the order of their verdicts, errors and refutations first; otherwise in the order they had."""
+    return sorted(claims, key=lambda claim: VERDICTS.index(claim["verdict"]))

@@ -1,0 +1,111 @@
+"""The closing table: 100 columns, plain text that a CI log keeps, worst first."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from verdicts.judge import VERDICTS
+from verdicts.record import worst_first
+
+WIDTH = 100
+_INDENT = 12  # width of the verdict column
+_STYLE = {"error": "red", "refuted": "red", "unresolved": "yellow", "absent": "yellow", "holds": "green"}
+
+Line = tuple[str, dict[str, bool]]
+"""A line of text with its terminal markup."""
+
+
+def summary(subject: Mapping[str, Any]) -> str:
+    """How many claims came out how, worst first: `1 refuted, 17 holds`."""
+    counts = Counter(claim["verdict"] for claim in subject["claims"])
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
+
+
+def render(subject: Mapping[str, Any], *, accepted: Mapping[str, str]) -> Iterator[Line]:
+    """The table of one subject of a record; `accepted` are the ledger's verdicts by claim."""
+    yield from _heading(subject)
+    for claim in worst_first(subject["claims"]):
+        yield "", {}
+        yield from _claim(claim, accepted.get(claim["id"]))
+    yield "", {}
+    yield f"{subject['name']}: {summary(subject)}", {"bold": True}
+
+
+def _heading(subject: Mapping[str, Any]) -> Iterator[Line]:
+    yield f"{subject['name']}  {subject['content_hash'][:19]}…", {"bold": True}
+    roles = "  ".join(f"{role} {_role(value)}" for role, value in subject["roles"].items())
+    yield from ((line, {}) for line in textwrap.wrap(roles, WIDTH))
+    yield "─" * WIDTH, {}
+    yield f"{'verdict':<{_INDENT}}statement, then what was measured: value [95 % interval], its bound, evidence", {}
+    yield "─" * WIDTH, {}
+
+
+def _role(value: object) -> str:
+    if value is None:
+        return "absent"
+    return "{" + ", ".join(map(str, value)) + "}" if isinstance(value, list) else str(value)
+
+
+def _claim(claim: Mapping[str, Any], accepted: str | None) -> Iterator[Line]:
+    verdict = claim["verdict"]
+    first, *rest = textwrap.wrap(claim["statement"], WIDTH - _INDENT)
+    yield f"{verdict.upper() if verdict != 'holds' else verdict:<{_INDENT}}{first}", {_STYLE[verdict]: True}
+    for line in rest:
+        yield " " * _INDENT + line, {_STYLE[verdict]: True}
+    tail = f"{claim['evidence']}, notebook §{claim['source']}"
+    if accepted is not None and accepted != "holds":
+        tail += f"; the ledger accepts: {accepted}"
+    yield from _wrapped(f"{claim['id']}  ({tail})", indent=_INDENT)
+    if claim["reason"]:
+        yield from _wrapped(claim["reason"], indent=_INDENT + 2)
+    for name, measurement in claim["measurements"].items():
+        yield from _measurement(name, measurement)
+    for kind, count in claim["counts"].items():
+        yield from _wrapped(f"seen: {count['seen']:,} {kind} (at least {count['needed']:,} needed)", indent=_INDENT + 2)
+    if claim["counterexample"]:
+        yield from _wrapped("counterexample: " + ", ".join(f"{k} {_text(v)}" for k, v in claim["counterexample"].items()), indent=_INDENT + 2)
+
+
+def _measurement(name: str, measurement: Mapping[str, Any]) -> Iterator[Line]:
+    value = _text(measurement["value"])
+    if measurement["low"] is not None and measurement["high"] is not None:
+        value += f" [{_number(measurement['low'])}, {_number(measurement['high'])}]"
+    bound = _bound(measurement)
+    missed = {"refuted": "  ✗ misses it", "unresolved": "  ? straddles it"}.get(measurement["outcome"] or "", "")
+    line = f"{name:<28}{value:<34}{bound}{missed if bound else ''}"
+    if len(line) + _INDENT + 2 <= WIDTH:
+        yield " " * (_INDENT + 2) + line.rstrip(), {"bold": bool(missed)}
+    else:
+        yield from _wrapped(f"{name}  {value}  {bound}{missed if bound else ''}", indent=_INDENT + 2)
+    if measurement["note"]:
+        yield from _wrapped(f"({measurement['note']})", indent=_INDENT + 4)
+
+
+def _bound(measurement: Mapping[str, Any]) -> str:
+    low, high = measurement["at_least"], measurement["at_most"]
+    if low is not None and high is not None:
+        return f"in [{_number(low)}, {_number(high)}]"
+    return f"≥ {_number(low)}" if low is not None else f"≤ {_number(high)}" if high is not None else ""
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Mapping):
+        if set(value) == {"low", "high"}:
+            return f"[{_text(value['low'])}, {_text(value['high'])}]"
+        return ", ".join(f"{key}: {_text(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return "(" + ", ".join(_text(item) for item in value) + ")"
+    return "—" if value is None else _number(value) if isinstance(value, float) else str(value)
+
+
+def _number(value: float) -> str:
+    """Four significant digits, whole numbers whole: enough to compare with a bound."""
+    return f"{value:.0f}" if value == int(value) and abs(value) < 1e6 else f"{value:.4g}"
+
+
+def _wrapped(text: str, *, indent: int) -> Iterator[Line]:
+    for line in textwrap.wrap(text, WIDTH - indent, subsequent_indent="  ", break_on_hyphens=False):
+        yield " " * indent + line, {}
