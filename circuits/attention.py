@@ -15,20 +15,33 @@ from models.graphs import Adjacency
 from models.transformer import Transformer
 
 Pattern = Float[Tensor, "batch query key"]
-_BATCH = 1024
+_BATCH = 256  # measured on two cores: twice as fast as 1024, for it stays in the cache
 
 
 @torch.no_grad()
-def head_pattern(model: Transformer, adjacency: Adjacency, head: Head) -> Pattern:
-    """Attention pattern of one head on each graph: `hook_pattern[:, head]`, without computing the other heads of its layer."""
-    attention = model.blocks[head.layer].attn
-    patterns = []
+def head_scores(model: Transformer, adjacency: Adjacency, head: Head) -> Pattern:
+    """Attention scores of one head on each graph, with 1/√d_head, without computing the other heads of its layer."""
+    attention = model.attention(head.layer)
+    scores = []
     for batch in adjacency.split(_BATCH):
         resid = model(batch, stop_at_layer=head.layer)
         q = resid @ attention.W_Q[head.index] + attention.b_Q[head.index]
         k = resid @ attention.W_K[head.index] + attention.b_K[head.index]
-        patterns.append((q @ k.mT / math.sqrt(model.cfg.d_head)).softmax(-1))
-    return torch.cat(patterns).to(adjacency.device)
+        scores.append(q @ k.mT / math.sqrt(model.cfg.d_head))
+    return torch.cat(scores).to(adjacency.device)
+
+
+def head_pattern(model: Transformer, adjacency: Adjacency, head: Head) -> Pattern:
+    """Attention pattern of one head on each graph: `hook_pattern[:, head]`."""
+    return head_scores(model, adjacency, head).softmax(-1)
+
+
+def attention_log_odds(model: Transformer, adjacency: Adjacency, head: Head, *, position: int) -> Float[Tensor, "batch query"]:
+    """ln(A/(1 − A)) of the attention A to one position: 0 at one half, and exact where A rounds to 0 or 1."""
+    scores = head_scores(model, adjacency, head)
+    others = scores.clone()
+    others[..., position] = -torch.inf
+    return scores[..., position] - others.logsumexp(-1)
 
 
 def degrees(adjacency: Adjacency) -> Int[Tensor, "batch vertex"]:
@@ -89,9 +102,7 @@ def entropy_share(pattern: Pattern) -> Float[Tensor, "batch query"]:
     return torch.special.entr(pattern).sum(-1) / math.log(pattern.shape[-1])
 
 
-def degree_contrast(
-    pattern: Pattern, degree: Int[Tensor, "batch vertex"]
-) -> Float[Tensor, " key"]:
+def degree_contrast(pattern: Pattern, degree: Int[Tensor, "batch vertex"]) -> Float[Tensor, " key"]:
     """Mean attention to each position of vertices of degree ≤ 2, less that of vertices of degree ≥ 4."""
     low, high = pattern[degree <= 2], pattern[degree >= 4]
     if not len(low) or not len(high):
@@ -109,7 +120,7 @@ def smallest_rise(
     W_E W_Q to the query of i and changes two keys only, so no graph is run twice.
     """
     require_layer_0(head)
-    attention = model.blocks[0].attn
+    attention = model.attention(0)
     scale = math.sqrt(model.cfg.d_head)
     per_query = model.W_E @ attention.W_Q[head.index] / scale
     per_key = model.W_E @ attention.W_K[head.index]

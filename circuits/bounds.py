@@ -40,7 +40,7 @@ def neighbourhoods(n_vertices: int) -> Float[Tensor, "vertex case sender"]:
 
 
 def _double(model: Transformer, name: str, head: Head) -> Float[Tensor, "*shape"]:
-    return getattr(model.blocks[0].attn, name)[head.index].detach().cpu().double()
+    return getattr(model.attention(0), name)[head.index].detach().cpu().double()
 
 
 @torch.no_grad()

@@ -35,42 +35,42 @@ def degree_direction(model: Transformer, head: Head) -> Float[Tensor, " d_head"]
 def neighbour_queries(model: Transformer, head: Head) -> Float[Tensor, "vertex d_head"]:
     """W_E W_Q: what each vertex adds to the query of a neighbour."""
     require_layer_0(head)
-    return model.W_E @ model.blocks[0].attn.W_Q[head.index]
+    return model.W_E @ model.attention(0).W_Q[head.index]
 
 
 def positional_offset(model: Transformer, head: Head) -> Profile:
     """W_pos W_Q along v: how many neighbours short the query of each position starts, b_Q left out."""
-    return profile(model.W_pos @ model.blocks[0].attn.W_Q[head.index], degree_direction(model, head))
+    return profile(model.W_pos @ model.attention(0).W_Q[head.index], degree_direction(model, head))
 
 
 def positional_keys(model: Transformer, head: Head) -> Profile:
     """W_pos W_K along v."""
-    return profile(model.W_pos @ model.blocks[0].attn.W_K[head.index], degree_direction(model, head))
+    return profile(model.W_pos @ model.attention(0).W_K[head.index], degree_direction(model, head))
 
 
 def score_per_neighbour(model: Transformer, head: Head) -> Float[Tensor, " key"]:
     """What one more neighbour adds to the score at each position, by the positional key: row · v / √d_head."""
-    keys = model.W_pos @ model.blocks[0].attn.W_K[head.index]
+    keys = model.W_pos @ model.attention(0).W_K[head.index]
     return keys @ degree_direction(model, head) / math.sqrt(model.cfg.d_head)
 
 
-def anchors_by_gap(scores: Float[Tensor, " key"]) -> tuple[tuple[int, ...], float]:
-    """Positions above the largest gap in the sorted scores (at most half of them), and that gap."""
+def anchor_gaps(scores: Float[Tensor, " key"]) -> dict[tuple[int, ...], float]:
+    """The 1, 2, … highest scoring positions, up to half of them, each set with the gap below it."""
     ordered = scores.sort(descending=True)
-    gaps = ordered.values[:-1] - ordered.values[1:]
-    last = int(gaps[: max(1, len(scores) // 2)].argmax())
-    return tuple(sorted(ordered.indices[: last + 1].tolist())), gaps[last].item()
+    gaps = (ordered.values[:-1] - ordered.values[1:]).tolist()
+    sizes = range(1, max(1, len(scores) // 2) + 1)
+    return {tuple(sorted(ordered.indices[:size].tolist())): gaps[size - 1] for size in sizes}
 
 
 def key_norm_ratio(model: Transformer, head: Head) -> float:
     """Mean row norm of W_pos W_K over that of W_E W_K."""
-    W_K = model.blocks[0].attn.W_K[head.index]
+    W_K = model.attention(0).W_K[head.index]
     return ((model.W_pos @ W_K).norm(dim=-1).mean() / (model.W_E @ W_K).norm(dim=-1).mean()).item()
 
 
 def anchor_key_norm_ratio(model: Transformer, head: Head, anchors: tuple[int, ...]) -> float:
     """Smallest norm of the positional key at an anchor over the largest elsewhere."""
-    norms = (model.W_pos @ model.blocks[0].attn.W_K[head.index]).norm(dim=-1)
+    norms = (model.W_pos @ model.attention(0).W_K[head.index]).norm(dim=-1)
     inside = torch.zeros_like(norms, dtype=torch.bool)
     inside[list(anchors)] = True
     return (norms[inside].min() / norms[~inside].max()).item()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import math
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -30,14 +29,14 @@ class Parts:
 def query_parts(model: Transformer, adjacency: Adjacency, head: Head) -> Parts:
     """X W_E W_Q and W_pos W_Q, biases left out."""
     require_layer_0(head)
-    W_Q = model.blocks[0].attn.W_Q[head.index]
+    W_Q = model.attention(0).W_Q[head.index]
     return Parts(adjacency.to(W_Q) @ (model.W_E @ W_Q), model.W_pos @ W_Q)
 
 
 def key_parts(model: Transformer, adjacency: Adjacency, head: Head) -> Parts:
     """X W_E W_K and W_pos W_K, biases left out."""
     require_layer_0(head)
-    W_K = model.blocks[0].attn.W_K[head.index]
+    W_K = model.attention(0).W_K[head.index]
     return Parts(adjacency.to(W_K) @ (model.W_E @ W_K), model.W_pos @ W_K)
 
 
@@ -57,9 +56,5 @@ def centred_mean_square(term: Float[Tensor, "batch query key"]) -> Float[Tensor,
 def positional_scores(model: Transformer, head: Head) -> Float[Tensor, "query key"]:
     """PosEmbed-query × PosEmbed-key, the term that no graph changes, with 1/√d_head."""
     require_layer_0(head)
-    attention = model.blocks[0].attn
-    return (
-        (model.W_pos @ attention.W_Q[head.index])
-        @ (model.W_pos @ attention.W_K[head.index]).mT
-        / math.sqrt(model.cfg.d_head)
-    )
+    attention = model.attention(0)
+    return (model.W_pos @ attention.W_Q[head.index]) @ (model.W_pos @ attention.W_K[head.index]).mT / math.sqrt(model.cfg.d_head)

@@ -61,27 +61,27 @@ class Roles:
     @property
     def reader(self) -> Head:
         """Head whose query reads a vertex's degree."""
-        return self._get("reader")  # type: ignore[no-any-return]
+        return self._get("reader")
 
     @property
     def anchors(self) -> tuple[int, ...]:
         """Positions that the reader attends to in proportion to degree."""
-        return self._get("anchors")  # type: ignore[no-any-return]
+        return self._get("anchors")
 
     @property
     def pointer(self) -> Head:
         """Later head by which low-degree vertices attend to one position."""
-        return self._get("pointer")  # type: ignore[no-any-return]
+        return self._get("pointer")
 
     @property
     def target(self) -> int:
         """That position."""
-        return self._get("target")  # type: ignore[no-any-return]
+        return self._get("target")
 
     @property
     def dimension(self) -> int:
         """Residual basis dimension that carries degree from the reader to the pointer."""
-        return self._get("dimension")  # type: ignore[no-any-return]
+        return self._get("dimension")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values by role; `null` for a role that is absent."""

@@ -96,7 +96,9 @@ class Subject:
 
 
 @torch.no_grad()
-def answer(model: Transformer, adjacency: Float[Tensor, "batch vertex sender"], *, batch_size: int = 1024) -> Float[Tensor, "batch n_classes"]:
+def answer(
+    model: Transformer, adjacency: Float[Tensor, "batch vertex sender"], *, batch_size: int = 1024
+) -> Float[Tensor, "batch n_classes"]:
     """Logits of many graphs, a batch at a time."""
     return torch.cat([model(batch) for batch in adjacency.split(batch_size)]).to(adjacency.device)
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings, target
 from jaxtyping import Float
 from torch import Tensor
 
@@ -16,8 +15,7 @@ from circuits.directions import anchor_key_norm_ratio
 from circuits.queries import TERMS, centred_mean_square, key_parts, positional_scores, query_parts, score_terms
 from circuits.statistics import CONFIDENCE, Estimate, bootstrap, only
 from circuits.subject import Subject
-from claims.search import Domain, search
-from claims.strategies import any_graph
+from claims.search import Domain, ForAll, largest_over_any_graph, search
 from models.graphs import Adjacency
 
 if TYPE_CHECKING:
@@ -35,20 +33,18 @@ def test_anchor_attention_grows_with_degree(subject: Subject, expect: Expect) ->
     expect("intervals", intervals)
     gap = min(intervals[d + 1].low - intervals[d].high for d in range(6))
     expect("smallest_gap", gap, at_least=PROOF_MARGIN, because="they do not meet, by a margin far above rounding in float64")
-    model, excess = subject.in_float64, -float("inf")
 
-    @seed(subject.seed)
-    @settings(max_examples=200, database=None, deadline=None, verbosity=Verbosity.quiet, phases=(Phase.generate, Phase.target), suppress_health_check=list(HealthCheck))  # fmt: skip
-    @given(any_graph(model.cfg.n_vertices))
-    def run_the_model(graph: Adjacency) -> None:
-        nonlocal excess
-        attention = head_pattern(model, graph.double(), reader)[0][:, list(anchors)].sum(-1)
-        for value, d in zip(attention.tolist(), degrees(graph)[0].tolist(), strict=True):
-            excess = max(excess, intervals[d].low - value, value - intervals[d].high)
-        target(excess)
+    def excess(graph: Adjacency) -> float:
+        attention = head_pattern(subject.in_float64, graph.double(), reader)[0][:, list(anchors)].sum(-1).tolist()
+        certified = [intervals[d] for d in degrees(graph)[0].tolist()]
+        return max(max(bounds.low - value, value - bounds.high) for value, bounds in zip(attention, certified, strict=True))
 
-    run_the_model()
-    expect("largest_excess", excess, at_most=ROUNDING, because="what the model does on a graph lies inside the interval certified for it")
+    expect(
+        "largest_excess",
+        largest_over_any_graph(subject, excess),
+        at_most=ROUNDING,
+        because="what the model does on a graph lies inside the interval certified for it",
+    )
 
 
 @pytest.mark.claim(source="1.3", evidence="searched")
@@ -59,9 +55,10 @@ def test_adding_an_edge_raises_anchor_attention(subject: Subject, expect: Expect
     def values(graphs: Adjacency) -> Float[Tensor, "batch vertex"]:
         return smallest_rise(subject.model, graphs, reader, positions=anchors, max_degree=5)
 
-    bound = 1e-6
-    worst = search(subject, expect, values, domain=Domain(n, 0, 3 * n - 6), bound=bound, climbs=32)
-    expect("smallest_rise", worst, at_least=bound, because="a rise, by more than float32 rounds attention")
+    statement = ForAll(values, Domain(n, 0, 3 * n - 6), bound=1e-6)
+    because = "a rise, by more than float32 rounds attention"
+    worst = search(subject, expect, statement)
+    expect("smallest_rise", worst, at_least=statement.bound, because=because, note="no vertex could rise" if worst is None else None)
 
 
 @pytest.mark.claim(source="1.3", evidence="estimated")
@@ -137,4 +134,9 @@ def test_position_query_lowers_anchor_scores(subject: Subject, expect: Expect) -
     """PosEmbed-query × PosEmbed-key lowers the reader's scores at the anchors by the same amount in each row."""
     rows = positional_scores(subject.model, subject.roles.reader)[:, list(subject.roles.anchors)].mean(-1)
     expect("mean_at_anchors", rows.mean(), at_most=-0.6, because="lowers them; by chance the lowest of 480 untrained heads reaches −0.40")
-    expect("variation", rows.std() / rows.mean().abs(), at_most=0.25, because="the same within a quarter; the best of 480 untrained heads is 0.49")
+    expect(
+        "variation",
+        rows.std() / rows.mean().abs(),
+        at_most=0.25,
+        because="the same within a quarter; the best of 480 untrained heads is 0.49",
+    )

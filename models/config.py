@@ -29,7 +29,7 @@ class _Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values by field name, as `from_dict` takes them."""
-        return dataclasses.asdict(self)  # type: ignore[call-overload, no-any-return]
+        return dataclasses.asdict(self)  # type: ignore[call-overload]
 
 
 def _require_integer(name: str, value: object, low: int, high: int) -> None:
@@ -63,9 +63,7 @@ class ModelConfig(_Config):
         _require_integer("d_mlp", self.d_mlp, 1, 65536)
         _require_integer("n_classes", self.n_classes, 2, 1024)
         if self.n_parameters > MAX_PARAMETERS:
-            raise ValueError(
-                f"these sizes make {self.n_parameters} parameters, more than the {MAX_PARAMETERS} allowed: {self}"
-            )
+            raise ValueError(f"these sizes make {self.n_parameters} parameters, more than the {MAX_PARAMETERS} allowed: {self}")
 
     @property
     def n_parameters(self) -> int:

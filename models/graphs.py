@@ -45,7 +45,7 @@ def as_adjacency(graphs: object, *, n_vertices: int) -> Adjacency:
     if isinstance(graphs, nx.Graph):
         nodes = list(graphs)
         order = range(len(nodes)) if set(nodes) == set(range(len(nodes))) else nodes
-        tensor = torch.from_numpy(nx.to_numpy_array(graphs, nodelist=list(order), weight=None, dtype=np.float32))
+        tensor = torch.from_numpy(nx.to_numpy_array(graphs, nodelist=list(order), weight=None)).float()  # type: ignore[call-overload]
     elif isinstance(graphs, Tensor):
         tensor = graphs
     elif isinstance(graphs, np.ndarray):
@@ -166,7 +166,7 @@ def is_planar(adjacency: Adjacency) -> Bool[Tensor, " batch"]:
     return torch.tensor([rx.is_planar(rx.PyGraph.from_adjacency_matrix(matrix)) for matrix in matrices])
 
 
-def certificate(graph: object, *, n_vertices: int) -> nx.PlanarEmbedding | nx.Graph:
+def certificate(graph: object, *, n_vertices: int) -> nx.PlanarEmbedding[int] | nx.Graph[int]:
     """Proof of the label by networkx: a planar embedding, or a Kuratowski subgraph of a non-planar graph."""
     matrix = as_adjacency(graph, n_vertices=n_vertices)[0]
     _, proof = nx.check_planarity(nx.from_numpy_array(matrix.cpu().numpy()), counterexample=True)
@@ -264,9 +264,7 @@ def _walk_invariants(adjacency: Adjacency) -> list[bytes]:
 
 def validation_set(n_vertices: int = 10, edge_counts: Sequence[int] = range(15, 21), *, count: int = 4992) -> GraphSet:
     """The project's own validation set: balanced at each number of edges, from a fixed seed, in random order."""
-    return balanced_set(
-        n_vertices, edge_counts, count=count, generator=named_generator(VALIDATION_SEED, "validation set")
-    )
+    return balanced_set(n_vertices, edge_counts, count=count, generator=named_generator(VALIDATION_SEED, "validation set"))
 
 
 def load_validation_set(path: Path, *, n_vertices: int) -> GraphSet:

@@ -52,7 +52,7 @@ def train(
         raise ValueError(f"{directory}: already holds a trained checkpoint; name another directory")
     if device.type == "cpu" and train_config.precision == "bfloat16" and not torch.backends.mkldnn.is_available():
         raise ValueError("precision 'bfloat16' needs a CPU build of torch with oneDNN; use 'float32'")
-    recipe = {"seed": seed, "model": model_config.to_dict(), "train": train_config.to_dict()}
+    recipe = {"seed": seed, "train": train_config.to_dict()}
     validation = validation_set(model_config.n_vertices, train_config.edge_counts)
     training = balanced_set(
         model_config.n_vertices, train_config.edge_counts, count=train_config.n_graphs,
@@ -122,7 +122,11 @@ def _run_epoch(
         loss_sum, correct = loss_sum + loss * len(labels), correct + hits
         bar.update()
         bar.set_postfix(loss=f"{loss:.4f}", accuracy=f"{hits / len(labels):.1%}", refresh=False)
-    return {"train_loss": loss_sum / len(training), "train_accuracy": correct / len(training), "lr": state.scheduler.get_last_lr()[0]}
+    return {
+        "train_loss": loss_sum / len(training),
+        "train_accuracy": correct / len(training),
+        "lr": float(state.scheduler.get_last_lr()[0]),
+    }
 
 
 def _step(state: TrainingState, logits: Float[Tensor, "batch n_classes"], labels: Int[Tensor, " batch"]) -> tuple[float, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, cast
 
 import einops
 import torch
@@ -48,9 +48,12 @@ class Attention(nn.Module):
     def __init__(self, cfg: ModelConfig) -> None:
         super().__init__()
         self.cfg = cfg
-        for letter in "QKV":
-            setattr(self, f"W_{letter}", nn.Parameter(torch.empty(cfg.n_heads, cfg.d_model, cfg.d_head)))
-            setattr(self, f"b_{letter}", nn.Parameter(torch.empty(cfg.n_heads, cfg.d_head)))
+        self.W_Q = nn.Parameter(torch.empty(cfg.n_heads, cfg.d_model, cfg.d_head))
+        self.W_K = nn.Parameter(torch.empty(cfg.n_heads, cfg.d_model, cfg.d_head))
+        self.W_V = nn.Parameter(torch.empty(cfg.n_heads, cfg.d_model, cfg.d_head))
+        self.b_Q = nn.Parameter(torch.empty(cfg.n_heads, cfg.d_head))
+        self.b_K = nn.Parameter(torch.empty(cfg.n_heads, cfg.d_head))
+        self.b_V = nn.Parameter(torch.empty(cfg.n_heads, cfg.d_head))
         self.W_O = nn.Parameter(torch.empty(cfg.n_heads, cfg.d_head, cfg.d_model))
         self.b_O = nn.Parameter(torch.empty(cfg.d_model))
         self.hook_q = HookPoint()
@@ -65,18 +68,12 @@ class Attention(nn.Module):
         q = self.hook_q(self._project(x, self.W_Q, self.b_Q))
         k = self.hook_k(self._project(x, self.W_K, self.b_K))
         v = self.hook_v(self._project(x, self.W_V, self.b_V))
-        scores = einops.einsum(
-            q, k, "batch query head d_head, batch key head d_head -> batch head query key"
-        ) / math.sqrt(self.cfg.d_head)
+        scores = einops.einsum(q, k, "batch query head d_head, batch key head d_head -> batch head query key") / math.sqrt(self.cfg.d_head)
         pattern = self.hook_pattern(self.hook_attn_scores(scores).softmax(dim=-1))
-        z = self.hook_z(
-            einops.einsum(pattern, v, "batch head query key, batch key head d_head -> batch query head d_head")
-        )
+        z = self.hook_z(einops.einsum(pattern, v, "batch head query key, batch key head d_head -> batch query head d_head"))
         if self.hook_result is None:
             return F.linear(z.flatten(-2), self.W_O.flatten(0, 1).T, self.b_O)
-        result = einops.einsum(
-            z, self.W_O, "batch vertex head d_head, head d_head d_model -> batch vertex head d_model"
-        )
+        result = einops.einsum(z, self.W_O, "batch vertex head d_head, head d_head d_model -> batch vertex head d_model")
         return self.hook_result(result).sum(dim=2) + self.b_O
 
     @staticmethod
@@ -156,7 +153,7 @@ class Transformer(HookedRootModule):
         self.unembed = Unembed(cfg)
         self.setup()
 
-    def forward(self, graphs: object, *, stop_at_layer: int | None = None) -> Float[Tensor, "batch *rest"]:
+    def forward(self, graphs: object, *, stop_at_layer: int | None = None) -> Float[Tensor, batch * rest]:
         """Logits `[batch, n_classes]` of one graph or a batch, in any form that `as_adjacency` takes.
 
         A single graph is a batch of one. `stop_at_layer` gives the residual stream `[batch, vertex, d_model]` that
@@ -192,11 +189,11 @@ class Transformer(HookedRootModule):
 
     def set_use_attn_result(self, use_attn_result: bool) -> None:
         """Switch `blocks.{layer}.attn.hook_result`, the output of each head by itself, on or off (it costs memory)."""
-        for block in self.blocks:
-            block.attn.hook_result = HookPoint() if use_attn_result else None
+        for layer in range(self.cfg.n_layers):
+            self.attention(layer).hook_result = HookPoint() if use_attn_result else None
         self.setup()
 
-    def hooks(
+    def hooks(  # type: ignore[override]
         self,
         fwd_hooks: list[tuple[str | Callable[..., bool], Callable[..., Any]]] = [],  # noqa: B006 - the parent's signature
         bwd_hooks: list[tuple[str | Callable[..., bool], Callable[..., Any]]] = [],  # noqa: B006
@@ -219,6 +216,10 @@ class Transformer(HookedRootModule):
             if isinstance(name, str) and name not in self.hook_dict:
                 off = "; call set_use_attn_result(True) first" if name.endswith("attn.hook_result") else ""
                 raise ValueError(f"no hook point is named {name!r} in this model{off}")
+
+    def attention(self, layer: int) -> Attention:
+        """The attention of one layer, with its weights by head."""
+        return cast(Attention, self.blocks[layer].attn)
 
     def _stack(self, part: str, name: str) -> Tensor:
         return torch.stack([getattr(getattr(block, part), name) for block in self.blocks])

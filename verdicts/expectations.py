@@ -102,9 +102,7 @@ class Expect:
         recorded = plain(point)
         if recorded is None and value is not None:
             note = f"not a finite number{f'; {note}' if note else ''}"
-        self.measurements[name] = Measurement(
-            recorded, _limit(low), _limit(high), at_least, at_most, because, note, outcome
-        )
+        self.measurements[name] = Measurement(recorded, _limit(low), _limit(high), at_least, at_most, because, note, outcome)
 
     def enough(self, kind: str, seen: int, *, needed: int) -> None:
         """Say how many cases of a kind were seen; with fewer than `needed` the claim is unresolved, not true of nothing."""

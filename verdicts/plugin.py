@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import pytest
 
@@ -31,6 +31,10 @@ class JudgedSubject(Protocol):
     def ledger_path(self) -> Path:
         """Where the accepted verdicts of this subject are kept."""
 
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+
     def describe(self) -> dict[str, Any]:
         """`name`, `content_hash`, `roles` and `validation_set` (its hash), as the record holds them."""
 
@@ -54,7 +58,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a directory, .safetensors or the author's .pt (its .yaml beside it); write it with '='; may be repeated. "
         "Default: $CLAIMS_CHECKPOINT, or checkpoints/default",
     )  # fmt: skip
-    group.addoption("--validation-set", type=Path, metavar="NPZ", help="data [n, v, v] and labels [n]; default: 4,992 graphs from a fixed seed")
+    group.addoption(
+        "--validation-set", type=Path, metavar="NPZ", help="data [n, v, v] and labels [n]; default: 4,992 graphs from a fixed seed"
+    )
     group.addoption("--claims-json", type=Path, metavar="PATH", help="write the record of the run")
     group.addoption("--claims-accept", action="store_true", help="write this run's verdicts as the checkpoint's ledger")
     group.addoption("--claims-seed", type=int, default=0, metavar="N", help="seed of every sample, search and bootstrap (default 0)")
@@ -81,7 +87,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def _require_whole_run(config: pytest.Config) -> None:
     """A ledger of some of the claims would say of the others that they were never judged."""
     parts = [argument for argument in config.args if "::" in argument or argument.endswith(".py")]
-    selections = {"-k": config.getoption("keyword", ""), "-m": config.getoption("markexpr", ""), "--deselect": config.getoption("deselect", None)}
+    selections = {
+        "-k": config.getoption("keyword", ""),
+        "-m": config.getoption("markexpr", ""),
+        "--deselect": config.getoption("deselect", None),
+    }
     for option, value in {**selections, "-n": getattr(config.option, "numprocesses", None), "a part of the claims": parts}.items():
         if value:
             raise pytest.UsageError(f"--claims-accept writes the ledger of a whole run in one process; drop {option} {value}")
@@ -100,7 +110,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def subject(request: pytest.FixtureRequest) -> JudgedSubject:
     """The checkpoint that the claims are about."""
-    session: ClaimsSession = request.config.pluginmanager.getplugin("claims-session")  # type: ignore[assignment]
+    session = cast(ClaimsSession, request.config.pluginmanager.getplugin("claims-session"))
     return session.subjects[getattr(request, "param", 0)]
 
 
@@ -133,10 +143,12 @@ class ClaimsSession:
             self.subjects = self.config.hook.pytest_claims_subjects(config=self.config)
             for judged in self.subjects:
                 self._read_ledger(judged)
+            if len({judged.describe()["content_hash"] for judged in self.subjects}) < len(self.subjects):
+                raise ValueError("--checkpoint names the same weights twice")
         except ValueError as error:
             raise pytest.UsageError(str(error)) from None
         for item, claim in claims.items():
-            index = item.callspec.params.get("subject", 0) if hasattr(item, "callspec") else 0
+            index = int(item.callspec.params.get("subject", 0)) if hasattr(item, "callspec") else 0  # type: ignore[call-overload]
             self._expect_what_the_ledger_accepts(item, claim, self.subjects[index])
 
     def _read_ledger(self, judged: JudgedSubject) -> None:
@@ -145,7 +157,9 @@ class ClaimsSession:
             return
         ledger = read_record(judged.ledger_path)
         if ledger["subjects"][0]["content_hash"] != description["content_hash"]:
-            raise RecordError(f"{judged.ledger_path}: is of other weights: {ledger['subjects'][0]['content_hash']}, not {description['content_hash']}")
+            raise RecordError(
+                f"{judged.ledger_path}: is of other weights: {ledger['subjects'][0]['content_hash']}, not {description['content_hash']}"
+            )
         self.ledgers[description["content_hash"]] = ledger
 
     def accepted(self, content_hash: str) -> dict[str, str]:
@@ -163,29 +177,28 @@ class ClaimsSession:
         for judged in self.subjects:
             about = judged.describe()
             lines.append(f"checkpoint: {about['name']} {about['content_hash'][:19]}…, validation set {about['validation_set'][:19]}…")
-            lines.append(f"device: {self._device()}, seed: {self.config.getoption('claims_seed')}")
-            lines += self._ledger_differences(about)
+            lines.append(f"device: {judged.device}, seed: {self.config.getoption('claims_seed')}")
+            lines += self._about_the_ledger(judged, about)
         return lines
 
-    def _device(self) -> str:
-        return str(getattr(self.subjects[0], "device", "cpu")) if self.subjects else str(self.config.getoption("device"))
-
-    def _ledger_differences(self, about: Mapping[str, Any]) -> list[str]:
+    def _about_the_ledger(self, judged: JudgedSubject, about: Mapping[str, Any]) -> Iterator[str]:
         ledger = self.ledgers.get(about["content_hash"])
         if ledger is None:
-            return ["ledger: none; every claim must hold"]
-        now = {"validation set": about["validation_set"], "seed": self.config.getoption("claims_seed"), "device": self._device()}
+            yield "ledger: none; every claim must hold"
+            return
+        yield f"ledger: {summary(ledger['subjects'][0])}"
+        now = {"validation set": about["validation_set"], "seed": self.config.getoption("claims_seed"), "device": judged.device}
         then = {"validation set": ledger["subjects"][0]["validation_set"], **ledger["run"]}
-        return [f"ledger: accepted with {key} {then[key]}, this run has {now[key]}" for key in now if now[key] != then[key]]
+        yield from (f"ledger: accepted with {key} {then[key]}, but this run has {now[key]}" for key in now if now[key] != then[key])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
         __tracebackhide__ = True
         if not pyfuncitem.get_closest_marker("claim"):
             return None
-        judged = pyfuncitem.funcargs["subject"]
+        judged = cast(JudgedSubject, pyfuncitem.funcargs["subject"])
         verdict = judge(Claim.from_function(pyfuncitem.function), judged)
-        about = {**judged.describe(), "device": self._device()}
+        about = {**judged.describe(), "device": judged.device}
         pyfuncitem.user_properties.append((_PROPERTY, json.dumps({"subject": about, "claim": verdict.to_dict()})))
         self._raise_unless_held(verdict, about["content_hash"])
         return True
@@ -200,7 +213,9 @@ class ClaimsSession:
             return
         accepted = self.accepted(content_hash).get(verdict.claim.id)
         if accepted is not None and accepted not in ("holds", verdict.verdict):
-            message = f"{verdict.claim.id} is {verdict.verdict}, but the ledger accepts it as {accepted}; run with --claims-accept if that is right"
+            message = (
+                f"{verdict.claim.id} is {verdict.verdict}, but the ledger accepts {accepted}; run with --claims-accept if that is right"
+            )
             raise pytest.fail.Exception(message, pytrace=False)
         raise ClaimNotHeld(f"{verdict.verdict}: {_misses(verdict)}")
 
@@ -276,6 +291,8 @@ def _misses(verdict: Verdict) -> str:
     for name, m in verdict.expect.measurements.items():
         if m.outcome in ("refuted", "unresolved"):
             interval = f" [{m.low:g}, {m.high:g}]" if m.low is not None and m.high is not None else ""
-            bounds = " and ".join(f"at {word} {bound:g}" for word, bound in (("least", m.at_least), ("most", m.at_most)) if bound is not None)
+            bounds = " and ".join(
+                f"at {word} {bound:g}" for word, bound in (("least", m.at_least), ("most", m.at_most)) if bound is not None
+            )
             parts.append(f"{name} is {m.value}{interval}, expected {bounds} ({m.because})")
     return "; ".join(parts)

@@ -66,7 +66,9 @@ def _claim(claim: Mapping[str, Any], accepted: str | None) -> Iterator[Line]:
     for kind, count in claim["counts"].items():
         yield from _wrapped(f"seen: {count['seen']:,} {kind} (at least {count['needed']:,} needed)", indent=_INDENT + 2)
     if claim["counterexample"]:
-        yield from _wrapped("counterexample: " + ", ".join(f"{k} {_text(v)}" for k, v in claim["counterexample"].items()), indent=_INDENT + 2)
+        yield from _wrapped(
+            "counterexample: " + ", ".join(f"{k} {_text(v)}" for k, v in claim["counterexample"].items()), indent=_INDENT + 2
+        )
 
 
 def _measurement(name: str, measurement: Mapping[str, Any]) -> Iterator[Line]:
