@@ -194,7 +194,7 @@ def _drawn(
     return decorate
 
 
-class _Violation(Exception):  # noqa: N818 - a signal to Hypothesis, not an error
+class _Violation(Exception):
     """A graph on which the statement is false."""
 
 

@@ -10,6 +10,7 @@ import os
 import pickle
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -223,10 +224,11 @@ def _require_size(path: Path, size: int) -> None:
 
 
 def _require_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    dtypes = {tensor.dtype for tensor in tensors.values()}
+    usual = Counter(tensor.dtype for tensor in tensors.values() if tensor.dtype in (torch.float32, torch.float64)).most_common(1)
+    expected = usual[0][0] if usual else torch.float32
     for name, tensor in tensors.items():
-        if tensor.dtype not in (torch.float32, torch.float64) or len(dtypes) > 1:
-            raise CheckpointError(f"{path}: tensor {name} is {tensor.dtype}; expected every tensor in float32, or every one in float64")
+        if tensor.dtype != expected:
+            raise CheckpointError(f"{path}: tensor {name} is {tensor.dtype}; expected {expected}, like the others")
         if not tensor.isfinite().all():
             index = (~tensor.isfinite()).nonzero()[0].tolist()
             raise CheckpointError(f"{path}: tensor {name} is {tensor[tuple(index)].item()} at {index}; expected finite numbers")

@@ -7,16 +7,19 @@ import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, TypeVar
 
 MAX_PARAMETERS = 100_000_000  # a config from outside must not be able to exhaust memory
+
+
+C = TypeVar("C", bound="_Config")
 
 
 class _Config:
     """Reading a frozen dataclass from a mapping, with an error for every key that it does not have."""
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], *, source: str = "config") -> Self:
+    def from_dict(cls: type[C], values: Mapping[str, Any], *, source: str = "config") -> C:
         """The record with these values; `ValueError` names `source` and the first unknown key."""
         names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
         for key in values:

@@ -63,10 +63,10 @@ def as_adjacency(graphs: object, *, n_vertices: int) -> Adjacency:
             raise ValueError(f"graphs must be graphs or nested lists of numbers: {error}") from None
     else:
         raise ValueError(f"graphs must be a networkx graph, an array, a tensor or a sequence, got {type(graphs).__name__}")
+    if tensor.ndim not in (2, 3) or tensor.shape[-2] != tensor.shape[-1]:
+        raise ValueError(f"graphs must be square matrices [vertex, vertex] or a batch of them, got shape {list(tensor.shape)}")
     if tensor.ndim == 2:
         tensor = tensor.unsqueeze(0)
-    if tensor.ndim != 3 or tensor.shape[1] != tensor.shape[2]:
-        raise ValueError(f"graphs must be square matrices [vertex, vertex] or a batch of them, got shape {list(tensor.shape)}")
     if tensor.shape[1] != n_vertices:
         raise ValueError(f"graphs must have n_vertices = {n_vertices} vertices, got {tensor.shape[1]}")
     if tensor.shape[0] == 0:
@@ -237,7 +237,7 @@ def _keys(adjacency: Adjacency) -> Iterator[bytes]:
     return (row.tobytes() for row in np.packbits(edge_bits(adjacency.cpu()).numpy(), axis=1))
 
 
-def count_isomorphic(graphs: Adjacency, reference: Adjacency) -> int:
+def count_isomorphic(graphs: Adjacency, reference: Float[Tensor, "other vertex sender"]) -> int:
     """How many of `graphs` are isomorphic to some graph of `reference`."""
     classes: dict[bytes, list[rx.PyGraph]] = {}
     for key, matrix in zip(_walk_invariants(reference), reference.double().numpy(), strict=True):

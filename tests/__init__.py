@@ -1,0 +1,1 @@
+"""Tests of the instrument: a failure here says nothing about any claim."""
