@@ -115,7 +115,7 @@ def _reader_scores(model: Transformer, graphs: Adjacency, degree: Int[Tensor, "b
         gaps = anchor_gaps(score_per_neighbour(model, head))
         anchors = max(gaps, key=lambda positions: gaps[positions])
         attention = head_pattern(model, graphs, head)[..., list(anchors)].sum(-1)
-        grows = torch.corrcoef(torch.stack([attention.flatten().double(), degree.flatten().double()]))[0, 1].item()
+        grows = torch.corrcoef(torch.stack([attention.flatten().double(), degree.flatten().double()]))[0, 1].nan_to_num(0.0).item()
         scores[head] = max(cosine, 0.0) * max(grows, 0.0)
     return scores
 

@@ -27,7 +27,7 @@ class Estimate:
     high: float
 
 
-def clopper_pearson(successes: float, trials: int, *, confidence: float = CONFIDENCE) -> Estimate:
+def clopper_pearson(successes: float | int, trials: int, *, confidence: float = CONFIDENCE) -> Estimate:
     """Exact interval of a rate. A fractional `successes` (a sum of shares in [0, 1]) varies less than a count: conservative."""
     if trials < 1:
         raise ValueError(f"trials must be at least 1, got {trials}")

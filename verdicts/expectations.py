@@ -23,7 +23,9 @@ def plain(value: object) -> Plain:
         value = value.tolist()
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    if isinstance(value, (int, float)):
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
         number = float(value)
         return float(f"{number:.{SIGNIFICANT_DIGITS}g}") if math.isfinite(number) else None
     raise TypeError(f"a measurement must be a number, a list or a mapping of them, got {type(value).__name__}")
@@ -123,7 +125,7 @@ def _interval(value: object) -> tuple[object, float | None, float | None]:
 
 def _limit(limit: float | None) -> float | None:
     recorded = plain(limit)
-    assert recorded is None or isinstance(recorded, float)
+    assert recorded is None or isinstance(recorded, (int, float))
     return recorded
 
 

@@ -100,7 +100,7 @@ def _text(value: object) -> str:
         return ", ".join(f"{key}: {_text(item)}" for key, item in value.items())
     if isinstance(value, list):
         return "(" + ", ".join(_text(item) for item in value) + ")"
-    return "—" if value is None else _number(value) if isinstance(value, float) else str(value)
+    return "—" if value is None else _number(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _number(value: float) -> str:

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from scipy.stats import binomtest
+
+from circuits.statistics import bootstrap, clopper_pearson, only, rate_upper_bound, ratio, worst_rate
+from models.randomness import named_generator
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 50), (7, 50), (50, 50), (4985, 4992)])
+def test_clopper_pearson_is_scipys(successes: int, trials: int) -> None:
+    expected = binomtest(successes, trials).proportion_ci(0.95, method="exact")
+    estimate = clopper_pearson(successes, trials)
+    assert (estimate.low, estimate.high) == pytest.approx((expected.low, expected.high))
+    assert estimate.value == successes / trials
+    one_sided = binomtest(successes, trials, alternative="less").proportion_ci(0.95, method="exact")
+    assert rate_upper_bound(successes, trials) == pytest.approx(one_sided.high)
+
+
+def test_nothing_seen_bounds_the_rate_by_three_over_n() -> None:
+    assert rate_upper_bound(0, 10_000) == pytest.approx(3 / 10_000, rel=0.01)
+
+
+@pytest.mark.parametrize(("successes", "trials", "message"), [(1, 0, "trials must be at least 1"), (5, 4, "successes must be from 0"), (-1, 4, "successes")])
+def test_rates_that_cannot_be_are_refused(successes: int, trials: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        clopper_pearson(successes, trials)
+
+
+def test_the_worst_of_several_rates_is_wider_than_one_alone() -> None:
+    hits = torch.tensor([True] * 90 + [False] * 10 + [True] * 99 + [False])
+    group = torch.tensor([0.0] * 100 + [1.0] * 100)
+    worst = worst_rate(hits, group)
+    alone = clopper_pearson(90, 100)
+    assert worst.value == 0.9
+    assert worst.low < alone.low
+    assert worst.low == pytest.approx(clopper_pearson(90, 100, confidence=0.975).low)
+
+
+def test_coverage_of_the_worst_rate() -> None:
+    generator = named_generator(0, "coverage of the worst rate")
+    truth = torch.tensor([0.95, 0.9, 0.97])
+    group = torch.arange(3).repeat_interleave(200).double()
+    covered = 0
+    for _ in range(300):
+        estimate = worst_rate(torch.rand(600, generator=generator) < truth.repeat_interleave(200), group)
+        covered += estimate.low <= 0.9 <= estimate.high
+    assert covered / 300 >= 0.93
+
+
+def test_coverage_of_a_ratio_over_clusters() -> None:
+    """Vertices of one graph are alike: only resampling graphs covers the truth."""
+    generator = named_generator(0, "coverage of a ratio")
+    covered = 0
+    for _ in range(200):
+        effect = torch.randn(100, 1, generator=generator)
+        values = effect + 0.1 * torch.randn(100, 10, generator=generator)
+        chosen = (torch.rand(100, 10, generator=generator) < 0.5).float()
+        per_graph = torch.stack([(values * chosen).sum(1), chosen.sum(1)], dim=1)
+        estimate = bootstrap(per_graph, ratio, generator=generator)
+        covered += estimate.low <= 0.0 <= estimate.high
+    assert covered / 200 >= 0.90
+
+
+def test_a_bootstrap_mean_agrees_with_the_normal_interval() -> None:
+    values = torch.randn(2000, 1, generator=named_generator(0, "mean"))
+    estimate = bootstrap(values, only, generator=named_generator(0, "resamples"))
+    error = 1.96 * values.std().item() / 2000**0.5
+    assert estimate.value == pytest.approx(values.double().mean().item())
+    assert (estimate.low, estimate.high) == pytest.approx((estimate.value - error, estimate.value + error), abs=0.15 * error)
+    wider = bootstrap(values, only, generator=named_generator(0, "resamples"), confidence=0.99)
+    assert wider.low < estimate.low
+    assert estimate.high < wider.high
+
+
+def test_the_same_generator_gives_the_same_interval_and_one_graph_none() -> None:
+    values = torch.randn(50, 1, generator=named_generator(0, "mean"))
+    first, second = (bootstrap(values, only, generator=named_generator(1, "same")) for _ in range(2))
+    assert first == second
+    with pytest.raises(ValueError, match="at least 2 graphs to resample, got 1"):
+        bootstrap(values[:1], only, generator=named_generator(1, "same"))
