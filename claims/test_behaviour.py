@@ -34,7 +34,7 @@ def test_accurate_at_every_edge_count(subject: Subject, expect: Expect) -> None:
     for m in range(n, min(3 * n, math.comb(n, 2) + 1)):
         graphs = random_graphs(n, m, count=UNIFORM_GRAPHS, generator=subject.generator(f"uniform graphs of {m} edges"))
         hits.append(answer(subject.model, graphs).argmax(-1) == is_planar(graphs))
-        edges.append(torch.full((len(graphs),), m))
+        edges.append(torch.full((len(graphs),), float(m)))
     expect(
         "worst_accuracy", worst_rate(torch.cat(hits), torch.cat(edges)), at_least=0.95,
         because="one error in twenty at the worst of them; where the classes balance, always the same answer is right half the time",

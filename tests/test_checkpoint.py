@@ -73,7 +73,7 @@ def test_foreign_safetensors_without_metadata_are_read_by_their_shapes(model: Tr
     assert load_checkpoint(tmp_path / "bare.safetensors").model.cfg == CFG
 
 
-def rewrite(path: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+def rewrite(path: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
     """Change the tensors of a checkpoint directory, with a hash that fits them."""
     tensors = load_file(path / "model.safetensors")
     change(tensors)
@@ -83,16 +83,24 @@ def rewrite(path: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> No
     (path / "config.json").write_text(json.dumps(config))
 
 
-TENSOR_CHANGES: dict[str, Callable[[dict[str, torch.Tensor]], None]] = {
-    r"tensor blocks.1.mlp.W_in is nan at \[2, 3\]; expected finite": lambda t: t["blocks.1.mlp.W_in"].__setitem__((2, 3), torch.nan),
-    r"tensor embed.W_E is inf at \[0, 0\]": lambda t: t["embed.W_E"].__setitem__((0, 0), torch.inf),
-    r"has no tensor blocks.1.attn.W_O; expected shape \[2, 4, 8\]": lambda t: t.pop("blocks.1.attn.W_O") is None,  # type: ignore[dict-item,return-value]
-    r"has no tensor embed.W_E": lambda t: t.pop("embed.W_E") is None,  # type: ignore[dict-item,return-value]
-    r"tensor blocks.0.mlp.W_out has shape \[8, 32\]; expected \[32, 8\]": lambda t: t.update({"blocks.0.mlp.W_out": t["blocks.0.mlp.W_out"].T.contiguous()}),
+def spoil(tensors: dict[str, torch.Tensor], name: str, index: tuple[int, ...], value: float) -> None:
+    tensors[name][index] = value
+
+
+def replace(tensors: dict[str, torch.Tensor], name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    tensors[name] = change(tensors[name]).contiguous()
+
+
+TENSOR_CHANGES: dict[str, Callable[[dict[str, torch.Tensor]], object]] = {
+    r"tensor blocks.1.mlp.W_in is nan at \[2, 3\]; expected finite": lambda t: spoil(t, "blocks.1.mlp.W_in", (2, 3), torch.nan),
+    r"tensor embed.W_E is inf at \[0, 0\]": lambda t: spoil(t, "embed.W_E", (0, 0), torch.inf),
+    r"has no tensor blocks.1.attn.W_O; expected shape \[2, 4, 8\]": lambda t: t.pop("blocks.1.attn.W_O"),
+    r"has no tensor embed.W_E": lambda t: t.pop("embed.W_E"),
+    r"tensor blocks.0.mlp.W_out has shape \[8, 32\]; expected \[32, 8\]": lambda t: replace(t, "blocks.0.mlp.W_out", torch.t),
     r"unknown tensor blocks.0.attn.W_X": lambda t: t.update({"blocks.0.attn.W_X": torch.zeros(2)}),
-    r"tensor unembed.b_U is torch.float16": lambda t: t.update({"unembed.b_U": t["unembed.b_U"].half()}),
-    r"tensor embed.W_E has shape \[80\]; expected 2 axes": lambda t: t.update({"embed.W_E": t["embed.W_E"].flatten()}),
-}  # fmt: skip
+    r"tensor unembed.b_U is torch.float16; expected torch.float32": lambda t: replace(t, "unembed.b_U", torch.Tensor.half),
+    r"tensor embed.W_E has shape \[80\]; expected 2 axes": lambda t: replace(t, "embed.W_E", torch.flatten),
+}
 
 
 @pytest.mark.parametrize("message", TENSOR_CHANGES)
@@ -105,7 +113,7 @@ def test_a_wrong_tensor_is_named(directory: Path, message: str) -> None:
 
 def test_tampered_weights_are_refused(directory: Path) -> None:
     config = (directory / "config.json").read_text()
-    rewrite(directory, lambda tensors: tensors["embed.W_E"].add_(1e-3) is None)  # type: ignore[arg-type,return-value]
+    rewrite(directory, lambda tensors: tensors["embed.W_E"].add_(1e-3))
     (directory / "config.json").write_text(config)
     with pytest.raises(CheckpointError, match="the weights are not those that were saved"):
         load_checkpoint(directory)
@@ -194,7 +202,11 @@ def test_the_authors_settings_must_be_there_and_whole(author: Path) -> None:
 def test_what_is_no_checkpoint_is_refused(tmp_path: Path, author: Path) -> None:
     torch.save([torch.zeros(2)], author)
     (tmp_path / "notes.txt").touch()
-    for path, message in {tmp_path / "none": "no such file", tmp_path / "notes.txt": "expected a directory", author: "expected a state dict"}.items():
+    for path, message in {
+        tmp_path / "none": "no such file",
+        tmp_path / "notes.txt": "expected a directory",
+        author: "expected a state dict",
+    }.items():
         with pytest.raises(CheckpointError, match=message):
             load_checkpoint(path)
 

@@ -60,8 +60,13 @@ def test_a_recipe_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("[train", "not a readable TOML"), ("[optimiser]\n", "unknown entry 'optimiser'"), ("epochs = 3\n", "unknown entry 'epochs'"), ("[train]\nepoch = 3\n", r"\[train\]: unknown key 'epoch'")],
-)  # fmt: skip
+    [
+        ("[train", "not a readable TOML"),
+        ("[optimiser]\n", "unknown entry 'optimiser'"),
+        ("epochs = 3\n", "unknown entry 'epochs'"),
+        ("[train]\nepoch = 3\n", r"\[train\]: unknown key 'epoch'"),
+    ],
+)
 def test_a_recipe_that_cannot_be_read_is_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text(text, encoding="utf-8")

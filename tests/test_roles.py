@@ -66,7 +66,11 @@ def test_roles_out_of_range_are_refused(values: dict[str, Any], message: str) ->
 
 def test_a_file_of_roles_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     path = tmp_path / "roles.json"
-    for text, message in {"{": "not a readable JSON", "[]": "expected a JSON object", json.dumps({"content_hash": HASH, "hero": 1}): "unknown key 'hero'"}.items():
+    for text, message in {
+        "{": "not a readable JSON",
+        "[]": "expected a JSON object",
+        json.dumps({"content_hash": HASH, "hero": 1}): "unknown key 'hero'",
+    }.items():
         path.write_text(text)
         with pytest.raises(ValueError, match=message):
             read_roles(path, cfg=planted.CONFIG, content_hash=HASH)

@@ -22,7 +22,9 @@ def test_nothing_seen_bounds_the_rate_by_three_over_n() -> None:
     assert rate_upper_bound(0, 10_000) == pytest.approx(3 / 10_000, rel=0.01)
 
 
-@pytest.mark.parametrize(("successes", "trials", "message"), [(1, 0, "trials must be at least 1"), (5, 4, "successes must be from 0"), (-1, 4, "successes")])
+@pytest.mark.parametrize(
+    ("successes", "trials", "message"), [(1, 0, "trials must be at least 1"), (5, 4, "successes must be from 0"), (-1, 4, "successes")]
+)
 def test_rates_that_cannot_be_are_refused(successes: int, trials: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         clopper_pearson(successes, trials)

@@ -119,7 +119,9 @@ def test_a_finished_checkpoint_is_never_overwritten(tmp_path: Path) -> None:
         (["--seed", "0", "--device", "cuda"], "no CUDA device"),
     ],
 )
-def test_the_command_line_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+def test_the_command_line_says_what_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
     if torch.cuda.is_available() and "cuda" in arguments:
         arguments = ["--seed", "-1"]
         message = "--seed"

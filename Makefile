@@ -1,0 +1,36 @@
+# Two targets do everything on a fresh machine: `make claims` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+# shapes are checked while the tests run, in the modules that handle tensors
+SHAPES := models.graphs,models.transformer,models.training,circuits,beartype.beartype
+
+.PHONY: claims test check clean
+
+claims: $(INSTALLED)
+	$(BIN)/python -m pytest claims
+
+test: check
+	@echo "== tests of the instrument, on two processes"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 2 --jaxtyping-packages=$(SHAPES)
+	@echo "== the claims on the shipped checkpoint"
+	$(BIN)/python -m pytest claims
+
+check: $(INSTALLED)
+	@echo "== style and types"
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@echo "== making a virtual environment in .venv with $(PYTHON)"
+	$(PYTHON) -m venv .venv
+	@echo "== installing torch, as constraints.txt says (the largest part, some 200 MB)"
+	$(BIN)/pip install --disable-pip-version-check --progress-bar off -c constraints.txt torch
+	@echo "== installing the project and what its tests need"
+	$(BIN)/pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[dev]'
+	@touch $(INSTALLED)
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks build *.egg-info

@@ -1,0 +1,207 @@
+"""The plugin as a user meets it: options, exit codes, table, record, ledger."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+CONFTEST = """
+import json
+from pathlib import Path
+pytest_plugins = ["verdicts.plugin"]
+
+class Subject:
+    device = "cpu"
+    def __init__(self, path):
+        self.facts = json.loads(Path(path).read_text())
+        self.ledger_path = Path(path).with_suffix(".verdicts.json")
+    def describe(self):
+        return {"name": "toy", "content_hash": self.facts["hash"], "roles": {"part": 3}, "validation_set": self.facts["set"]}
+
+def pytest_claims_subjects(config):
+    subjects = [Subject(path) for path in config.getoption("checkpoint") or ["toy.json"]]
+    if any(subject.facts["x"] is None for subject in subjects):
+        raise ValueError("toy.json: x must be a number, got None")
+    return subjects
+"""
+CLAIMS = '''
+import pytest
+
+@pytest.mark.claim(source="1", evidence="exact")
+def test_x_is_large(subject, expect):
+    """x is large."""
+    expect("x", subject.facts["x"], at_least=10, because="so it is said")
+
+@pytest.mark.claim(source="2", evidence="exact", gauge={"b_K"})
+def test_y_is_small(subject, expect):
+    """y is small."""
+    if subject.facts["y"] is None:
+        raise type("Absent", (LookupError,), {"verdict": "absent"})("no y")
+    expect("y", subject.facts["y"], at_most=1, because="so it is said")
+'''
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(test_claims=CLAIMS)
+    facts(pytester)
+    return pytester
+
+
+def facts(pytester: pytest.Pytester, name: str = "toy.json", **values: Any) -> None:
+    (pytester.path / name).write_text(json.dumps({"hash": "sha256:a", "set": "sha256:v", "x": 11, "y": 0, **values}))
+
+
+def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:jaxtyping", *arguments)
+
+
+def record(pytester: pytest.Pytester, *arguments: str) -> dict[str, Any]:
+    run(pytester, "--claims-json=out.json", *arguments)
+    return json.loads((pytester.path / "out.json").read_text())  # type: ignore[no-any-return]
+
+
+def test_claims_that_hold_exit_with_zero_and_a_table(project: pytest.Pytester) -> None:
+    result = run(project)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["checkpoint: toy sha256:a*", "device: cpu, seed: 0", "ledger: none*", "*x is large.", "toy: 2 holds"])
+
+
+def test_a_refuted_claim_exits_with_one_and_says_why(project: pytest.Pytester) -> None:
+    facts(project, x=9)
+    result = run(project)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        ["refuted: x is 9, expected at least 10 (so it is said)", "REFUTED     x is large.", "toy: 1 refuted, 1 holds"]
+    )
+    assert "plugin.py" not in result.stdout.str()
+
+
+def test_an_absent_role_fails_and_is_never_a_skip(project: pytest.Pytester) -> None:
+    facts(project, y=None)
+    result = run(project)
+    assert result.ret == 1
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["ABSENT      y is small.", "*no y"])
+
+
+def test_a_claim_that_breaks_shows_where(project: pytest.Pytester) -> None:
+    project.makepyfile(test_claims=CLAIMS.replace('subject.facts["x"]', 'subject.facts["z"]'))
+    result = run(project)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*KeyError: 'z'", "ERROR       x is large."])
+
+
+def test_the_record_is_the_same_twice_and_under_xdist(project: pytest.Pytester) -> None:
+    facts(project, x=9)
+    first = record(project)
+    assert [claim["verdict"] for claim in first["subjects"][0]["claims"]] == ["refuted", "holds"]
+    for again in (record(project), record(project, "-n", "2")):
+        for claim in [*first["subjects"][0]["claims"], *again["subjects"][0]["claims"]]:
+            claim["duration_s"] = 0.0
+        assert again == first
+
+
+def test_the_ledger_accepts_what_it_was_told_and_nothing_else(project: pytest.Pytester) -> None:
+    facts(project, x=9)
+    result = run(project, "--claims-accept")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["--claims-accept: wrote *toy.verdicts.json (1 refuted, 1 holds)"])
+    result = run(project)
+    assert result.ret == 0
+    result.assert_outcomes(passed=1, xfailed=1)
+    result.stdout.fnmatch_lines(["ledger: 1 refuted, 1 holds", "*the ledger accepts: refuted*"])
+    facts(project, x=11)  # it holds now
+    result = run(project)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*XPASS(strict)*the ledger accepts this claim as refuted*"])
+    facts(project, x=9, y=2)  # another is lost
+    result = run(project)
+    assert result.ret == 1
+    result.assert_outcomes(failed=1, xfailed=1)
+
+
+def test_a_refuted_claim_that_is_now_absent_or_broken_is_not_accepted(project: pytest.Pytester) -> None:
+    facts(project, y=2)
+    run(project, "--claims-accept")
+    facts(project, y=None)
+    result = run(project)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*y_is_small is absent, but the ledger accepts refuted*"])
+    facts(project, y="broken")
+    assert run(project).ret == 1
+
+
+def test_a_ledger_of_other_weights_or_conditions_is_told_apart(project: pytest.Pytester) -> None:
+    run(project, "--claims-accept")
+    facts(project, set="sha256:w")
+    run(project, "--claims-seed=3").stdout.fnmatch_lines(
+        ["ledger: accepted with validation set sha256:v, but this run has sha256:w", "ledger: accepted with seed 0, but this run has 3"]
+    )
+    facts(project, hash="sha256:b")
+    result = run(project)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*is of other weights: sha256:a, not sha256:b"])
+
+
+def test_accepting_is_refused_where_it_would_say_too_little_or_hide_an_error(project: pytest.Pytester) -> None:
+    for arguments in (["-k", "x"], ["-n", "2"], ["test_claims.py"], ["test_claims.py::test_x_is_large"]):
+        result = run(project, "--claims-accept", *arguments)
+        assert result.ret == 4, arguments
+        result.stderr.fnmatch_lines(["*--claims-accept writes the ledger of a whole run in one process; drop *"])
+    facts(project, x="broken")
+    result = run(project, "--claims-accept")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["--claims-accept: no ledger written, for there were errors: x_is_large"])
+    assert not (project.path / "toy.verdicts.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--claims-json=none/out.json"], "*--claims-json=none/out.json: cannot be written: No such file or directory"),
+        (["--claims-json=."], "*--claims-json=.: is a directory; name a file"),
+        (["--claims-seed=-1"], "*--claims-seed must be 0 or more, got -1"),
+        (["--checkpoint=toy.json", "--checkpoint=toy.json"], "*--checkpoint names the same weights twice"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_measured(project: pytest.Pytester, arguments: list[str], message: str) -> None:
+    result = run(project, *arguments)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([message])
+
+
+def test_a_subject_that_cannot_be_judged_is_a_usage_error(project: pytest.Pytester) -> None:
+    facts(project, x=None)
+    result = run(project)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*toy.json: x must be a number, got None"])
+
+
+def test_a_claim_without_a_statement_is_refused_before_anything_is_measured(project: pytest.Pytester) -> None:
+    project.makepyfile(test_claims=CLAIMS.replace('"""x is large."""', ""))
+    result = run(project)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*test_x_is_large: the first line of its docstring must be the statement*"])
+
+
+def test_several_checkpoints_are_judged_side_by_side(project: pytest.Pytester) -> None:
+    facts(project, "other.json", hash="sha256:b", x=3)
+    result = record(project, "--checkpoint=toy.json", "--checkpoint=other.json")
+    verdicts = {subject["content_hash"]: [claim["verdict"] for claim in subject["claims"]] for subject in result["subjects"]}
+    assert verdicts == {"sha256:a": ["holds", "holds"], "sha256:b": ["refuted", "holds"]}
+
+
+def test_tests_without_claims_are_left_alone(project: pytest.Pytester, tmp_path: Path) -> None:
+    project.makepyfile(test_claims="def test_plain():\n    assert True\n")
+    (project.path / "toy.json").unlink()
+    result = run(project)
+    assert result.ret == 0
+    assert "ledger" not in result.stdout.str()

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from circuits.roles import AbsentRole
+from circuits.statistics import Estimate
+from verdicts.expectations import Expect, plain
+from verdicts.judge import Claim, judge
+from verdicts.record import RecordError, as_ledger, make_record, read_record, validate, write_record
+from verdicts.table import WIDTH, render
+
+ABOUT = {
+    "name": "n",
+    "content_hash": "sha256:0",
+    "roles": {"reader": "0.2", "anchors": [3, 6], "pointer": None},
+    "validation_set": "sha256:1",
+}
+
+
+def claim(body: Any, **marks: Any) -> Claim:
+    """A claim whose body is `body(expect)`."""
+
+    @pytest.mark.claim(**{"source": "1.2", "evidence": "exact", **marks})
+    def test_something(subject: Any, expect: Expect) -> None:
+        """Something is so."""
+        body(expect)
+
+    return Claim.from_function(test_something)
+
+
+def verdict_of(body: Any) -> str:
+    return judge(claim(body), None).verdict
+
+
+# expectations
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "outcome"),
+    [
+        (1.0, {"at_least": 1.0}, "holds"),
+        (0.9, {"at_least": 1.0}, "refuted"),
+        (1.1, {"at_most": 1.0}, "refuted"),
+        (2, {"within": (1, 2)}, "holds"),
+        (Estimate(0.5, 0.4, 0.6), {"at_least": 0.4}, "holds"),
+        (Estimate(0.5, 0.4, 0.6), {"at_least": 0.45}, "unresolved"),
+        (Estimate(0.5, 0.4, 0.6), {"at_least": 0.55}, "unresolved"),
+        (Estimate(0.5, 0.4, 0.6), {"at_least": 0.7}, "refuted"),
+        (Estimate(0.5, 0.4, 0.6), {"within": (0.3, 0.55)}, "unresolved"),
+        (Estimate(0.5, math.nan, math.nan), {"at_least": 0.1}, "unresolved"),
+        (math.nan, {"at_least": -1e9}, "refuted"),
+        (math.inf, {"at_least": 0.0}, "refuted"),
+        (None, {"at_least": 0.0, "note": "there is none"}, "unresolved"),
+    ],
+)
+def test_a_value_meets_its_bound_whole_or_not_at_all(value: Any, bounds: dict[str, Any], outcome: str) -> None:
+    assert verdict_of(lambda expect: expect("x", value, because="so", **bounds)) == outcome
+
+
+def test_what_is_not_a_number_is_null_in_the_record() -> None:
+    expect = Expect()
+    expect("x", math.nan, at_least=0, because="so")
+    assert expect.measurements["x"].value is None
+    assert "not a finite number" in str(expect.measurements["x"].note)
+    assert plain({1: [math.inf, 0.123456789], "low": Estimate(1.0, 0.5, 2.0)}) == {
+        "1": [None, 0.123457],
+        "low": {"value": 1.0, "low": 0.5, "high": 2.0},
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (lambda expect: expect("x", 1, at_least=0), "say because="),
+        (lambda expect: expect("x", 1, at_least=-math.inf, because="so"), "a bound must be finite"),
+        (lambda expect: expect("x", 1, within=(2, 1), because="so"), "no number is at least 2"),
+        (lambda expect: expect("x", 1, within=(0, 1), at_most=2, because="so"), "already sets"),
+        (lambda expect: expect("x", [1.0], at_least=0, because="so"), "a bound judges one number"),
+        (lambda expect: expect("x", None, at_least=0, because="so"), "needs note="),
+        (lambda expect: (expect("x", 1), expect("x", 1)), "measured twice"),
+        (lambda expect: expect("x", object()), "must be a number"),
+        (lambda expect: expect.enough("graphs", 3, needed=0), "a claim about nothing would hold"),
+        (lambda expect: expect("x", 1), "the claim expects nothing"),
+        (lambda expect: None, "the claim expects nothing"),
+    ],
+)
+def test_a_careless_expectation_is_an_error_that_teaches(body: Any, message: str) -> None:
+    verdict = judge(claim(body), None)
+    assert verdict.verdict == "error"
+    assert message in str(verdict.reason)
+
+
+# judge
+
+
+def test_the_worst_measurement_decides() -> None:
+    def body(expect: Expect) -> None:
+        expect("good", 1, at_least=0, because="so")
+        expect("straddling", Estimate(0.5, 0.0, 1.0), at_least=0.5, because="so")
+
+    assert verdict_of(body) == "unresolved"
+    assert verdict_of(lambda expect: (body(expect), expect("bad", -1, at_least=0, because="so"))) == "refuted"
+
+
+def test_a_statement_about_too_few_cases_is_unresolved() -> None:
+    def body(expect: Expect) -> None:
+        expect.enough("vertices", 3, needed=10)
+        expect("x", 1, at_least=0, because="so")
+
+    verdict = judge(claim(body), None)
+    assert (verdict.verdict, verdict.reason) == ("unresolved", "too little to judge: 3 vertices, 10 needed")
+
+
+def test_what_was_measured_before_the_body_broke_stays() -> None:
+    def body(expect: Expect) -> None:
+        expect("x", 1, at_least=0, because="so")
+        raise RuntimeError("broke at 0x7f0012345678")
+
+    verdict = judge(claim(body), None)
+    assert (verdict.verdict, verdict.reason) == ("error", "RuntimeError: broke at 0x…")
+    assert verdict.expect.measurements["x"].outcome == "holds"
+
+
+def test_an_absent_role_is_the_verdict_absent() -> None:
+    def body(expect: Expect) -> None:
+        raise AbsentRole("no pointer: none")
+
+    verdict = judge(claim(body), None)
+    assert (verdict.verdict, verdict.reason, verdict.error) == ("absent", "no pointer: none", None)
+
+
+def test_a_claim_knows_its_statement_and_labels() -> None:
+    made = claim(lambda expect: None, gauge={"b_K"})
+    assert (made.id, made.statement, made.source, made.evidence, made.gauge) == ("something", "Something is so.", "1.2", "exact", {"b_K"})
+
+
+def function(name: str = "test_x", doc: str | None = "It is so.", fixture: str = "expect") -> Any:
+    """A fresh function `name(subject, fixture)`, so that marks do not pile up."""
+    scope: dict[str, Any] = {}
+    exec(f"def {name}(subject, {fixture}): pass", scope)
+    scope[name].__doc__ = doc
+    return scope[name]
+
+
+def test_a_claim_that_is_not_one_is_refused() -> None:
+    mark = pytest.mark.claim(source="1", evidence="exact")
+    for careless, message in (
+        (function(), "marked once"),
+        (mark(mark(function())), "marked once"),
+        (mark(function(doc=None)), "first line of its docstring"),
+        (mark(function(fixture="tmp_path")), "takes nothing else"),
+        (mark(function(name="check_x")), "takes nothing else"),
+        (pytest.mark.claim(source="1", evidence="guessed")(function()), "evidence must be one of"),
+        (pytest.mark.claim(evidence="exact")(function()), "takes source="),
+        (pytest.mark.claim(source="1", evidence="exact", gauge="b_K")(function()), "gauge must be a set"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Claim.from_function(careless)
+
+
+# record
+
+
+def record_of(*bodies: Any) -> dict[str, Any]:
+    claims = []
+    for index, body in enumerate(bodies):
+        claims.append({**judge(claim(body), None).to_dict(), "id": f"claim_{index}"})
+    return make_record([{**ABOUT, "claims": claims}], seed=3, device="cpu")
+
+
+def held(expect: Expect) -> None:
+    expect("x", Estimate(1.5, 1.25, 1.75), at_least=0, because="so")
+    expect("list", [1.0, {"a": None}])
+    expect.show_counterexample(graph6="I?", vertex=3, value=0.25)
+
+
+def test_a_record_obeys_its_schema_and_survives_a_file(tmp_path: Path) -> None:
+    record = record_of(held, lambda expect: 1 / 0)
+    write_record(tmp_path / "r.json", record)
+    assert read_record(tmp_path / "r.json") == json.loads(json.dumps(record))
+    assert list(tmp_path.iterdir()) == [tmp_path / "r.json"]
+    write_record(tmp_path / "ledger.json", as_ledger(record, record["subjects"][0]))
+    assert read_record(tmp_path / "ledger.json")["subjects"][0]["claims"][0]["duration_s"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema_version": 2}, "schema_version must be 1, got 2"),
+        ({"subjects": []}, r"at \$.subjects"),
+        ({"run": {"seed": "x", "device": "cpu"}}, r"at \$.run.seed"),
+        ({"extra": 1}, "extra"),
+    ],
+)
+def test_a_record_that_breaks_the_schema_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecordError, match=message):
+        validate({**record_of(held), **change}, source="r.json")
+
+
+def test_a_record_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text("{")
+    with pytest.raises(RecordError, match=r"r.json: not a readable JSON"):
+        read_record(tmp_path / "r.json")
+
+
+# table
+
+
+def test_the_table_fits_in_100_columns_worst_first() -> None:
+    def refuted(expect: Expect) -> None:
+        expect("a_measurement_of_some_length", -1.23456789, at_least=0, because="so")
+        expect("intervals", {str(d): {"low": d / 7, "high": d / 3} for d in range(10)})
+
+    subject = record_of(held, refuted, lambda expect: 1 / 0)["subjects"][0]
+    lines = [line for line, _ in render(subject, accepted={"claim_1": "refuted"})]
+    assert max(map(len, lines)) <= WIDTH
+    text = "\n".join(lines)
+    assert text.index("ERROR") < text.index("REFUTED") < text.index("holds   ")
+    for expected in (
+        "anchors {3, 6}", "pointer absent", "-1.235", "≥ 0", "misses it", "1.5 [1.25, 1.75]", "the ledger accepts: refuted",
+        "counterexample: graph6 I?, vertex 3, value 0.25", "n: 1 error, 1 refuted, 1 holds", "ZeroDivisionError",
+    ):  # fmt: skip
+        assert expected in text, expected
