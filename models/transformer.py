@@ -204,7 +204,7 @@ class Transformer(HookedRootModule):
         self._require_hook_names(name for name, _ in [*fwd_hooks, *bwd_hooks])
         return super().hooks(fwd_hooks, bwd_hooks, reset_hooks_end, clear_contexts)
 
-    def run_with_cache(self, *model_args: Any, **kwargs: Any) -> tuple[Float[Tensor, batch *rest], ActivationCache]:
+    def run_with_cache(self, *model_args: Any, **kwargs: Any) -> tuple[Float[Tensor, batch * rest], ActivationCache]:
         """As in TransformerLens, with an `ActivationCache`; `names_filter` must name hook points that exist and fire."""
         names = kwargs.get("names_filter")
         self._require_hook_names([names] if isinstance(names, str) else names if isinstance(names, (list, tuple)) else ())
