@@ -221,6 +221,10 @@ class Transformer(HookedRootModule):
         """The attention of one layer, with its weights by head."""
         return cast(Attention, self.blocks[layer].attn)
 
+    def mlp(self, layer: int) -> MLP:
+        """The MLP of one layer."""
+        return cast(MLP, self.blocks[layer].mlp)
+
     def _stack(self, part: str, name: str) -> Tensor:
         return torch.stack([getattr(getattr(block, part), name) for block in self.blocks])
 

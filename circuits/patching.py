@@ -1,0 +1,233 @@
+"""Path patching into the query and the key of a layer-1 head, exact and fast (notebook §1.2).
+
+A configuration is a set of paths from {Embed, every head of layer 0} to the query and another to the key, through the
+layer-0 MLP; all other components keep their corrupted output. Patching the query leaves the key alone and the
+reverse, so 2^c queries and 2^c keys serve all 2^(2c) configurations; and the MLP sees base + Σ Δ, so its input needs
+one precomputed Δ W_in per component. Sets are bit masks: bit 0 is Embed, bit 1 + h is head 0.h.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+from tqdm import tqdm
+
+from circuits.roles import Head
+from models.graphs import Adjacency
+from models.transformer import Transformer
+
+Metric = Callable[[Float[Tensor, "*config query key"], Float[Tensor, "*target query key"]], Float[Tensor, "*config"]]
+"""Distance of each patched pattern from the clean one; must accept strided views."""
+
+Corrupted = Float[Tensor, "one_or_all vertex sender"]
+
+_SETS_AT_A_TIME = 512  # of one graph or spread over several: 10 MB of MLP activations
+_PATTERNS_AT_A_TIME = 8192  # 3 MB: stays in the cache
+
+
+def frobenius(patched: Float[Tensor, "*config query key"], clean: Float[Tensor, "*target query key"]) -> Float[Tensor, "*config"]:
+    """‖A_patched − A_clean‖_F."""
+    return torch.linalg.vector_norm(patched - clean, dim=(-2, -1))
+
+
+@dataclasses.dataclass(frozen=True)
+class PatchScores:
+    """Distances of the patched patterns from the clean ones, per graph, for query sets × key sets."""
+
+    numerator: Float[Tensor, "graph query_set key_set"]
+    denominator: Float[Tensor, " graph"]
+    """Distance of the corrupted pattern from the clean one."""
+
+    @property
+    def per_graph(self) -> Float[Tensor, "graph query_set key_set"]:
+        """The notebook's score of each graph: 1 is no improvement, 0 perfect."""
+        return self.numerator / self.denominator[:, None, None]
+
+    @property
+    def score(self) -> Float[Tensor, "query_set key_set"]:
+        """Mean over graphs of the ratios, as in the notebook."""
+        return self.per_graph.double().mean(0)
+
+    @property
+    def ratio_of_means(self) -> Float[Tensor, "query_set key_set"]:
+        """Mean numerator over mean denominator: no single graph weighs more for being nearly clean already."""
+        return self.numerator.double().mean(0) / self.denominator.double().mean()
+
+
+Block = tuple[Sequence[int], Sequence[int]]
+"""Query sets and key sets, of which every pair is patched."""
+
+
+@torch.no_grad()
+def path_patching(
+    model: Transformer, clean: Adjacency, corrupted: Corrupted, *, head: Head, blocks: Sequence[Block],
+    metric: Metric = frobenius, progress: bool = False,
+) -> list[PatchScores]:  # fmt: skip
+    """Scores of all pairs of query set and key set of each block; `corrupted` is one graph or one for each clean graph.
+
+    `ValueError` for a head outside layer 1, a set of unknown components, a graph paired with itself, or a pair whose
+    clean and corrupted patterns coincide (its score would be 0/0).
+    """
+    _require_pairs(model, clean, corrupted, head, blocks)
+    sides = _Sides.of(model, clean, corrupted, head)
+    sets = sorted({mask for block in blocks for side in block for mask in side})
+    place = {mask: index for index, mask in enumerate(sets)}
+    patterns_clean, patterns_corrupted = sides.patterns()
+    denominator = metric(patterns_corrupted.expand_as(patterns_clean), patterns_clean)
+    if not (denominator > 0).all():
+        graph = int((~(denominator > 0)).nonzero()[0])
+        raise ValueError(f"clean graph {graph}: its pattern is that of its corrupted graph, so there is nothing to restore")
+    bits = torch.tensor([[mask >> c & 1 for c in range(sides.n_components)] for mask in sets]).to(sides.base_pre)
+    numerators = [clean.new_empty(len(clean), len(queries), len(keys), dtype=denominator.dtype) for queries, keys in blocks]
+    rows = [([place[mask] for mask in queries], [place[mask] for mask in keys]) for queries, keys in blocks]
+    step = max(1, _SETS_AT_A_TIME // len(sets))
+    for start in tqdm(range(0, len(clean), step), disable=not progress, desc="path patching", unit="graph", unit_scale=step):
+        graphs = range(start, min(start + step, len(clean)))
+        for graph, (q, k) in zip(graphs, sides.queries_and_keys(graphs, bits), strict=True):
+            for numerator, (queries, keys) in zip(numerators, rows, strict=True):
+                numerator[graph] = _distances(q[queries], k[keys], patterns_clean[graph], metric).to(numerator.device)
+    return [PatchScores(numerator, denominator.to(clean.device)) for numerator in numerators]
+
+
+def _require_pairs(model: Transformer, clean: Adjacency, corrupted: Corrupted, head: Head, blocks: Sequence[Block]) -> None:
+    if head.layer != 1:
+        raise ValueError(f"head must be in layer 1, one MLP away from the components of layer 0; got {head}")
+    top = 2 ** (1 + model.cfg.n_heads)
+    for mask in (mask for block in blocks for side in block for mask in side):
+        if not 0 <= mask < top:
+            raise ValueError(f"blocks: a set of components is a mask from 0 to {top - 1}, got {mask}")
+    if len(corrupted) not in (1, len(clean)):
+        raise ValueError(f"corrupted must be one graph or {len(clean)}, one for each clean graph; got {len(corrupted)}")
+    same = (clean == corrupted).flatten(1).all(1)
+    if same.any():
+        raise ValueError(f"clean graph {int(same.nonzero()[0])} is paired with itself as its corrupted graph")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sides:
+    """What the components of both runs bring to the MLP's input and, directly, to query and key (side by side)."""
+
+    base_pre: Float[Tensor, "#graph vertex d_mlp"]
+    delta_pre: Float[Tensor, "graph component vertex d_mlp"]
+    base_direct: Float[Tensor, "#graph vertex two_d_head"]
+    delta_direct: Float[Tensor, "graph component vertex two_d_head"]
+    through_mlp: Float[Tensor, "d_mlp two_d_head"]
+
+    @classmethod
+    def of(cls, model: Transformer, clean: Adjacency, corrupted: Corrupted, head: Head) -> _Sides:
+        """Two forward passes through layer 0, one for each side."""
+        mlp, attention = model.mlp(0), model.attention(1)
+        weight = torch.cat([attention.W_Q[head.index], attention.W_K[head.index]], dim=1)
+        bias = torch.cat([attention.b_Q[head.index], attention.b_K[head.index]])
+        mid = components(model, corrupted).sum(1) + model.W_pos + model.b_O[0]
+        delta = components(model, clean) - components(model, corrupted)
+        return cls(
+            base_pre=mid @ mlp.W_in + mlp.b_in,
+            delta_pre=delta @ mlp.W_in,
+            base_direct=(mid + mlp.b_out) @ weight + bias,
+            delta_direct=delta @ weight,
+            through_mlp=mlp.W_out @ weight,
+        )
+
+    @property
+    def n_components(self) -> int:
+        return self.delta_pre.shape[1]
+
+    def queries_and_keys(self, graphs: Sequence[int], bits: Float[Tensor, "set component"]) -> list[tuple[Tensor, Tensor]]:
+        """Query and key `[set, vertex, d_head]` of the head on each graph, with the components of each set patched."""
+        chosen = list(graphs)
+        base = slice(None) if len(self.base_pre) == 1 else chosen
+        pre = self.base_pre[base][:, None] + torch.einsum("sc,gcvm->gsvm", bits, self.delta_pre[chosen])
+        direct = self.base_direct[base][:, None] + torch.einsum("sc,gcvh->gsvh", bits, self.delta_direct[chosen])
+        both = direct.add_(torch.ops.aten.gelu_(pre) @ self.through_mlp)  # in place: fresh pages would cost as much again
+        q, k = both.chunk(2, dim=-1)
+        return list(zip(q, k, strict=True))
+
+    def patterns(self) -> tuple[Float[Tensor, "graph query key"], Float[Tensor, "#graph query key"]]:
+        """Clean and corrupted patterns of the head."""
+        everything = self.delta_pre.sum(1), self.delta_direct.sum(1)
+        clean = self.base_direct + everything[1] + F.gelu(self.base_pre + everything[0]) @ self.through_mlp
+        corrupted = self.base_direct + F.gelu(self.base_pre) @ self.through_mlp
+        q_clean, k_clean = clean.chunk(2, dim=-1)
+        q_corrupted, k_corrupted = corrupted.chunk(2, dim=-1)
+        scale = math.sqrt(q_clean.shape[-1])
+        return (q_clean @ k_clean.mT / scale).softmax(-1), (q_corrupted @ k_corrupted.mT / scale).softmax(-1)
+
+
+def components(model: Transformer, adjacency: Adjacency) -> Float[Tensor, "graph component vertex d_model"]:
+    """Embed and the result of every head of layer 0 (b_O left out), in the order of the masks' bits."""
+    attention = model.attention(0)
+    _, cache = model.run_with_cache(adjacency, names_filter=["hook_embed", "blocks.0.attn.hook_z"], stop_at_layer=1)
+    result = torch.einsum("gvhd,hdm->ghvm", cache["blocks.0.attn.hook_z"], attention.W_O)
+    return torch.cat([cache["hook_embed"][:, None], result], dim=1)
+
+
+def _distances(
+    q: Float[Tensor, "query_set vertex d_head"], k: Float[Tensor, "key_set vertex d_head"],
+    clean: Float[Tensor, "query key"], metric: Metric,
+) -> Float[Tensor, "query_set key_set"]:  # fmt: skip
+    """Distance from the clean pattern for every pair; keys lead, so that softmax runs along long rows."""
+    n_key_sets, n, d_head = k.shape
+    keys = (k / math.sqrt(d_head)).permute(1, 2, 0)  # key, d_head, key_set
+    distances = []
+    for part in q.split(max(1, _PATTERNS_AT_A_TIME // n_key_sets)):
+        scores = part.flatten(0, 1) @ keys  # key, (query_set query), key_set
+        scores -= scores.amax(0, keepdim=True)
+        scores.exp_()
+        scores /= scores.sum(0, keepdim=True)
+        pattern = scores.unflatten(1, (len(part), n)).permute(1, 3, 2, 0)  # query_set, key_set, query, key
+        distances.append(metric(pattern, clean[None]))
+    return torch.cat(distances)
+
+
+def shapley_values(value: Float[Tensor, "*batch coalition"]) -> Float[Tensor, "*batch player"]:
+    """Exact Shapley value of each player from the value of every coalition, which is a bit mask of players."""
+    n_coalitions = value.shape[-1]
+    n = n_coalitions.bit_length() - 1
+    if n_coalitions != 2**n or n == 0:
+        raise ValueError(f"value must have one entry for each coalition, a power of two from 2; got {n_coalitions}")
+    masks = torch.arange(n_coalitions)
+    sizes = torch.tensor([mask.bit_count() for mask in range(n_coalitions)])
+    weight = torch.tensor([1 / (n * math.comb(n - 1, size)) for size in range(n)], dtype=torch.float64)
+    shares = []
+    for player in range(n):
+        without = masks[(masks >> player & 1) == 0]
+        gain = value[..., without | 1 << player].double() - value[..., without].double()
+        shares.append((gain * weight[sizes[without]].to(gain.device)).sum(-1))
+    return torch.stack(shares, dim=-1)
+
+
+def best_by_size(score: Float[Tensor, " coalition"]) -> list[tuple[int, float]]:
+    """The coalition with the lowest score of each size 1, 2, … n, and that score: the notebook's second table."""
+    sizes = torch.tensor([mask.bit_count() for mask in range(len(score))])
+    best = []
+    for size in range(1, int(sizes.max()) + 1):
+        members = (sizes == size).nonzero()[:, 0]
+        first = members[score.cpu()[members].argmin()]
+        best.append((int(first), score[first].item()))
+    assert all(a[0].bit_count() < b[0].bit_count() for a, b in pairwise(best))
+    return best
+
+
+def notebook_coalitions(score: Float[Tensor, "*batch query_set key_set"]) -> Float[Tensor, "*batch coalition"]:
+    """Query sets × {nothing, Embed} into the key as coalitions of one mask: the key's bit comes after the query's."""
+    if score.shape[-1] != 2:
+        raise ValueError(f"score must have two key sets, nothing and Embed; got {score.shape[-1]}")
+    return score.mT.flatten(-2)
+
+
+def path_names(n_heads: int) -> list[str]:
+    """Names of the components in the order of the masks' bits: `embed`, `0.0`, `0.1`, …"""
+    return ["embed", *(f"0.{head}" for head in range(n_heads))]
+
+
+def every_set(n_heads: int) -> Int[Tensor, " set"]:
+    """All masks of components."""
+    return torch.arange(2 ** (1 + n_heads))
