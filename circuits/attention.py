@@ -31,6 +31,14 @@ def head_scores(model: Transformer, adjacency: Adjacency, head: Head) -> Pattern
     return torch.cat(scores).to(adjacency.device)
 
 
+@torch.no_grad()
+def head_keys(model: Transformer, adjacency: Adjacency, head: Head) -> Float[Tensor, "batch vertex d_head"]:
+    """Keys of one head on each graph, b_K included."""
+    attention = model.attention(head.layer)
+    resid = torch.cat([model(batch, stop_at_layer=head.layer) for batch in adjacency.split(_BATCH)])
+    return (resid @ attention.W_K[head.index] + attention.b_K[head.index]).to(adjacency.device)
+
+
 def head_pattern(model: Transformer, adjacency: Adjacency, head: Head) -> Pattern:
     """Attention pattern of one head on each graph: `hook_pattern[:, head]`."""
     return head_scores(model, adjacency, head).softmax(-1)

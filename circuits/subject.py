@@ -19,7 +19,7 @@ from circuits.finder import find_roles
 from circuits.roles import Head, Roles, read_roles
 from models.checkpoint import load_checkpoint
 from models.config import TrainConfig
-from models.graphs import GraphSet, load_validation_set, validation_set
+from models.graphs import Adjacency, GraphSet, load_validation_set, validation_set
 from models.randomness import named_generator
 from models.transformer import Transformer
 
@@ -54,6 +54,11 @@ class Subject:
     def in_float64(self) -> Transformer:
         """The same model in double precision on the CPU, for what is proved."""
         return copy.deepcopy(self.model).cpu().double()
+
+    @cached_property
+    def quarter(self) -> Adjacency:
+        """Every fourth validation graph, for what is too costly on all."""
+        return self.graphs.adjacency[::4]
 
     @cached_property
     def degrees(self) -> Int[Tensor, "batch vertex"]:

@@ -16,7 +16,10 @@ from models.transformer import Transformer
 from tests.planted import planted_subject
 from verdicts.judge import Claim, judge
 
-FAMILIES = ("test_behaviour", "test_pointer_pattern", "test_reader_pattern", "test_degree_direction")
+FAMILIES = (
+    "test_behaviour", "test_pointer_pattern", "test_pointer_composition", "test_reader_pattern", "test_degree_direction",
+    "test_degree_in_residual",
+)  # fmt: skip
 REFERENCE = Path(__file__).parent.parent.parent / "shared" / "reference"
 AUTHOR = REFERENCE / "transformer_2024-09-05_13-28-07.pt"
 AUTHORS_ROLES = Roles({"reader": Head(0, 2), "anchors": (3, 6), "pointer": Head(1, 6), "target": 2, "dimension": 68})
@@ -38,8 +41,8 @@ def untrained(request: pytest.FixtureRequest) -> Subject:
     return Subject("untrained", "sha256:untrained", model, AUTHORS_ROLES, validation_set(count=1248), range(15, 21), 0, Path("unused"))
 
 
-def test_every_claim_of_the_four_files_is_here() -> None:
-    assert len({claim.id for claim in CLAIMS}) == 21
+def test_every_claim_is_here() -> None:
+    assert len({claim.id for claim in CLAIMS}) == 37
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
@@ -57,6 +60,9 @@ def test_the_planted_circuit_passes_the_claims_that_it_was_planted_for() -> None
         "attention_switches_off_above_degree_two", "anchor_attention_grows_with_degree", "adding_an_edge_raises_anchor_attention",
         "every_neighbour_adds_the_same_query_vector", "position_subtracts_two_neighbours", "query_holds_degree_minus_two",
         "anchor_keys_point_along_the_degree_direction", "embed_query_meets_position_key", "position_query_lowers_anchor_scores",
+        "key_paths_alone_do_not_reproduce_the_pattern", "position_embedding_of_the_target_moves_the_column",
+        "one_residual_dimension_carries_degree", "pointer_reads_degree_along_its_score_direction",
+        "that_dimension_suffices_for_the_pointer", "the_pointer_needs_that_dimension",
     ):  # fmt: skip
         assert verdicts[id].verdict == "holds", (id, verdicts[id].expect.measurements)
     assert verdicts["classifies_the_validation_set"].verdict == "refuted"  # it cannot tell planar graphs at all

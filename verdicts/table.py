@@ -77,7 +77,7 @@ def _measurement(name: str, measurement: Mapping[str, Any]) -> Iterator[Line]:
         value += f" [{_number(measurement['low'])}, {_number(measurement['high'])}]"
     bound = _bound(measurement)
     missed = {"refuted": "  ✗ misses it", "unresolved": "  ? straddles it"}.get(measurement["outcome"] or "", "")
-    line = f"{name:<28}{value:<34}{bound}{missed if bound else ''}"
+    line = f"{name:<27} {value:<33} {bound}{missed if bound else ''}"
     if len(line) + _INDENT + 2 <= WIDTH:
         yield " " * (_INDENT + 2) + line.rstrip(), {"bold": bool(missed)}
     else:

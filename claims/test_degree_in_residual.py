@@ -1,0 +1,191 @@
+"""How degree gets from the reader to the pointer (notebook §2.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from circuits.ablation import hold_all_but, hold_direction, pattern_with_query_input
+from circuits.attention import mean_over
+from circuits.residual import (
+    activation,
+    correlation,
+    dimension_correlations,
+    head_result,
+    main_axis,
+    random_basis_best,
+    row_norm_ratio,
+    score_direction,
+    signature_cosines,
+    through_mlp,
+)
+from circuits.roles import Head
+from circuits.statistics import bootstrap, only
+from circuits.subject import Subject
+
+if TYPE_CHECKING:
+    from verdicts.expectations import Expect
+
+ROTATIONS = 200
+RANDOM_DIRECTIONS = 50
+
+
+IS_DEGREE = 0.9  # r² above 0.8: degree explains nearly all of it
+MOSTLY_DEGREE = 0.71  # r² above one half: degree explains most of it
+ONE_DIRECTION = 0.8
+
+
+def _one_direction(subject: Subject, expect: Expect, values: Float[Tensor, "graph vertex width"]) -> None:
+    share = main_axis(values, generator=subject.generator("rank-1 share")).share
+    expect(
+        "rank1_share", share, at_least=ONE_DIRECTION, because="all other directions share a fifth; eight untrained models stay below 0.63"
+    )
+
+
+def _is_degree(subject: Subject, expect: Expect, values: Float[Tensor, "graph vertex width"], *, at_least: float = IS_DEGREE) -> None:
+    coefficient = main_axis(values, generator=subject.generator("rank-1 share")).coefficient
+    found = correlation(coefficient, subject.degrees, generator=subject.generator("degree correlation"))
+    because = f"degree explains {at_least**2:.0%} of it or more; eight untrained models stay below |r| = 0.15"
+    expect("degree_correlation", found, at_least=at_least, because=because, note="it is constant" if found is None else None)
+
+
+def _reader(subject: Subject, name: str) -> Float[Tensor, "graph vertex width"]:
+    reader = subject.roles.reader
+    return activation(subject.model, subject.graphs.adjacency, f"blocks.{reader.layer}.attn.hook_{name}", head=reader)
+
+
+@pytest.mark.claim(source="2.2", evidence="estimated", gauge={"head basis"})
+def test_reader_values_share_one_direction(subject: Subject, expect: Expect) -> None:
+    """The reader's value vectors differ along one direction."""
+    _one_direction(subject, expect, _reader(subject, "v"))
+
+
+@pytest.mark.claim(source="2.2", evidence="estimated", gauge={"head basis"})
+def test_reader_values_hold_degree(subject: Subject, expect: Expect) -> None:
+    """The direction along which the reader's value vectors differ most is degree."""
+    _is_degree(subject, expect, _reader(subject, "v"))
+
+
+@pytest.mark.claim(source="2.2", evidence="estimated", gauge={"head basis"})
+def test_reader_z_holds_degree(subject: Subject, expect: Expect) -> None:
+    """The reader's z, its pattern applied to its values, varies along one direction, and that is degree."""
+    z = _reader(subject, "z")
+    _one_direction(subject, expect, z)
+    _is_degree(subject, expect, z)
+
+
+@pytest.mark.claim(source="2.2", evidence="estimated", gauge={"residual basis"})
+def test_reader_output_carries_degree_in_one_direction(subject: Subject, expect: Expect) -> None:
+    """The reader's output is degree times one vector."""
+    result = head_result(subject.model, subject.graphs.adjacency, subject.roles.reader)
+    _one_direction(subject, expect, result)
+    _is_degree(subject, expect, result)
+
+
+@pytest.mark.claim(source="2.2", evidence="estimated", gauge={"residual basis", "b_V", "W_pos constant"})
+def test_mlp_keeps_the_readers_direction(subject: Subject, expect: Expect) -> None:
+    """The reader's output, sent alone through the MLP, is still nearly one direction, and mostly degree."""
+    after = through_mlp(subject.model, head_result(subject.model, subject.graphs.adjacency, subject.roles.reader))
+    _one_direction(subject, expect, after)
+    _is_degree(subject, expect, after, at_least=MOSTLY_DEGREE)
+
+
+def _stream(subject: Subject) -> Float[Tensor, "graph vertex d_model"]:
+    """x₁, the residual stream after layer 0."""
+    return activation(subject.model, subject.graphs.adjacency, "blocks.0.hook_resid_post")
+
+
+@pytest.mark.claim(source="2.2", evidence="estimated", gauge={"residual rotation", "residual basis"})
+def test_one_residual_dimension_carries_degree(subject: Subject, expect: Expect) -> None:
+    """One dimension of the residual stream after layer 0 follows degree as no dimension of a rotated basis does."""
+    dimension, resid = subject.roles.dimension, _stream(subject)
+    others = [d for d in range(resid.shape[-1]) if d != dimension]
+    random = random_basis_best(resid, subject.degrees, rotations=ROTATIONS, generator=subject.generator("rotations")).max().item()
+    expect("random_basis_best", random)
+    expect("runner_up_correlation", dimension_correlations(resid, subject.degrees)[others].max())
+    found = correlation(resid[..., dimension], subject.degrees, generator=subject.generator("dimension"))
+    missing = "the dimension is constant" if found is None else None
+    because = "r² above 0.7; the best dimension of 60 untrained models reaches |r| = 0.44"
+    expect("degree_correlation", found, at_least=0.84, because=because, note=missing)
+    lead = None if found is None else found.low - random
+    expect("lead_over_random_basis", lead, at_least=0.0, because="no dimension of 200 rotated bases does as well", note=missing)
+    signature = signature_cosines(head_result(subject.model, subject.graphs.adjacency, subject.roles.reader), resid)
+    expect("signature_cosine", signature[dimension])
+    expect("runner_up_cosine", signature[others].max())
+
+
+@pytest.mark.claim(source="2.2", evidence="exact", gauge={"residual rotation", "residual basis", "head basis"})
+def test_pointer_query_reads_that_dimension(subject: Subject, expect: Expect) -> None:
+    """The row of the pointer's W_Q that belongs to the dimension is its largest."""
+    ratio = row_norm_ratio(subject.model, subject.roles.pointer, dimension=subject.roles.dimension)
+    expect("row_norm_ratio", ratio, at_least=1.0, because="the largest row; by chance once in 128")
+
+
+@pytest.mark.claim(source="2.2", evidence="estimated", gauge={"head basis"})
+def test_pointer_query_encodes_degree(subject: Subject, expect: Expect) -> None:
+    """The pointer's query varies along one direction, and that is degree, somewhat less cleanly than the reader's."""
+    pointer = subject.roles.pointer
+    query = activation(subject.model, subject.graphs.adjacency, f"blocks.{pointer.layer}.attn.hook_q", head=pointer)
+    _one_direction(subject, expect, query)
+    _is_degree(subject, expect, query, at_least=MOSTLY_DEGREE)
+    reader = main_axis(_reader(subject, "q"), generator=subject.generator("reader query"))
+    expect("reader_query_correlation", correlation(reader.coefficient, subject.degrees, generator=subject.generator("reader query, r")))
+
+
+@pytest.mark.claim(source="2.2", evidence="estimated")
+def test_pointer_reads_degree_along_its_score_direction(subject: Subject, expect: Expect) -> None:
+    """Along the direction that raises the pointer's score at the target the residual stream holds degree."""
+    u = _score_direction(subject)
+    found = correlation(_stream(subject) @ u, subject.degrees, generator=subject.generator("score direction"))
+    because = "degree explains half of it or more; eight untrained models stay below |r| = 0.15"
+    expect("degree_correlation", found, at_least=MOSTLY_DEGREE, because=because, note="it is constant" if found is None else None)
+
+
+def _score_direction(subject: Subject) -> Float[Tensor, " d_model"]:
+    return score_direction(subject.model, subject.graphs.adjacency, subject.roles.pointer, target=subject.roles.target)
+
+
+def _basis_vector(subject: Subject) -> Float[Tensor, " d_model"]:
+    return torch.eye(subject.model.cfg.d_model)[subject.roles.dimension].to(subject.graphs.adjacency)
+
+
+def _attention(subject: Subject, pointer: Head, query_input: Tensor, resid: Tensor) -> Float[Tensor, "graph vertex"]:
+    return pattern_with_query_input(subject.model, query_input, resid, head=pointer)[..., subject.roles.target]
+
+
+@pytest.mark.claim(source="2.2", evidence="causal", gauge={"residual rotation", "residual basis"})
+def test_that_dimension_suffices_for_the_pointer(subject: Subject, expect: Expect) -> None:
+    """With all but that dimension of the pointer's query input at its mean, low-degree vertices attend to the target, others do not."""
+    resid = _stream(subject)
+    attention = _attention(subject, subject.roles.pointer, hold_all_but(resid, _basis_vector(subject)), resid)
+    means = {}
+    for name, chosen in (("attention_low", subject.degrees <= 2), ("attention_high", subject.degrees >= 4)):
+        expect.enough(f"vertices behind {name}", int(chosen.sum()), needed=100)
+        means[name] = mean_over(attention, chosen, generator=subject.generator(name))
+    expect("attention_low", means["attention_low"], at_least=0.5, because="more than all other positions together")
+    expect("attention_high", means["attention_high"], at_most=0.1, because="no more than even attention over ten positions would give")
+
+
+@pytest.mark.claim(source="2.2", evidence="causal", gauge={"residual rotation", "residual basis"})
+def test_the_pointer_needs_that_dimension(subject: Subject, expect: Expect) -> None:
+    """Holding that dimension alone at its mean takes the attention away."""
+    resid, pointer = _stream(subject), subject.roles.pointer
+    clean = _attention(subject, pointer, resid, resid)
+
+    def shift(direction: Float[Tensor, " d_model"]) -> Float[Tensor, " graph"]:
+        return (_attention(subject, pointer, hold_direction(resid, direction), resid) - clean).abs().mean(1)
+
+    generator = subject.generator("random directions")
+    random = [shift(torch.randn(resid.shape[-1], generator=generator).to(resid)).mean().item() for _ in range(RANDOM_DIRECTIONS)]
+    expect("random_direction_shift", sum(random) / len(random))
+    expect("reading_direction_shift", shift(_score_direction(subject)).mean())
+    expect(
+        "attention_shift",
+        bootstrap(shift(_basis_vector(subject))[:, None], only, generator=subject.generator("attention shift")),
+        at_least=0.1,
+        because="a tenth of all attention moves: a third of what the vertices of degree at most 2, some 23 % of all, could lose",
+    )

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from circuits.ablation import (
+    hold_all_but,
+    hold_direction,
+    mean_ablated_logits,
+    pattern_with_query_input,
+    position_swap,
+    swap_partners,
+)
+from circuits.attention import degrees, head_keys, head_pattern
+from circuits.residual import (
+    activation,
+    correlation,
+    dimension_correlations,
+    head_result,
+    main_axis,
+    random_basis_best,
+    row_norm_ratio,
+    score_direction,
+    signature_cosines,
+    through_mlp,
+)
+from circuits.roles import Head
+from models.randomness import named_generator
+from tests import planted
+from tests.planted import DEGREE, POINTER, TARGET, planted_model
+from tests.test_measurements import random_model, some_graphs
+
+
+def chance() -> torch.Generator:
+    return named_generator(0, "residual")
+
+
+def test_activations_are_the_hooked_ones() -> None:
+    model, graphs, head = random_model(), some_graphs(6).double(), Head(1, 2)
+    model.set_use_attn_result(True)
+    _, cache = model.run_with_cache(graphs)
+    torch.testing.assert_close(activation(model, graphs, "blocks.0.hook_resid_post"), cache["resid_post", 0])
+    torch.testing.assert_close(activation(model, graphs, "blocks.1.attn.hook_q", head=head), cache["q", 1][:, :, 2])
+    torch.testing.assert_close(head_result(model, graphs, head), cache["result", 1][:, :, 2])
+    torch.testing.assert_close(head_keys(model, graphs, head), cache["k", 1][:, :, 2])
+    torch.testing.assert_close(through_mlp(model, cache["resid_mid", 0]), cache["resid_post", 0])
+
+
+def test_the_main_axis_of_planted_values() -> None:
+    generator = chance()
+    coefficient = torch.randn(300, 10, generator=generator)
+    direction = torch.tensor([0.6, 0.0, 0.8])
+    noise = torch.tensor([0.8, 0.0, -0.6])
+    values = 5.0 + coefficient[..., None] * direction + 0.5 * torch.randn(300, 10, 1, generator=generator) * noise
+    axis = main_axis(values, generator=generator)
+    assert axis.share.value == pytest.approx(1 / (1 + 0.25), abs=0.01)
+    assert axis.share.low < 0.8 < axis.share.high
+    found = torch.corrcoef(torch.stack([axis.coefficient.flatten(), coefficient.flatten().double()]))[0, 1].abs()
+    assert found > 0.999
+
+
+def test_the_rank_one_share_is_that_of_the_singular_values() -> None:
+    values = torch.randn(40, 6, 5, generator=chance()).double()
+    centred = (values - values.mean((0, 1))).flatten(0, 1)
+    squares = torch.linalg.svdvals(centred).square()
+    assert main_axis(values, generator=chance()).share.value == pytest.approx((squares[0] / squares.sum()).item())
+
+
+def test_correlation_is_pearsons_pooled_and_without_a_sign() -> None:
+    x, y = torch.randn(50, 10, generator=chance()), torch.randint(0, 9, (50, 10), generator=chance())
+    expected = torch.corrcoef(torch.stack([x.flatten().double(), y.flatten().double()]))[0, 1].abs()
+    for sign in (1, -1):
+        found = correlation(sign * x, y, generator=chance())
+        assert found is not None
+        assert found.value == pytest.approx(expected.item())
+        assert found.low <= found.value <= found.high
+    assert correlation(torch.zeros(50, 10), y, generator=chance()) is None
+
+
+def test_degree_is_in_the_planted_dimension_alone() -> None:
+    graphs = some_graphs()
+    resid, degree = planted_model()(graphs, stop_at_layer=1), degrees(graphs)
+    found = dimension_correlations(resid, degree)
+    assert found[DEGREE] == pytest.approx(1.0)
+    assert found[11:].tolist() == [0.0] * 5  # constant dimensions
+    best = random_basis_best(resid, degree, rotations=20, generator=chance())
+    assert best.shape == (20,)
+    assert 0.3 < best.max() < 1.0
+
+
+def test_a_random_basis_of_one_dimension_changes_nothing() -> None:
+    x = torch.randn(60, 10, 1, generator=chance())
+    y = torch.randint(0, 9, (60, 10), generator=chance())
+    best = random_basis_best(x, y, rotations=3, generator=chance())
+    assert best.tolist() == pytest.approx([dimension_correlations(x, y)[0].item()] * 3)
+
+
+def test_the_signature_is_the_notebooks() -> None:
+    before, after = torch.randn(7, 5, 3, generator=chance()), torch.randn(7, 5, 3, generator=chance())
+    notebook = torch.einsum("bvd,bvd->d", before / before.norm(dim=1).unsqueeze(1), after / after.norm(dim=1).unsqueeze(1)) / 7
+    torch.testing.assert_close(signature_cosines(before, after), notebook.abs())
+
+
+def test_the_planted_pointer_reads_the_planted_dimension() -> None:
+    model, graphs = planted_model(), some_graphs()
+    u = score_direction(model, graphs, POINTER, target=TARGET)
+    assert u.abs().argmax() == DEGREE
+    assert u[DEGREE].item() == pytest.approx(-1.0)
+    W_Q = model.attention(1).W_Q[POINTER.index]
+    W_Q[5, 2] = 8.0
+    assert row_norm_ratio(model, POINTER, dimension=DEGREE) == pytest.approx(planted.SHARPNESS / 8)
+
+
+def test_holding_a_direction_leaves_the_rest() -> None:
+    resid = torch.randn(20, 6, 4, generator=chance()).double()
+    direction = torch.tensor([3.0, 0.0, 4.0, 0.0]).double()
+    unit = direction / 5
+    held, alone = hold_direction(resid, direction), hold_all_but(resid, direction)
+    torch.testing.assert_close(held @ unit, (resid @ unit).mean().expand(20, 6))
+    across = torch.tensor([0.8, 0.0, -0.6, 0.0]).double()
+    torch.testing.assert_close(held @ across, resid @ across)
+    torch.testing.assert_close(alone @ unit, resid @ unit)
+    torch.testing.assert_close(alone @ across, (resid @ across).mean().expand(20, 6))
+
+
+def test_the_planted_pointer_needs_its_dimension_and_nothing_else() -> None:
+    model, graphs = planted_model(), some_graphs()
+    resid, e = model(graphs, stop_at_layer=1), torch.eye(16)[DEGREE]
+    clean = pattern_with_query_input(model, resid, resid, head=POINTER)
+    torch.testing.assert_close(clean, head_pattern(model, graphs, POINTER))
+    torch.testing.assert_close(pattern_with_query_input(model, hold_all_but(resid, e), resid, head=POINTER), clean)
+    held = pattern_with_query_input(model, hold_direction(resid, e), resid, head=POINTER)
+    assert held[..., TARGET].std() < 1e-6  # no vertex differs from another any more
+
+
+def test_a_swap_on_the_planted_key_moves_the_column_whole() -> None:
+    errors = swap_partners(planted_model(), some_graphs(), POINTER, target=TARGET)
+    assert set(errors) == set(range(10)) - {TARGET}
+    for swap in errors.values():
+        assert swap.error.max() < 1e-5
+        assert (swap.change > 0.5).any()
+
+
+def test_a_swap_equals_a_model_whose_position_rows_differ_where_only_the_key_sees_them() -> None:
+    """With heads of layer 0 that write nothing, the direct path is all: the key is that of a model with W_pos swapped."""
+    model, graphs, head = random_model(), some_graphs(6).double(), Head(1, 1)
+    model.attention(0).W_O.zero_()
+    swap = position_swap(model, graphs, head, first=1, second=4)
+    q = activation(model, graphs, "blocks.1.attn.hook_q", head=head)
+    clean = head_pattern(model, graphs, head)
+    order = [0, 4, 2, 3, 1, 5]
+    model.W_pos.copy_(model.W_pos[order].clone())
+    swapped = (q @ head_keys(model, graphs, head).mT / 2).softmax(-1)
+    torch.testing.assert_close(swap.error, torch.linalg.matrix_norm(swapped - clean[..., order]))
+    torch.testing.assert_close(swap.size, torch.linalg.matrix_norm(clean))
+    torch.testing.assert_close(swap.change, torch.linalg.matrix_norm(clean - clean[..., order]))
+    with pytest.raises(ValueError, match=r"layer 1.*got 0.1"):
+        position_swap(model, graphs, Head(0, 1), first=1, second=4)
+
+
+@pytest.mark.parametrize("head", [Head(0, 1), Head(1, 2)])
+def test_mean_ablation_replaces_the_result_by_its_mean_at_each_position(head: Head) -> None:
+    model, graphs = random_model(), some_graphs(6).double()
+    model.set_use_attn_result(True)
+    mean = head_result(model, graphs, head).mean(0)
+
+    def hook(value: torch.Tensor, hook: object) -> torch.Tensor:
+        value = value.clone()
+        value[:, :, head.index] = mean
+        return value
+
+    expected = model.run_with_hooks(graphs, fwd_hooks=[(f"blocks.{head.layer}.attn.hook_result", hook)])
+    torch.testing.assert_close(mean_ablated_logits(model, graphs, head, batch_size=7), expected)
