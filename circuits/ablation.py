@@ -1,4 +1,4 @@
-"""What depends on a part: swaps on one path, and parts held at their mean (notebook §1.2 and its open question)."""
+"""What depends on a part: swaps on one path, and parts put out of use (notebook §1.2 and its open question)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuits.interventions import run_edited
-from circuits.roles import Head
+from circuits.residual import head_result
+from circuits.roles import Head, require_layer_1
 from models.graphs import Adjacency
 from models.transformer import Transformer
+
+ABLATIONS = ("zero", "mean", "resample")
+_BATCH = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +38,7 @@ def position_swap(model: Transformer, adjacency: Adjacency, head: Head, *, first
     x = resid_mid − W_pos + W_pos′ goes through the layer-0 MLP; if the position makes the column, the two columns of
     the pattern change places.
     """
-    if head.layer != 1:
-        raise ValueError(f"head must be in layer 1, one MLP away from W_pos; got {head}")
+    require_layer_1(head)
     attention, mlp = model.attention(1), model.mlp(0)
     name = "blocks.0.hook_resid_mid"
     resid, cache = model.run_with_cache(adjacency, names_filter=name, stop_at_layer=1)
@@ -60,30 +63,40 @@ def swap_partners(model: Transformer, adjacency: Adjacency, head: Head, *, targe
     return {j: position_swap(model, adjacency, head, first=target, second=j) for j in others}
 
 
+def stand_in(values: Float[Tensor, case * rest], ablation: str, *, generator: torch.Generator | None = None) -> Float[Tensor, case * rest]:
+    """What takes the place of activations: `zero`, their `mean` over cases, or those of another case (`resample`).
+
+    Resampling needs a generator; it uses every case once, and none in its own place.
+    """
+    if ablation == "zero":
+        return torch.zeros_like(values)
+    if ablation == "mean":
+        return values.mean(0, keepdim=True).expand_as(values)
+    if ablation != "resample":
+        raise ValueError(f"ablation must be one of {', '.join(ABLATIONS)}, got {ablation!r}")
+    if generator is None or len(values) < 2:
+        raise ValueError(f"ablation 'resample' needs a generator and at least 2 cases, got {generator} and {len(values)}")
+    order = torch.randperm(len(values), generator=generator)
+    other = torch.empty_like(order).scatter_(0, order, order.roll(1)).to(values.device)  # one cycle through all cases
+    return values[other]
+
+
 @torch.no_grad()
-def mean_ablated_logits(
-    model: Transformer, adjacency: Adjacency, head: Head, *, reference: Adjacency | None = None, batch_size: int = 1024
+def head_ablated_logits(
+    model: Transformer, adjacency: Adjacency, head: Head, *, ablation: str = "mean", generator: torch.Generator | None = None
 ) -> Float[Tensor, "graph n_classes"]:
-    """Logits with the head's result replaced by its mean over `reference` (the same graphs by default) at each position."""
-    name, W_O = f"blocks.{head.layer}.attn.hook_z", model.attention(head.layer).W_O[head.index]
-    graphs = adjacency if reference is None else reference
-    z = torch.cat([_z(model, batch, name, head) for batch in graphs.split(batch_size)])
-    mean = z.mean(0)
+    """Logits with a head's result replaced, at each position, by its stand-in over the graphs."""
+    result = head_result(model, adjacency, head)
+    change = stand_in(result, ablation, generator=generator) - result
+    hook = f"blocks.{head.layer}.hook_attn_out"
     logits = []
-    for batch in adjacency.split(batch_size):
-        change = (mean - _z(model, batch, name, head)) @ W_O
-        edits = {f"blocks.{head.layer}.hook_attn_out": lambda value, change=change: value + change}
-        logits.append(run_edited(model, batch, edits))
-    return torch.cat(logits).to(adjacency.device)
-
-
-def _z(model: Transformer, adjacency: Adjacency, name: str, head: Head) -> Float[Tensor, "graph vertex d_head"]:
-    _, cache = model.run_with_cache(adjacency, names_filter=name, stop_at_layer=head.layer + 1)
-    return cache[name][:, :, head.index]
+    for batch, part in zip(adjacency.split(_BATCH), change.split(_BATCH), strict=True):
+        logits.append(run_edited(model, batch, {hook: part.add}))
+    return torch.cat(logits)
 
 
 @torch.no_grad()
-def pattern_with_query_input(
+def pattern_of_inputs(
     model: Transformer, query_input: Float[Tensor, "graph vertex d_model"], key_input: Float[Tensor, "graph vertex d_model"], *, head: Head
 ) -> Float[Tensor, "graph query key"]:
     """Pattern of a head whose query reads one residual stream and whose key another."""
@@ -93,20 +106,22 @@ def pattern_with_query_input(
     return (q @ k.mT / math.sqrt(model.cfg.d_head)).softmax(-1)
 
 
-def hold_direction(
-    resid: Float[Tensor, "graph vertex d_model"], direction: Float[Tensor, " d_model"]
-) -> Float[Tensor, "graph vertex d_model"]:
-    """The residual stream with its part along a direction at its mean over batch and vertex."""
+def ablate_direction(
+    resid: Float[Tensor, "graph vertex d_model"], direction: Float[Tensor, " d_model"], *,
+    ablation: str = "mean", generator: torch.Generator | None = None,
+) -> Float[Tensor, "graph vertex d_model"]:  # fmt: skip
+    """The residual stream with its part along a direction replaced by its stand-in over graphs and vertices."""
     unit = direction / direction.norm()
     along = resid @ unit
-    return resid + (along.mean() - along)[..., None] * unit
+    other = stand_in(along.flatten(), ablation, generator=generator).unflatten(0, along.shape)
+    return resid + (other - along)[..., None] * unit
 
 
-def hold_all_but(
-    resid: Float[Tensor, "graph vertex d_model"], direction: Float[Tensor, " d_model"]
-) -> Float[Tensor, "graph vertex d_model"]:
-    """The residual stream at its mean over batch and vertex, but for its part along a direction."""
+def keep_direction(
+    resid: Float[Tensor, "graph vertex d_model"], direction: Float[Tensor, " d_model"], *,
+    ablation: str = "mean", generator: torch.Generator | None = None,
+) -> Float[Tensor, "graph vertex d_model"]:  # fmt: skip
+    """The stand-in of the residual stream over graphs and vertices, but for its part along a direction."""
     unit = direction / direction.norm()
-    mean = resid.mean((0, 1))
-    along = (resid - mean) @ unit
-    return mean + along[..., None] * unit
+    other = stand_in(resid.flatten(0, 1), ablation, generator=generator).unflatten(0, resid.shape[:2])
+    return other + ((resid - other) @ unit)[..., None] * unit

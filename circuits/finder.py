@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from circuits.attention import degree_contrast, degrees, head_pattern
 from circuits.directions import anchor_gaps, degree_direction, neighbour_queries, profile, score_per_neighbour
+from circuits.residual import degree_correlations
 from circuits.roles import ROLES, Head, Roles
 from models.graphs import Adjacency, random_graphs
 from models.randomness import named_generator
@@ -94,7 +95,7 @@ def find_roles(model: Transformer) -> tuple[Roles, dict[str, Any]]:
             reasons["target"] = "absent: there is no pointer"
         else:
             choose("target", dict(enumerate(contrast[pointer])), floor=POINTER_FLOOR, margin=HEAD_MARGIN)
-    correlation = dict(enumerate(degree_correlations(model, graphs, degree).tolist()))
+    correlation = dict(enumerate(degree_correlations(model(graphs, stop_at_layer=1), degree).abs().tolist()))
     choose("dimension", correlation, floor=DIMENSION_FLOOR, margin=DIMENSION_MARGIN)
     return Roles(found, reasons), scores
 
@@ -124,10 +125,3 @@ def _pointer_scores(model: Transformer, graphs: Adjacency, degree: Int[Tensor, "
     """Contrast of attention to each position between vertices of degree ≤ 2 and ≥ 4, for every head after layer 0."""
     heads = [Head(layer, index) for layer in range(1, model.cfg.n_layers) for index in range(model.cfg.n_heads)]
     return {head: degree_contrast(head_pattern(model, graphs, head), degree).tolist() for head in heads}
-
-
-def degree_correlations(model: Transformer, graphs: Adjacency, degree: Int[Tensor, "batch vertex"]) -> Float[Tensor, " d_model"]:
-    """|r| of each dimension of x₁ = `blocks.0.hook_resid_post` with degree, pooled over graphs and vertices."""
-    resid = model(graphs, stop_at_layer=1).flatten(0, 1).double()
-    stacked = torch.cat([degree.flatten().double()[None], resid.T])
-    return torch.corrcoef(stacked)[0, 1:].abs().nan_to_num(0.0)

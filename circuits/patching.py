@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from circuits.roles import Head
+from circuits.roles import Head, require_layer_1
 from models.graphs import Adjacency
 from models.transformer import Transformer
 
@@ -97,8 +97,7 @@ def path_patching(
 
 
 def _require_pairs(model: Transformer, clean: Adjacency, corrupted: Corrupted, head: Head, blocks: Sequence[Block]) -> None:
-    if head.layer != 1:
-        raise ValueError(f"head must be in layer 1, one MLP away from the components of layer 0; got {head}")
+    require_layer_1(head)
     top = 2 ** (1 + model.cfg.n_heads)
     for mask in (mask for block in blocks for side in block for mask in side):
         if not 0 <= mask < top:

@@ -1,54 +1,101 @@
-"""Queries, keys and scores of a layer-0 head, taken apart into Embed and PosEmbed parts (notebook §1.3).
+"""Queries, keys and scores of a head, taken apart into one part for each component before it.
 
-At layer 0 the parts add up exactly: q = X W_E W_Q + W_pos W_Q + b_Q. A part leaves the head's bias out.
+At layer 0 (notebook §1.3) the parts add up exactly: q = X W_E W_Q + W_pos W_Q + b_Q. At layer 1 (notebook, unused §1.2)
+each component goes through the layer-0 MLP by itself, which is an approximation: its names say so, and it returns what
+the parts leave out. A part leaves the head's own bias out.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
+import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from circuits.roles import Head, require_layer_0
+from circuits.patching import components, path_names
+from circuits.roles import Head, require_layer_0, require_layer_1
 from models.graphs import Adjacency
 from models.transformer import Transformer
 
-TERMS = ("embed_embed", "embed_pos", "pos_embed", "pos_pos")
+Parts = Mapping[str, Float[Tensor, "#graph vertex d_head"]]
+"""Query or key parts by component: `embed`, `pos_embed`, `0.0`, `0.1`, …; batch 1 where no graph changes it."""
 
-
-@dataclasses.dataclass(frozen=True)
-class Parts:
-    """Query or key of a layer-0 head: what the neighbours add, what the position adds."""
-
-    embed: Float[Tensor, "batch vertex d_head"]
-    pos_embed: Float[Tensor, "vertex d_head"]
+_BATCH = 256
 
 
 def query_parts(model: Transformer, adjacency: Adjacency, head: Head) -> Parts:
-    """X W_E W_Q and W_pos W_Q, biases left out."""
+    """X W_E W_Q and W_pos W_Q of a layer-0 head."""
     require_layer_0(head)
-    W_Q = model.attention(0).W_Q[head.index]
-    return Parts(adjacency.to(W_Q) @ (model.W_E @ W_Q), model.W_pos @ W_Q)
+    return _exact_parts(model, adjacency, model.attention(0).W_Q[head.index])
 
 
 def key_parts(model: Transformer, adjacency: Adjacency, head: Head) -> Parts:
-    """X W_E W_K and W_pos W_K, biases left out."""
+    """X W_E W_K and W_pos W_K of a layer-0 head."""
     require_layer_0(head)
-    W_K = model.attention(0).W_K[head.index]
-    return Parts(adjacency.to(W_K) @ (model.W_E @ W_K), model.W_pos @ W_K)
+    return _exact_parts(model, adjacency, model.attention(0).W_K[head.index])
 
 
-def score_terms(query: Parts, key: Parts) -> dict[str, Float[Tensor, "#batch query key"]]:
-    """The four terms of the scores, query part first, with 1/√d_head."""
-    scale = math.sqrt(query.pos_embed.shape[-1])
-    queries = {"embed": query.embed, "pos": query.pos_embed[None]}
-    keys = {"embed": key.embed, "pos": key.pos_embed[None]}
-    return {f"{q}_{k}": queries[q] @ keys[k].mT / scale for q in queries for k in keys}
+def _exact_parts(model: Transformer, adjacency: Adjacency, weight: Float[Tensor, "d_model d_head"]) -> Parts:
+    return {"embed": adjacency.to(weight) @ (model.W_E @ weight), "pos_embed": (model.W_pos @ weight)[None]}
 
 
-def centred_mean_square(term: Float[Tensor, "batch query key"]) -> Float[Tensor, " batch"]:
+@dataclasses.dataclass(frozen=True)
+class ApproximateParts:
+    """f(y_c) W of each component's output y_c by itself, f(y) = y + MLP₀(y) with b_in and b_out."""
+
+    parts: Parts
+    remainder: Float[Tensor, "graph vertex d_head"]
+    """The query or key, its bias left out, less the sum of the parts: what the MLP makes of components together."""
+
+
+def approximate_query_parts(model: Transformer, adjacency: Adjacency, head: Head) -> ApproximateParts:
+    """The query of a layer-1 head by component, each sent through the layer-0 MLP alone."""
+    require_layer_1(head)
+    return _approximate_parts(model, adjacency, model.attention(1).W_Q[head.index])
+
+
+def approximate_key_parts(model: Transformer, adjacency: Adjacency, head: Head) -> ApproximateParts:
+    """The key of a layer-1 head by component, each sent through the layer-0 MLP alone."""
+    require_layer_1(head)
+    return _approximate_parts(model, adjacency, model.attention(1).W_K[head.index])
+
+
+@torch.no_grad()
+def _approximate_parts(model: Transformer, adjacency: Adjacency, weight: Float[Tensor, "d_model d_head"]) -> ApproximateParts:
+    mlp = model.mlp(0)
+    after_mlp, constant = mlp.W_out @ weight, mlp.b_out @ weight  # only d_head of the MLP's output dimensions are read
+
+    def through(y: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_head"]:
+        return y @ weight + F.gelu(y @ mlp.W_in + mlp.b_in) @ after_mlp + constant
+
+    embed_first = path_names(model.cfg.n_heads)
+    pos_embed = through(model.W_pos)[None]
+    parts, remainders = [], []
+    for batch in adjacency.split(_BATCH):
+        part = through(components(model, batch))
+        whole = model(batch, stop_at_layer=1) @ weight
+        parts.append(part)
+        remainders.append(whole - part.sum(1) - pos_embed)
+    by_component = dict(zip(embed_first, torch.cat(parts).unbind(1), strict=True))
+    embed = by_component.pop("embed")
+    return ApproximateParts({"embed": embed, "pos_embed": pos_embed, **by_component}, torch.cat(remainders))
+
+
+def part_norms(parts: Parts) -> dict[str, Float[Tensor, " vertex"]]:
+    """Mean norm over graphs of each part at each position: the notebook's figures of components."""
+    return {name: part.norm(dim=-1).mean(0) for name, part in parts.items()}
+
+
+def score_terms(query: Parts, key: Parts) -> dict[tuple[str, str], Float[Tensor, "#graph query key"]]:
+    """One term of the scores for each pair of a query part and a key part, with 1/√d_head."""
+    return {(q, k): query[q] @ key[k].mT / math.sqrt(query[q].shape[-1]) for q in query for k in key}
+
+
+def centred_mean_square(term: Float[Tensor, "graph query key"]) -> Float[Tensor, " graph"]:
     """Mean square of a score term on each graph after each row is centred over keys: what softmax can see of it."""
     return (term - term.mean(-1, keepdim=True)).square().mean((1, 2))
 

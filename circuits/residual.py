@@ -7,7 +7,6 @@ matrix [batch·vertex, ·]; its coefficient is the projection on the first right
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import torch
 from jaxtyping import Float, Int
@@ -19,7 +18,8 @@ from circuits.statistics import Estimate, bootstrap, ratio
 from models.graphs import Adjacency
 from models.transformer import Transformer
 
-_BATCH = 1024
+_BATCH = 256
+_CANDIDATES = 16
 
 
 @torch.no_grad()
@@ -65,22 +65,36 @@ def main_axis(values: Float[Tensor, "graph vertex width"], *, generator: torch.G
 
 def correlation(x: Float[Tensor, "graph vertex"], y: Int[Tensor, "graph vertex"], *, generator: torch.Generator) -> Estimate | None:
     """|r| of two quantities pooled over graphs and vertices; `None` where one of them is constant."""
-    x, other = x.double(), y.double()
-    x, other = x - x.mean(), other - other.mean()
-    per_graph = torch.stack([x.sum(1), other.sum(1), (x * x).sum(1), (other * other).sum(1), (x * other).sum(1)], dim=1) / x.shape[1]
-
-    def pearson(means: Float[Tensor, "resample 5"]) -> Float[Tensor, " resample"]:
-        mx, my, xx, yy, xy = means.T
-        return ((xy - mx * my) / ((xx - mx**2) * (yy - my**2)).sqrt()).abs()
-
-    estimate = bootstrap(per_graph, pearson, generator=generator)
-    return None if math.isnan(estimate.value) else estimate
+    return largest_correlation(x[..., None], y, generator=generator)
 
 
-def dimension_correlations(resid: Float[Tensor, "graph vertex d_model"], degree: Int[Tensor, "graph vertex"]) -> Float[Tensor, " d_model"]:
-    """|r| with degree of each basis dimension, pooled; 0 for a constant one."""
-    flat = resid.flatten(0, 1).double()
-    return torch.corrcoef(torch.cat([degree.flatten().double()[None], flat.T]))[0, 1:].abs().nan_to_num(0.0)
+def degree_correlations(values: Float[Tensor, "graph vertex width"], degree: Int[Tensor, "graph vertex"]) -> Float[Tensor, " width"]:
+    """r with degree of each dimension or neuron, pooled over graphs and vertices; 0 for a constant one, a dead neuron say."""
+    flat = values.flatten(0, 1).double()
+    return torch.corrcoef(torch.cat([degree.flatten().double()[None], flat.T]))[0, 1:].nan_to_num(0.0)
+
+
+def largest_correlation(
+    values: Float[Tensor, "graph vertex width"], degree: Int[Tensor, "graph vertex"], *, generator: torch.Generator
+) -> Estimate | None:
+    """Largest |r| with degree of any dimension or neuron; `None` where all are constant.
+
+    The interval is that of the largest of the 16 best, found anew in every resample.
+    """
+    found = degree_correlations(values, degree).abs().topk(min(_CANDIDATES, values.shape[-1]))
+    best = found.indices[found.values > 0]
+    if len(best) == 0:
+        return None
+    x, y = values[..., best].double(), degree.double()[..., None]
+    x, y = x - x.mean((0, 1)), y - y.mean()
+    per_graph = torch.cat([part.mean(1) for part in (x, x * x, x * y, y, y * y)], dim=1)
+
+    def largest(means: Float[Tensor, "resample quantity"]) -> Float[Tensor, " resample"]:
+        mx, xx, xy = means[:, :-2].chunk(3, dim=1)
+        my, yy = means[:, -2:-1], means[:, -1:]
+        return ((xy - mx * my) / ((xx - mx**2) * (yy - my**2)).sqrt()).abs().amax(1)
+
+    return bootstrap(per_graph, largest, generator=generator)
 
 
 def random_basis_best(

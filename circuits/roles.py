@@ -21,6 +21,10 @@ class AbsentRole(LookupError):
     verdict = "absent"
 
 
+class RoleElsewhere(AbsentRole, ValueError):
+    """A head stands in a layer where what is measured does not exist."""
+
+
 @dataclasses.dataclass(frozen=True, order=True)
 class Head:
     """One attention head; written `layer.index`, as in the notebook."""
@@ -41,9 +45,15 @@ class Head:
 
 
 def require_layer_0(head: Head) -> None:
-    """`ValueError` for a head of a later layer: only at layer 0 are queries and keys linear in the graph."""
+    """`RoleElsewhere` for a head of a later layer: only at layer 0 are queries and keys linear in the graph."""
     if head.layer != 0:
-        raise ValueError(f"head must be in layer 0, where queries and keys are linear in the graph; got {head}")
+        raise RoleElsewhere(f"head must be in layer 0, where queries and keys are linear in the graph; got {head}")
+
+
+def require_layer_1(head: Head) -> None:
+    """`RoleElsewhere` for a head of another layer: only layer 1 is one MLP away from the components of layer 0."""
+    if head.layer != 1:
+        raise RoleElsewhere(f"head must be in layer 1, one MLP away from the components of layer 0; got {head}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,6 +39,18 @@ def clopper_pearson(successes: float | int, trials: int, *, confidence: float = 
     return Estimate(successes / trials, low, high)
 
 
+def paired_difference(lost: int, gained: int, trials: int, *, confidence: float = CONFIDENCE) -> Estimate:
+    """(lost − gained)/trials of paired answers, with a conservative exact interval.
+
+    Each limit takes both rates at half its tail (Bonferroni), so that it stays honest where nothing was lost or gained.
+    """
+    if lost + gained > trials:
+        raise ValueError(f"lost + gained must be at most trials = {trials}, got {lost} + {gained}")
+    half = (1 + confidence) / 2
+    a, b = (clopper_pearson(count, trials, confidence=half) for count in (lost, gained))
+    return Estimate((lost - gained) / trials, a.low - b.high, a.high - b.low)
+
+
 def rate_upper_bound(successes: int, trials: int, *, confidence: float = CONFIDENCE) -> float:
     """One-sided Clopper–Pearson upper bound of a rate: 3/n, nearly, where nothing was seen."""
     return clopper_pearson(successes, trials, confidence=2 * confidence - 1).high

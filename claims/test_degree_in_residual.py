@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuits.ablation import hold_all_but, hold_direction, pattern_with_query_input
+from circuits.ablation import ablate_direction, keep_direction, pattern_of_inputs
 from circuits.attention import mean_over
 from circuits.residual import (
     activation,
     correlation,
-    dimension_correlations,
+    degree_correlations,
     head_result,
     main_axis,
     random_basis_best,
@@ -106,7 +106,7 @@ def test_one_residual_dimension_carries_degree(subject: Subject, expect: Expect)
     others = [d for d in range(resid.shape[-1]) if d != dimension]
     random = random_basis_best(resid, subject.degrees, rotations=ROTATIONS, generator=subject.generator("rotations")).max().item()
     expect("random_basis_best", random)
-    expect("runner_up_correlation", dimension_correlations(resid, subject.degrees)[others].max())
+    expect("runner_up_correlation", degree_correlations(resid, subject.degrees)[others].abs().max())
     found = correlation(resid[..., dimension], subject.degrees, generator=subject.generator("dimension"))
     missing = "the dimension is constant" if found is None else None
     because = "r² above 0.7; the best dimension of 60 untrained models reaches |r| = 0.44"
@@ -154,14 +154,14 @@ def _basis_vector(subject: Subject) -> Float[Tensor, " d_model"]:
 
 
 def _attention(subject: Subject, pointer: Head, query_input: Tensor, resid: Tensor) -> Float[Tensor, "graph vertex"]:
-    return pattern_with_query_input(subject.model, query_input, resid, head=pointer)[..., subject.roles.target]
+    return pattern_of_inputs(subject.model, query_input, resid, head=pointer)[..., subject.roles.target]
 
 
 @pytest.mark.claim(source="2.2", evidence="causal", gauge={"residual rotation", "residual basis"})
 def test_that_dimension_suffices_for_the_pointer(subject: Subject, expect: Expect) -> None:
     """With all but that dimension of the pointer's query input at its mean, low-degree vertices attend to the target, others do not."""
     resid = _stream(subject)
-    attention = _attention(subject, subject.roles.pointer, hold_all_but(resid, _basis_vector(subject)), resid)
+    attention = _attention(subject, subject.roles.pointer, keep_direction(resid, _basis_vector(subject)), resid)
     means = {}
     for name, chosen in (("attention_low", subject.degrees <= 2), ("attention_high", subject.degrees >= 4)):
         expect.enough(f"vertices behind {name}", int(chosen.sum()), needed=100)
@@ -177,7 +177,7 @@ def test_the_pointer_needs_that_dimension(subject: Subject, expect: Expect) -> N
     clean = _attention(subject, pointer, resid, resid)
 
     def shift(direction: Float[Tensor, " d_model"]) -> Float[Tensor, " graph"]:
-        return (_attention(subject, pointer, hold_direction(resid, direction), resid) - clean).abs().mean(1)
+        return (_attention(subject, pointer, ablate_direction(resid, direction), resid) - clean).abs().mean(1)
 
     generator = subject.generator("random directions")
     random = [shift(torch.randn(resid.shape[-1], generator=generator).to(resid)).mean().item() for _ in range(RANDOM_DIRECTIONS)]

@@ -12,7 +12,7 @@ from torch import Tensor
 from circuits.attention import degrees, entropy_share, head_pattern, mean_over, smallest_rise
 from circuits.bounds import anchor_attention
 from circuits.directions import anchor_key_norm_ratio
-from circuits.queries import TERMS, centred_mean_square, key_parts, positional_scores, query_parts, score_terms
+from circuits.queries import centred_mean_square, key_parts, positional_scores, query_parts, score_terms
 from circuits.statistics import CONFIDENCE, Estimate, bootstrap, only
 from circuits.subject import Subject
 from claims.search import Domain, ForAll, largest_over_any_graph, search
@@ -86,7 +86,7 @@ def test_low_degree_vertices_attend_evenly(subject: Subject, expect: Expect) -> 
 def test_degree_enters_through_the_query(subject: Subject, expect: Expect) -> None:
     """The Embed part of the reader's query is as large at every position, and that of its key at the anchors is small."""
     reader, anchors, graphs = subject.roles.reader, list(subject.roles.anchors), subject.graphs.adjacency
-    query_norms = query_parts(subject.model, graphs, reader).embed.norm(dim=-1)
+    query_norms = query_parts(subject.model, graphs, reader)["embed"].norm(dim=-1)
 
     def variation(means: Float[Tensor, "resample vertex"]) -> Float[Tensor, " resample"]:
         return means.std(1) / means.mean(1)
@@ -96,7 +96,7 @@ def test_degree_enters_through_the_query(subject: Subject, expect: Expect) -> No
         because="the positions differ by less than a tenth; the vertices of a random graph are alike, so this holds at initialisation too",
     )  # fmt: skip
     key = key_parts(subject.model, graphs, reader)
-    share = key.embed.norm(dim=-1)[:, anchors].mean(1) / key.pos_embed.norm(dim=-1)[anchors].mean()
+    share = key["embed"].norm(dim=-1)[:, anchors].mean(1) / key["pos_embed"].norm(dim=-1)[0, anchors].mean()
     expect(
         "key_embed_share", bootstrap(share[:, None], only, generator=subject.generator("key norms")), at_most=0.2,
         because="the smallest of 480 untrained heads is 0.21",
@@ -115,10 +115,11 @@ def test_embed_query_meets_position_key(subject: Subject, expect: Expect) -> Non
     """Of the four terms of the reader's score, Embed-query × PosEmbed-key varies most."""
     reader, graphs = subject.roles.reader, subject.graphs.adjacency
     terms = score_terms(query_parts(subject.model, graphs, reader), key_parts(subject.model, graphs, reader))
-    squares = torch.stack([centred_mean_square(terms[name]).expand(len(graphs)) for name in TERMS], dim=1)
-    expect("rms", dict(zip(TERMS, squares.mean(0).sqrt(), strict=True)))
-    main = TERMS.index("embed_pos")
-    others = [i for i in range(len(TERMS)) if i != main]
+    squares = torch.stack([centred_mean_square(term).expand(len(graphs)) for term in terms.values()], dim=1)
+    short = {"embed": "embed", "pos_embed": "pos"}
+    expect("rms", {f"{short[q]}_{short[k]}": square.sqrt() for (q, k), square in zip(terms, squares.mean(0), strict=True)})
+    main = list(terms).index(("embed", "pos_embed"))
+    others = [i for i in range(len(terms)) if i != main]
 
     def lead(means: Float[Tensor, "resample 4"]) -> Float[Tensor, " resample"]:
         return (means[:, main] / means[:, others].amax(1)).sqrt()

@@ -21,11 +21,13 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
-from models.config import MAX_PARAMETERS, ModelConfig
+from models.config import MAX_PARAMETERS, AnyModelConfig, MLPConfig, ModelConfig
+from models.mlp import MLPBaseline
 from models.transformer import Transformer
 
 FORMAT_VERSION = 1
 _METADATA_KEY = "circuit_claims"  # one key: safetensors writes several in random order
+_MLP_KEY = "mlp"  # of a config, in place of "model", as in a recipe
 _MAX_BYTES = 16 * MAX_PARAMETERS
 _AUTHOR_BUFFERS = re.compile(r"blocks\.\d+\.attn\.(mask|IGNORE)")
 _AUTHOR_SIZES = {
@@ -92,13 +94,13 @@ def write_json(path: Path, value: object) -> None:
 
 
 def save_checkpoint(
-    directory: Path, model: Transformer, *, recipe: Mapping[str, Any] | None = None, metrics: Mapping[str, Any] | None = None
+    directory: Path, model: Transformer | MLPBaseline, *, recipe: Mapping[str, Any] | None = None, metrics: Mapping[str, Any] | None = None
 ) -> str:
     """Write `model.safetensors` and `config.json` into `directory`; returns the content hash."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     config = {
         "format_version": FORMAT_VERSION,
-        "model": model.cfg.to_dict(),
+        _MLP_KEY if isinstance(model, MLPBaseline) else "model": model.cfg.to_dict(),
         "content_hash": content_hash(tensors),
         "recipe": dict(recipe or {}),
         "metrics": dict(metrics or {}),
@@ -116,6 +118,42 @@ def load_checkpoint(path: Path | str, *, device: str | torch.device = "cpu", dty
     sentence which file and tensor is wrong and what was expected.
     """
     path = Path(path)
+    tensors, config = _read(path)
+    if _MLP_KEY in config:
+        raise CheckpointError(f"{path}: holds an MLP baseline; expected a transformer. models.checkpoint.load_mlp reads it")
+    sizes = _infer_sizes(path, tensors)
+    if "model" in config:
+        stated = _stated_sizes(path, config["model"])
+        if stated != sizes:
+            raise CheckpointError(f"{path}: the config says {stated}, but the tensors have the shapes of {sizes}")
+    actual = _verified_hash(path, tensors, config)
+    with torch.device("meta"):
+        model = Transformer(sizes)
+    model.load_state_dict(tensors, strict=True, assign=True)
+    model = model.requires_grad_(False).eval().to(device=device, dtype=dtype)
+    return Checkpoint(model, path, actual, config.get("recipe", {}), config.get("metrics", {}))
+
+
+def load_mlp(path: Path | str) -> MLPBaseline:
+    """The MLP baseline in a directory or `.safetensors` file; `CheckpointError` as from `load_checkpoint`."""
+    path = Path(path)
+    tensors, config = _read(path)
+    if _MLP_KEY not in config:
+        raise CheckpointError(f"{path}: does not hold an MLP baseline; models.checkpoint.load_checkpoint reads transformers")
+    try:
+        sizes = MLPConfig.from_dict(config[_MLP_KEY])
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    _require_shapes(path, tensors, sizes)
+    _verified_hash(path, tensors, config)
+    with torch.device("meta"):
+        model = MLPBaseline(sizes)
+    model.load_state_dict(tensors, strict=True, assign=True)
+    return model.requires_grad_(False).eval()
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Finite tensors, and what is said of them."""
     if not path.exists():
         raise CheckpointError(f"{path}: no such file or directory")
     if path.is_dir():
@@ -127,21 +165,16 @@ def load_checkpoint(path: Path | str, *, device: str | torch.device = "cpu", dty
     else:
         raise CheckpointError(f"{path}: expected a directory, a .safetensors file or a .pt file")
     _require_finite(path, tensors)
-    sizes = _infer_sizes(path, tensors)
-    if "model" in config:
-        stated = _stated_sizes(path, config["model"])
-        if stated != sizes:
-            raise CheckpointError(f"{path}: the config says {stated}, but the tensors have the shapes of {sizes}")
+    return tensors, config
+
+
+def _verified_hash(path: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> str:
     actual = content_hash(tensors)
     if "content_hash" in config and config["content_hash"] != actual:
         raise CheckpointError(
             f"{path}: the weights are not those that were saved: the config says {config['content_hash']}, they have {actual}"
         )
-    with torch.device("meta"):
-        model = Transformer(sizes)
-    model.load_state_dict(tensors, strict=True, assign=True)
-    model = model.requires_grad_(False).eval().to(device=device, dtype=dtype)
-    return Checkpoint(model, path, actual, config.get("recipe", {}), config.get("metrics", {}))
+    return actual
 
 
 def _read_directory(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -161,7 +194,8 @@ def _read_config(path: Path, text: bytes | str) -> dict[str, Any]:
         raise CheckpointError(f"{path}: the config must be a JSON object, got {type(config).__name__}")
     if config.get("format_version") != FORMAT_VERSION:
         raise CheckpointError(f"{path}: format_version must be {FORMAT_VERSION}, got {config.get('format_version')!r}")
-    for key, kind in {"model": dict, "content_hash": str, "recipe": dict, "metrics": dict}.items():
+    model = _MLP_KEY if _MLP_KEY in config else "model"
+    for key, kind in {model: dict, "content_hash": str, "recipe": dict, "metrics": dict}.items():
         if not isinstance(config.get(key), kind):
             raise CheckpointError(f"{path}: {key!r} must be {'an object' if kind is dict else 'a string'}, got {config.get(key)!r}")
     return config
@@ -246,16 +280,24 @@ def _infer_sizes(path: Path, tensors: Mapping[str, Tensor]) -> ModelConfig:
 
     n_vertices, d_model = shape("embed.W_E", 2)
     n_heads, _, d_head = shape("blocks.0.attn.W_Q", 3)
+    attn_only = not any(".mlp." in name for name in tensors)
+    d_mlp = 0 if attn_only else shape("blocks.0.mlp.W_in", 2)[1]
     layers = {int(match[1]) for name in tensors if (match := re.match(r"blocks\.(\d{1,4})\.", name))}
     try:
         sizes = ModelConfig(
             n_vertices=n_vertices, n_layers=max(layers) + 1, n_heads=n_heads, d_model=d_model, d_head=d_head,
-            d_mlp=shape("blocks.0.mlp.W_in", 2)[1], n_classes=shape("unembed.W_U", 2)[1],
+            d_mlp=d_mlp, n_classes=shape("unembed.W_U", 2)[1],
         )  # fmt: skip
     except CheckpointError:
         raise
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from None
+    _require_shapes(path, tensors, sizes)
+    return sizes
+
+
+def _require_shapes(path: Path, tensors: Mapping[str, Tensor], sizes: AnyModelConfig) -> None:
+    """Every tensor that these sizes need, in its shape, and no other."""
     expected = sizes.parameter_shapes()
     for name, wanted in expected.items():
         if name not in tensors:
@@ -266,7 +308,6 @@ def _infer_sizes(path: Path, tensors: Mapping[str, Tensor]) -> ModelConfig:
         if name not in expected:
             raise CheckpointError(f"{path}: unknown tensor {name}")
     assert sum(math.prod(s) for s in expected.values()) == sizes.n_parameters
-    return sizes
 
 
 def _stated_sizes(path: Path, values: Mapping[str, Any]) -> ModelConfig:

@@ -45,8 +45,25 @@ def _require_number(name: str, value: object, low: float, high: float) -> None:
         raise ValueError(f"{name} must be a number from {low} to {high}, got {value!r}")
 
 
+class _Sizes(_Config):
+    """Sizes of a model, by which the shape of every parameter follows."""
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every parameter by its name in the state dict."""
+        raise NotImplementedError
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of weights and biases."""
+        return sum(math.prod(shape) for shape in self.parameter_shapes().values())
+
+    def _require_few_parameters(self) -> None:
+        if self.n_parameters > MAX_PARAMETERS:
+            raise ValueError(f"these sizes make {self.n_parameters} parameters, more than the {MAX_PARAMETERS} allowed: {self}")
+
+
 @dataclasses.dataclass(frozen=True)
-class ModelConfig(_Config):
+class ModelConfig(_Sizes):
     """Sizes of a transformer on graphs; the defaults are those of the notebook, §0."""
 
     n_vertices: int = 10
@@ -55,6 +72,7 @@ class ModelConfig(_Config):
     d_model: int = 128
     d_head: int = 32
     d_mlp: int = 512
+    """Neurons of each MLP; 0 for a model of attention only, which has no MLP at all."""
     n_classes: int = 2
 
     def __post_init__(self) -> None:
@@ -63,18 +81,16 @@ class ModelConfig(_Config):
         _require_integer("n_heads", self.n_heads, 1, 256)
         _require_integer("d_model", self.d_model, 1, 16384)
         _require_integer("d_head", self.d_head, 1, 4096)
-        _require_integer("d_mlp", self.d_mlp, 1, 65536)
+        _require_integer("d_mlp", self.d_mlp, 0, 65536)
         _require_integer("n_classes", self.n_classes, 2, 1024)
-        if self.n_parameters > MAX_PARAMETERS:
-            raise ValueError(f"these sizes make {self.n_parameters} parameters, more than the {MAX_PARAMETERS} allowed: {self}")
+        self._require_few_parameters()
 
     @property
-    def n_parameters(self) -> int:
-        """Number of weights and biases of the transformer."""
-        return sum(math.prod(shape) for shape in self.parameter_shapes().values())
+    def attn_only(self) -> bool:
+        """Whether the blocks have no MLP."""
+        return self.d_mlp == 0
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every parameter by its name in the state dict."""
         heads, model, head, mlp = self.n_heads, self.d_model, self.d_head, self.d_mlp
         shapes: dict[str, tuple[int, ...]] = {
             "embed.W_E": (self.n_vertices, model),
@@ -88,11 +104,39 @@ class ModelConfig(_Config):
                 shapes[f"blocks.{layer}.attn.b_{letter}"] = (heads, head)
             shapes[f"blocks.{layer}.attn.W_O"] = (heads, head, model)
             shapes[f"blocks.{layer}.attn.b_O"] = (model,)
-            shapes[f"blocks.{layer}.mlp.W_in"] = (model, mlp)
-            shapes[f"blocks.{layer}.mlp.b_in"] = (mlp,)
-            shapes[f"blocks.{layer}.mlp.W_out"] = (mlp, model)
-            shapes[f"blocks.{layer}.mlp.b_out"] = (model,)
+            if not self.attn_only:
+                shapes[f"blocks.{layer}.mlp.W_in"] = (model, mlp)
+                shapes[f"blocks.{layer}.mlp.b_in"] = (mlp,)
+                shapes[f"blocks.{layer}.mlp.W_out"] = (mlp, model)
+                shapes[f"blocks.{layer}.mlp.b_out"] = (model,)
         return shapes
+
+
+@dataclasses.dataclass(frozen=True)
+class MLPConfig(_Sizes):
+    """Sizes of the MLP baseline on the n(n − 1)/2 possible edges."""
+
+    n_vertices: int = 10
+    n_layers: int = 2
+    """Hidden layers."""
+    d_mlp: int = 512
+    n_classes: int = 2
+
+    def __post_init__(self) -> None:
+        _require_integer("n_vertices", self.n_vertices, 2, 1024)
+        _require_integer("n_layers", self.n_layers, 1, 64)
+        _require_integer("d_mlp", self.d_mlp, 1, 65536)
+        _require_integer("n_classes", self.n_classes, 2, 1024)
+        self._require_few_parameters()
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        shapes: dict[str, tuple[int, ...]] = {}
+        width = self.n_vertices * (self.n_vertices - 1) // 2
+        for layer in range(self.n_layers):
+            shapes[f"W.{layer}"] = (width, self.d_mlp)
+            shapes[f"b.{layer}"] = (self.d_mlp,)
+            width = self.d_mlp
+        return {**shapes, "W_U": (width, self.n_classes), "b_U": (self.n_classes,)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,8 +180,14 @@ class TrainConfig(_Config):
         return range(self.min_edges, self.max_edges + 1)
 
 
-def read_recipe(path: Path) -> tuple[ModelConfig, TrainConfig]:
-    """The recipe in a TOML file with tables `[model]` and `[train]`, both optional; `ValueError` names what is wrong."""
+AnyModelConfig = ModelConfig | MLPConfig
+
+
+def read_recipe(path: Path) -> tuple[AnyModelConfig, TrainConfig]:
+    """The recipe in a TOML file with tables `[model]` and `[train]`, both optional; `ValueError` names what is wrong.
+
+    In place of `[model]` it may have `[mlp]`, the sizes of the MLP baseline.
+    """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -145,8 +195,13 @@ def read_recipe(path: Path) -> tuple[ModelConfig, TrainConfig]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ValueError(f"{path}: not a readable TOML file: {error}") from None
     for name, table in tables.items():
-        if name not in ("model", "train") or not isinstance(table, dict):
-            raise ValueError(f"{path}: unknown entry {name!r}; a recipe has the tables [model] and [train]")
-    model = ModelConfig.from_dict(tables.get("model", {}), source=f"{path} [model]")
-    train = TrainConfig.from_dict(tables.get("train", {}), source=f"{path} [train]")
-    return model, train
+        if name not in ("model", "mlp", "train") or not isinstance(table, dict):
+            raise ValueError(f"{path}: unknown entry {name!r}; a recipe has the tables [model] or [mlp], and [train]")
+    if "model" in tables and "mlp" in tables:
+        raise ValueError(f"{path}: has both [model] and [mlp]; a recipe trains one of them")
+    model: AnyModelConfig
+    if "mlp" in tables:
+        model = MLPConfig.from_dict(tables["mlp"], source=f"{path} [mlp]")
+    else:
+        model = ModelConfig.from_dict(tables.get("model", {}), source=f"{path} [model]")
+    return model, TrainConfig.from_dict(tables.get("train", {}), source=f"{path} [train]")

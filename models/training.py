@@ -20,8 +20,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from models.checkpoint import save_checkpoint, write_atomically
-from models.config import ModelConfig, TrainConfig
+from models.config import AnyModelConfig, MLPConfig, TrainConfig
 from models.graphs import GraphSet, balanced_set, count_isomorphic, relabel, validation_set
+from models.mlp import MLPBaseline
 from models.randomness import named_generator
 from models.transformer import Transformer
 
@@ -34,14 +35,14 @@ _METADATA_KEY = "training"
 class TrainingState:
     """All that the rest of a run depends on; `rows` are the metrics of the epochs that are done."""
 
-    model: Transformer
+    model: Transformer | MLPBaseline
     optimizer: torch.optim.AdamW
     scheduler: torch.optim.lr_scheduler.OneCycleLR
     rows: list[dict[str, float]]
 
 
 def train(
-    directory: Path, *, seed: int, model_config: ModelConfig, train_config: TrainConfig, device: torch.device, progress: bool = True
+    directory: Path, *, seed: int, model_config: AnyModelConfig, train_config: TrainConfig, device: torch.device, progress: bool = True
 ) -> Path:
     """Train one model into `directory`, or go on with the run that was stopped there; returns the directory.
 
@@ -86,7 +87,7 @@ def train(
 
 
 @torch.no_grad()
-def evaluate(model: Transformer, graphs: GraphSet, *, batch_size: int = 512) -> dict[str, float]:
+def evaluate(model: Transformer | MLPBaseline, graphs: GraphSet, *, batch_size: int = 512) -> dict[str, float]:
     """Mean cross-entropy and accuracy over a set of graphs."""
     logits = torch.cat([model(batch).cpu() for batch in graphs.adjacency.split(batch_size)])
     loss = F.cross_entropy(logits, graphs.labels).item()
@@ -94,8 +95,11 @@ def evaluate(model: Transformer, graphs: GraphSet, *, batch_size: int = 512) -> 
     return {"validation_loss": loss, "validation_accuracy": accuracy}
 
 
-def _start(seed: int, model_config: ModelConfig, train_config: TrainConfig, device: torch.device, *, steps_per_epoch: int) -> TrainingState:
-    model = Transformer(model_config).initialise(named_generator(seed, "weights")).to(device)
+def _start(
+    seed: int, model_config: AnyModelConfig, train_config: TrainConfig, device: torch.device, *, steps_per_epoch: int
+) -> TrainingState:
+    untrained = MLPBaseline(model_config) if isinstance(model_config, MLPConfig) else Transformer(model_config)
+    model = untrained.initialise(named_generator(seed, "weights")).to(device)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=train_config.lr_max, betas=(train_config.beta1, train_config.beta2),
         weight_decay=train_config.weight_decay, fused=True,
@@ -110,7 +114,7 @@ def _start(seed: int, model_config: ModelConfig, train_config: TrainConfig, devi
 def _run_epoch(
     state: TrainingState, training: GraphSet, config: TrainConfig, *, generator: torch.Generator, bar: tqdm[Any]
 ) -> dict[str, float]:
-    device = state.model.W_E.device
+    device = next(state.model.parameters()).device
     loss_sum = correct = 0.0
     for indices in torch.randperm(len(training), generator=generator).split(config.batch_size):
         graphs, labels = training.adjacency[indices], training.labels[indices].to(device)

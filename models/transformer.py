@@ -105,21 +105,26 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then the MLP, each added to the residual stream; no LayerNorm."""
+    """Attention, then the MLP if there is one, each added to the residual stream; no LayerNorm."""
 
     def __init__(self, cfg: ModelConfig) -> None:
         super().__init__()
         self.attn = Attention(cfg)
-        self.mlp = MLP(cfg)
         self.hook_resid_pre = HookPoint()
         self.hook_attn_out = HookPoint()
         self.hook_resid_mid = HookPoint()
-        self.hook_mlp_out = HookPoint()
         self.hook_resid_post = HookPoint()
+        if cfg.attn_only:
+            self.mlp = None
+        else:
+            self.mlp = MLP(cfg)
+            self.hook_mlp_out = HookPoint()
 
     def forward(self, resid: Float[Tensor, "batch vertex d_model"]) -> Float[Tensor, "batch vertex d_model"]:
         resid_pre = self.hook_resid_pre(resid)
         resid_mid = self.hook_resid_mid(resid_pre + self.hook_attn_out(self.attn(resid_pre)))
+        if self.mlp is None:
+            return self.hook_resid_post(resid_mid)
         return self.hook_resid_post(resid_mid + self.hook_mlp_out(self.mlp(resid_mid)))
 
 
@@ -222,8 +227,12 @@ class Transformer(HookedRootModule):
         return cast(Attention, self.blocks[layer].attn)
 
     def mlp(self, layer: int) -> MLP:
-        """The MLP of one layer."""
-        return cast(MLP, self.blocks[layer].mlp)
+        """The MLP of one layer; one of no neurons and no bias where the model is attention only, so that it adds nothing."""
+        mlp = self.blocks[layer].mlp
+        if mlp is None:
+            mlp = MLP(self.cfg).to(self.W_pos).requires_grad_(False)
+            mlp.b_out.zero_()
+        return cast(MLP, mlp)
 
     def _stack(self, part: str, name: str) -> Tensor:
         return torch.stack([getattr(getattr(block, part), name) for block in self.blocks])

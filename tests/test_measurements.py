@@ -31,7 +31,7 @@ from circuits.directions import (
     profile,
     score_per_neighbour,
 )
-from circuits.queries import TERMS, centred_mean_square, key_parts, positional_scores, query_parts, score_terms
+from circuits.queries import centred_mean_square, key_parts, positional_scores, query_parts, score_terms
 from circuits.roles import Head
 from claims.strategies import any_graph
 from models.config import ModelConfig
@@ -147,8 +147,8 @@ def test_parts_of_query_and_key_add_up() -> None:
     model, graphs, head = random_model(), some_graphs(6).double(), Head(0, 1)
     _, cache = model.run_with_cache(graphs)
     query, key = query_parts(model, graphs, head), key_parts(model, graphs, head)
-    torch.testing.assert_close(query.embed + query.pos_embed + model.b_Q[0, 1], cache["q", 0][:, :, 1])
-    torch.testing.assert_close(key.embed + key.pos_embed + model.b_K[0, 1], cache["k", 0][:, :, 1])
+    torch.testing.assert_close(query["embed"] + query["pos_embed"] + model.b_Q[0, 1], cache["q", 0][:, :, 1])
+    torch.testing.assert_close(key["embed"] + key["pos_embed"] + model.b_K[0, 1], cache["k", 0][:, :, 1])
     with pytest.raises(ValueError, match=r"layer 0.*got 1.1"):
         query_parts(model, graphs, Head(1, 1))
 
@@ -159,9 +159,9 @@ def test_score_terms_add_up_to_the_scores_without_biases() -> None:
     model.attention(0).b_K.zero_()
     _, cache = model.run_with_cache(graphs)
     terms = score_terms(query_parts(model, graphs, head), key_parts(model, graphs, head))
-    assert tuple(terms) == TERMS
+    assert list(terms) == [("embed", "embed"), ("embed", "pos_embed"), ("pos_embed", "embed"), ("pos_embed", "pos_embed")]
     torch.testing.assert_close(sum(terms.values()), cache["attn_scores", 0][:, 2])
-    torch.testing.assert_close(terms["pos_pos"][0], positional_scores(model, head))
+    torch.testing.assert_close(terms["pos_embed", "pos_embed"][0], positional_scores(model, head))
 
 
 def test_score_terms_of_the_planted_reader() -> None:
@@ -169,11 +169,11 @@ def test_score_terms_of_the_planted_reader() -> None:
     terms = score_terms(query_parts(model, graphs, READER), key_parts(model, graphs, READER))
     at_anchors = torch.zeros(10)
     at_anchors[list(ANCHORS)] = SLOPE
-    torch.testing.assert_close(terms["embed_pos"], degrees(graphs)[..., None] * at_anchors)
-    torch.testing.assert_close(terms["pos_pos"], -2 * at_anchors.expand(1, 10, 10))
-    assert not terms["embed_embed"].any()
+    torch.testing.assert_close(terms["embed", "pos_embed"], degrees(graphs)[..., None] * at_anchors)
+    torch.testing.assert_close(terms["pos_embed", "pos_embed"], -2 * at_anchors.expand(1, 10, 10))
+    assert not terms["embed", "embed"].any()
     # two of ten keys at s, centred: mean square s² · 0.2 · 0.8
-    assert centred_mean_square(terms["pos_pos"]).item() == pytest.approx((2 * SLOPE) ** 2 * 0.16)
+    assert centred_mean_square(terms["pos_embed", "pos_embed"]).item() == pytest.approx((2 * SLOPE) ** 2 * 0.16)
 
 
 # directions

@@ -4,19 +4,21 @@ import pytest
 import torch
 
 from circuits.ablation import (
-    hold_all_but,
-    hold_direction,
-    mean_ablated_logits,
-    pattern_with_query_input,
+    ablate_direction,
+    head_ablated_logits,
+    keep_direction,
+    pattern_of_inputs,
     position_swap,
+    stand_in,
     swap_partners,
 )
 from circuits.attention import degrees, head_keys, head_pattern
 from circuits.residual import (
     activation,
     correlation,
-    dimension_correlations,
+    degree_correlations,
     head_result,
+    largest_correlation,
     main_axis,
     random_basis_best,
     row_norm_ratio,
@@ -80,7 +82,7 @@ def test_correlation_is_pearsons_pooled_and_without_a_sign() -> None:
 def test_degree_is_in_the_planted_dimension_alone() -> None:
     graphs = some_graphs()
     resid, degree = planted_model()(graphs, stop_at_layer=1), degrees(graphs)
-    found = dimension_correlations(resid, degree)
+    found = degree_correlations(resid, degree)
     assert found[DEGREE] == pytest.approx(1.0)
     assert found[11:].tolist() == [0.0] * 5  # constant dimensions
     best = random_basis_best(resid, degree, rotations=20, generator=chance())
@@ -92,7 +94,7 @@ def test_a_random_basis_of_one_dimension_changes_nothing() -> None:
     x = torch.randn(60, 10, 1, generator=chance())
     y = torch.randint(0, 9, (60, 10), generator=chance())
     best = random_basis_best(x, y, rotations=3, generator=chance())
-    assert best.tolist() == pytest.approx([dimension_correlations(x, y)[0].item()] * 3)
+    assert best.tolist() == pytest.approx([degree_correlations(x, y)[0].abs().item()] * 3)
 
 
 def test_the_signature_is_the_notebooks() -> None:
@@ -115,7 +117,7 @@ def test_holding_a_direction_leaves_the_rest() -> None:
     resid = torch.randn(20, 6, 4, generator=chance()).double()
     direction = torch.tensor([3.0, 0.0, 4.0, 0.0]).double()
     unit = direction / 5
-    held, alone = hold_direction(resid, direction), hold_all_but(resid, direction)
+    held, alone = ablate_direction(resid, direction), keep_direction(resid, direction)
     torch.testing.assert_close(held @ unit, (resid @ unit).mean().expand(20, 6))
     across = torch.tensor([0.8, 0.0, -0.6, 0.0]).double()
     torch.testing.assert_close(held @ across, resid @ across)
@@ -126,10 +128,10 @@ def test_holding_a_direction_leaves_the_rest() -> None:
 def test_the_planted_pointer_needs_its_dimension_and_nothing_else() -> None:
     model, graphs = planted_model(), some_graphs()
     resid, e = model(graphs, stop_at_layer=1), torch.eye(16)[DEGREE]
-    clean = pattern_with_query_input(model, resid, resid, head=POINTER)
+    clean = pattern_of_inputs(model, resid, resid, head=POINTER)
     torch.testing.assert_close(clean, head_pattern(model, graphs, POINTER))
-    torch.testing.assert_close(pattern_with_query_input(model, hold_all_but(resid, e), resid, head=POINTER), clean)
-    held = pattern_with_query_input(model, hold_direction(resid, e), resid, head=POINTER)
+    torch.testing.assert_close(pattern_of_inputs(model, keep_direction(resid, e), resid, head=POINTER), clean)
+    held = pattern_of_inputs(model, ablate_direction(resid, e), resid, head=POINTER)
     assert held[..., TARGET].std() < 1e-6  # no vertex differs from another any more
 
 
@@ -170,4 +172,61 @@ def test_mean_ablation_replaces_the_result_by_its_mean_at_each_position(head: He
         return value
 
     expected = model.run_with_hooks(graphs, fwd_hooks=[(f"blocks.{head.layer}.attn.hook_result", hook)])
-    torch.testing.assert_close(mean_ablated_logits(model, graphs, head, batch_size=7), expected)
+    torch.testing.assert_close(head_ablated_logits(model, graphs, head), expected)
+
+
+def test_stand_ins_are_zero_the_mean_or_another_case() -> None:
+    values = torch.randn(9, 4, 3, generator=chance())
+    assert not stand_in(values, "zero").any()
+    torch.testing.assert_close(stand_in(values, "mean"), values.mean(0).expand(9, 4, 3))
+    other = stand_in(values, "resample", generator=chance())
+    where = [(values == case).flatten(1).all(1).nonzero().item() for case in other]
+    assert sorted(where) == list(range(9))  # each once
+    assert all(source != place for place, source in enumerate(where))  # and none in its own place
+    with pytest.raises(ValueError, match=r"zero, mean, resample, got 'median'"):
+        stand_in(values, "median")
+    with pytest.raises(ValueError, match="needs a generator"):
+        stand_in(values, "resample")
+
+
+@pytest.mark.parametrize("head", [Head(0, 1), Head(1, 2)])
+def test_zero_ablation_is_a_model_whose_head_writes_nothing(head: Head) -> None:
+    model, graphs = random_model(), some_graphs(6).double()
+    found = head_ablated_logits(model, graphs, head, ablation="zero")
+    model.attention(head.layer).W_O[head.index] = 0
+    torch.testing.assert_close(found, model(graphs))
+
+
+def test_resampling_a_head_that_gives_every_graph_the_same_changes_nothing() -> None:
+    model, graphs, head = random_model(), some_graphs(6).double(), Head(1, 0)
+    model.attention(1).W_V[0] = 0  # its value is b_V, whatever the graph
+    for ablation in ("mean", "resample"):
+        found = head_ablated_logits(model, graphs, head, ablation=ablation, generator=chance())
+        torch.testing.assert_close(found, model(graphs))
+
+
+def test_ablating_a_direction_by_zero_or_another_vertex() -> None:
+    resid = torch.randn(20, 6, 4, generator=chance()).double()
+    direction = torch.tensor([0.0, 2.0, 0.0, 0.0]).double()
+    zero = ablate_direction(resid, direction, ablation="zero")
+    assert not zero[..., 1].any()
+    torch.testing.assert_close(zero[..., [0, 2, 3]], resid[..., [0, 2, 3]])
+    other = ablate_direction(resid, direction, ablation="resample", generator=chance())
+    assert (other[..., 1] != resid[..., 1]).all()
+    torch.testing.assert_close(other[..., 1].flatten().sort().values, resid[..., 1].flatten().sort().values)
+    kept = keep_direction(resid, direction, ablation="zero")
+    torch.testing.assert_close(kept, torch.zeros_like(resid).index_copy(-1, torch.tensor([1]), resid[..., [1]]))
+
+
+def test_the_largest_correlation_is_that_of_the_best_neuron_and_dead_ones_do_not_count() -> None:
+    degree = torch.randint(0, 9, (80, 10), generator=chance())
+    values = torch.randn(80, 10, 30, generator=chance())
+    values[..., 7] = -2.0 * degree + 0.5 * torch.randn(80, 10, generator=chance())
+    values[..., 3] = 0.0
+    found = largest_correlation(values, degree, generator=chance())
+    alone = correlation(values[..., 7], degree, generator=chance())
+    assert found is not None
+    assert alone is not None
+    assert (found.value, found.low, found.high) == pytest.approx((alone.value, alone.low, alone.high))
+    assert degree_correlations(values, degree)[[3, 7]].tolist() == pytest.approx([0.0, -found.value])
+    assert largest_correlation(torch.zeros(80, 10, 4), degree, generator=chance()) is None

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
-from circuits.statistics import bootstrap, clopper_pearson, only, rate_upper_bound, ratio, worst_rate
+from circuits.statistics import bootstrap, clopper_pearson, only, paired_difference, rate_upper_bound, ratio, worst_rate
 from models.randomness import named_generator
 
 
@@ -82,3 +82,19 @@ def test_the_same_generator_gives_the_same_interval_and_one_graph_none() -> None
     assert first == second
     with pytest.raises(ValueError, match="at least 2 graphs to resample, got 1"):
         bootstrap(values[:1], only, generator=named_generator(1, "same"))
+
+
+def test_a_paired_difference_covers_the_truth_and_does_not_vanish_where_nothing_changed() -> None:
+    generator = named_generator(0, "coverage of a paired difference")
+    covered = 0
+    for _ in range(300):
+        draws = torch.rand(500, generator=generator)
+        lost, gained = int((draws < 0.03).sum()), int((draws > 0.99).sum())
+        estimate = paired_difference(lost, gained, 500)
+        covered += estimate.low <= 0.02 <= estimate.high
+    assert covered / 300 >= 0.95  # conservative
+    nothing = paired_difference(0, 0, 1000)
+    assert nothing.value == 0
+    assert nothing.high == -nothing.low == pytest.approx(clopper_pearson(0, 1000, confidence=0.975).high)
+    with pytest.raises(ValueError, match=r"at most trials = 10, got 6 \+ 5"):
+        paired_difference(6, 5, 10)

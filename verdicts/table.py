@@ -55,14 +55,15 @@ def _claim(claim: Mapping[str, Any], accepted: str | None) -> Iterator[Line]:
     yield f"{verdict.upper() if verdict != 'holds' else verdict:<{_INDENT}}{first}", {_STYLE[verdict]: True}
     for line in rest:
         yield " " * _INDENT + line, {_STYLE[verdict]: True}
-    tail = f"{claim['evidence']}, notebook §{claim['source']}"
+    tail = f"{claim['evidence']}, notebook {'§' if claim['source'][:1].isdigit() else ''}{claim['source']}"
     if accepted is not None and accepted != "holds":
         tail += f"; the ledger accepts: {accepted}"
     yield from _wrapped(f"{claim['id']}  ({tail})", indent=_INDENT)
     if claim["reason"]:
         yield from _wrapped(claim["reason"], indent=_INDENT + 2)
+    width = max(27, *map(len, claim["measurements"])) if claim["measurements"] else 0
     for name, measurement in claim["measurements"].items():
-        yield from _measurement(name, measurement)
+        yield from _measurement(f"{name:<{width}}", measurement)
     for kind, count in claim["counts"].items():
         yield from _wrapped(f"seen: {count['seen']:,} {kind} (at least {count['needed']:,} needed)", indent=_INDENT + 2)
     if claim["counterexample"]:
@@ -77,11 +78,11 @@ def _measurement(name: str, measurement: Mapping[str, Any]) -> Iterator[Line]:
         value += f" [{_number(measurement['low'])}, {_number(measurement['high'])}]"
     bound = _bound(measurement)
     missed = {"refuted": "  ✗ misses it", "unresolved": "  ? straddles it"}.get(measurement["outcome"] or "", "")
-    line = f"{name:<27} {value:<33} {bound}{missed if bound else ''}"
+    line = f"{name} {value:<{60 - len(name)}} {bound}{missed if bound else ''}"
     if len(line) + _INDENT + 2 <= WIDTH:
         yield " " * (_INDENT + 2) + line.rstrip(), {"bold": bool(missed)}
     else:
-        yield from _wrapped(f"{name}  {value}  {bound}{missed if bound else ''}", indent=_INDENT + 2)
+        yield from _wrapped(f"{name.rstrip()}  {value}  {bound}{missed if bound else ''}", indent=_INDENT + 2)
     if measurement["note"]:
         yield from _wrapped(f"({measurement['note']})", indent=_INDENT + 4)
 

@@ -1,0 +1,87 @@
+"""Which parts write the answer, and which neurons follow degree (notebook, unused: neurons, logit attribution, examples)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from circuits.attribution import logit_attribution, logit_diff_directions, neuron_attribution
+from circuits.examples import misclassified_graphs
+from circuits.residual import activation, degree_correlations, largest_correlation
+from circuits.statistics import bootstrap, only, ratio
+from circuits.subject import Subject
+from models.graphs import Adjacency
+
+if TYPE_CHECKING:
+    from verdicts.expectations import Expect
+
+MISCLASSIFIED = 100  # of each class
+MAX_DRAWS = 100_000
+PLANAR = 1
+
+
+@pytest.mark.claim(source="Unused, neurons", evidence="estimated", gauge={"residual rotation", "residual basis"})
+def test_layer_0_neurons_follow_degree(subject: Subject, expect: Expect) -> None:
+    """Some neuron of the first MLP follows degree."""
+    graphs = subject.graphs.adjacency
+    largest = None
+    if not subject.model.cfg.attn_only:
+        neurons = activation(subject.model, graphs, "blocks.0.mlp.hook_post")
+        largest = largest_correlation(neurons, subject.degrees, generator=subject.generator("neurons"))
+    expect(
+        "largest_correlation", largest, at_least=0.6, because="degree explains a third of it; none in 48 untrained models reaches 0.41",
+        note="no neuron is alive" if largest is None else None,
+    )  # fmt: skip
+    resid = activation(subject.model, graphs, "blocks.0.hook_resid_post")
+    expect("largest_residual_correlation", degree_correlations(resid, subject.degrees).abs().max())
+
+
+@pytest.mark.claim(source="Unused, logit attribution", evidence="estimated")
+def test_last_mlp_writes_the_answer(subject: Subject, expect: Expect) -> None:
+    """The difference between the logits of the label and of the other class comes mostly from the last MLP."""
+    directions = logit_diff_directions(subject.model, subject.graphs.labels)
+    found = logit_attribution(subject.model, subject.graphs.adjacency, directions)
+    expect("by_component", found.means())
+    last = found.components.get(f"mlp_{subject.model.cfg.n_layers - 1}")
+    share = None
+    if last is not None:
+        per_graph = torch.stack([last, torch.stack(list(found.components.values())).sum(0)], dim=1)
+        share = bootstrap(per_graph, ratio, generator=subject.generator("logit attribution"))
+    expect(
+        "share", share, at_least=0.5, because="more than all other components together",
+        note="the model has no MLP" if share is None else None,
+    )  # fmt: skip
+
+
+@pytest.mark.claim(source="Unused, sets of examples", evidence="estimated")
+def test_planar_and_non_planar_drive_opposite_attributions(subject: Subject, expect: Expect) -> None:
+    """What the last MLP adds to planar minus non-planar has the sign of the answer, right or wrong."""
+    graphs = subject.graphs
+    wrong = misclassified_graphs(
+        subject.model, subject.edge_counts, count=MISCLASSIFIED, max_draws=MAX_DRAWS, generator=subject.generator("misclassified")
+    )
+    sets = {
+        "planar": (graphs.adjacency[graphs.labels == PLANAR], True),
+        "non_planar": (graphs.adjacency[graphs.labels != PLANAR], False),
+        "misclassified_answered_planar": (wrong.adjacency[wrong.labels != PLANAR], True),
+        "misclassified_answered_non_planar": (wrong.adjacency[wrong.labels == PLANAR], False),
+    }
+    for name, (chosen, answered_planar) in sets.items():
+        expect.enough(f"{name.replace('_', ' ')} graphs", len(chosen), needed=4)
+        difference = None
+        if len(chosen) >= 2 and not subject.model.cfg.attn_only:
+            towards_planar = _towards_planar(subject, chosen)
+            difference = bootstrap(towards_planar[:, None], only, generator=subject.generator(name))
+        at_least, at_most = (0.0, None) if answered_planar else (None, 0.0)
+        note = None if difference else "the model has no MLP" if subject.model.cfg.attn_only else "too few such graphs"
+        expect(name, difference, at_least=at_least, at_most=at_most, because="the sign of the answer", note=note)
+
+
+def _towards_planar(subject: Subject, graphs: Adjacency) -> Float[Tensor, " graph"]:
+    """Planar minus non-planar logit that the neurons of the last MLP add."""
+    directions = logit_diff_directions(subject.model, torch.full((len(graphs),), PLANAR, device=graphs.device))
+    return neuron_attribution(subject.model, graphs, directions, layer=subject.model.cfg.n_layers - 1).sum(1)

@@ -1,0 +1,126 @@
+"""The pointer's query, key and scores by component, each sent through the MLP alone (notebook, unused §1.2, §1.3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from circuits.composition import (
+    composition_scores,
+    input_matrix,
+    kaiming_composition_scores,
+    output_matrices,
+    rotated_composition_scores,
+)
+from circuits.queries import ApproximateParts, approximate_key_parts, approximate_query_parts, centred_mean_square, score_terms
+from circuits.statistics import bootstrap
+from circuits.subject import Subject
+
+if TYPE_CHECKING:
+    from verdicts.expectations import Expect
+
+NULL_SAMPLES = 1000
+KAIMING_SAMPLES = 300  # the notebook's
+
+
+def _query(subject: Subject) -> ApproximateParts:
+    return approximate_query_parts(subject.model, subject.graphs.adjacency, subject.roles.pointer)
+
+
+def _key(subject: Subject) -> ApproximateParts:
+    return approximate_key_parts(subject.model, subject.graphs.adjacency, subject.roles.pointer)
+
+
+def _norms(subject: Subject, parts: ApproximateParts) -> tuple[list[str], Float[Tensor, "graph vertex part"]]:
+    norms = [part.norm(dim=-1).expand(len(subject.degrees), -1) for part in parts.parts.values()]
+    return list(parts.parts), torch.stack(norms, dim=-1)
+
+
+@pytest.mark.claim(source="Unused 1.2", evidence="estimated", gauge={"head basis", "residual basis", "W_pos constant"})
+def test_embed_position_and_reader_make_the_query(subject: Subject, expect: Expect) -> None:
+    """Of the parts of the pointer's query those of Embed, PosEmbed and the reader are the largest."""
+    query = _query(subject)
+    names, norms = _norms(subject, query)
+    main = [names.index(name) for name in ("embed", "pos_embed", str(subject.roles.reader))]
+    others = [i for i in range(len(names)) if i not in main]
+    per_graph = norms.mean(1)
+    expect("query_norm", dict(zip(names, per_graph.mean(0), strict=True)))
+    expect("remainder_norm", query.remainder.norm(dim=-1).mean())
+
+    def least_over_next(means: Float[Tensor, "resample part"]) -> Float[Tensor, " resample"]:
+        return means[:, main].amin(1) / means[:, others].amax(1)
+
+    expect(
+        "least_over_next",
+        bootstrap(per_graph, least_over_next, generator=subject.generator("query parts")) if others else None,
+        at_least=1.57,
+        because="the three largest; so they are at initialisation, by up to 1.56 in 480 untrained heads",
+        note=None if others else "there is no other part",
+    )
+
+
+@pytest.mark.claim(source="Unused 1.2", evidence="estimated", gauge={"head basis", "residual basis", "W_pos constant"})
+def test_target_position_makes_the_key(subject: Subject, expect: Expect) -> None:
+    """Of the parts of the pointer's key at the target that of PosEmbed is the largest."""
+    key = _key(subject)
+    names, norms = _norms(subject, key)
+    at_target = norms[:, subject.roles.target]
+    main = names.index("pos_embed")
+    others = [i for i in range(len(names)) if i != main]
+    expect("key_norm", dict(zip(names, at_target.mean(0), strict=True)))
+    expect("remainder_norm", key.remainder[:, subject.roles.target].norm(dim=-1).mean())
+
+    def over_next(means: Float[Tensor, "resample part"]) -> Float[Tensor, " resample"]:
+        return means[:, main] / means[:, others].amax(1)
+
+    expect(
+        "key_norm_over_next", bootstrap(at_target, over_next, generator=subject.generator("key parts")),
+        at_least=5.3, because="the largest; so it is at initialisation, by up to 5.29 in 480 untrained heads",
+    )  # fmt: skip
+
+
+@pytest.mark.claim(source="Unused 1.2", evidence="estimated", gauge={"residual basis", "W_pos constant", "b_V"})
+def test_reader_query_meets_position_key(subject: Subject, expect: Expect) -> None:
+    """Of all pairs of parts in the pointer's score, reader-query × PosEmbed-key varies most."""
+    terms = score_terms(_query(subject).parts, _key(subject).parts)
+    squares = torch.stack([centred_mean_square(term).expand(len(subject.degrees)) for term in terms.values()], dim=1)
+    rms = {f"{query} x {key}": square.sqrt().item() for (query, key), square in zip(terms, squares.mean(0), strict=True)}
+    expect("rms", dict(sorted(rms.items(), key=lambda pair: -pair[1])[:3]))
+    main = list(terms).index((str(subject.roles.reader), "pos_embed"))
+    others = [i for i in range(len(terms)) if i != main]
+
+    def over_next(means: Float[Tensor, "resample pair"]) -> Float[Tensor, " resample"]:
+        return (means[:, main] / means[:, others].amax(1)).sqrt()
+
+    expect(
+        "rms_over_next", bootstrap(squares, over_next, generator=subject.generator("score pairs")),
+        at_least=1.0, because="the largest of all pairs; the best of 48 untrained models is 0.26",
+    )  # fmt: skip
+
+
+@pytest.mark.claim(source="Unused 1.3", evidence="exact", gauge={"residual basis", "head basis", "b_V"})
+def test_reader_has_the_top_q_composition(subject: Subject, expect: Expect) -> None:
+    """Of all components the reader Q-composes most with the pointer by their weights, more than a random rotation would."""
+    model, reader, pointer = subject.model, str(subject.roles.reader), subject.roles.pointer
+    scores = {name: by_head[pointer.index].item() for name, by_head in composition_scores(model, side="Q", mlp=True).items()}
+    score = scores[reader]
+    runner_up = max(value for name, value in scores.items() if name != reader)
+    null = rotated_composition_scores(
+        output_matrices(model, mlp=True)[reader], input_matrix(model, pointer, "Q"),
+        samples=NULL_SAMPLES, generator=subject.generator("rotations between reader and pointer"),
+    )  # fmt: skip
+    p99 = null.quantile(0.99).item()
+    kaiming = kaiming_composition_scores(model.cfg, samples=KAIMING_SAMPLES, generator=subject.generator("Kaiming factors"))
+    plain = {name: by_head[pointer.index].item() for name, by_head in composition_scores(model, side="Q", mlp=False).items()}
+    heads = [name for name in plain if "." in name]
+    expect("reader_score", score)
+    expect("runner_up_score", runner_up)
+    expect("rotation_p99", p99)
+    expect("kaiming_mean", kaiming.mean())
+    expect("plain_rank", sorted(heads, key=lambda name: -plain[name]).index(reader) + 1)
+    expect("lead", score - runner_up, at_least=0.0, because="the largest of all components; by chance once in ten")
+    expect("over_rotation_p99", score - p99, at_least=0.0, because="beyond 99 of 100 random rotations between the same two matrices")
