@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 # shapes are checked while the tests run, in the modules that handle tensors
 SHAPES := models.graphs,models.transformer,models.training,circuits,beartype.beartype
 
-.PHONY: claims test check clean
+.PHONY: claims test check bench clean
 
 claims: $(INSTALLED)
 	$(BIN)/python -m pytest claims
@@ -16,6 +16,9 @@ test: check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 2 --jaxtyping-packages=$(SHAPES)
 	@echo "== the claims on the shipped checkpoint"
 	$(BIN)/python -m pytest claims
+
+bench: $(INSTALLED)
+	$(BIN)/python -m pytest benchmarks --benchmark-quiet -q
 
 check: $(INSTALLED)
 	@echo "== style and types"

@@ -77,22 +77,24 @@ def path_patching(
     """
     _require_pairs(model, clean, corrupted, head, blocks)
     sides = _Sides.of(model, clean, corrupted, head)
-    sets = sorted({mask for block in blocks for side in block for mask in side})
-    place = {mask: index for index, mask in enumerate(sets)}
     patterns_clean, patterns_corrupted = sides.patterns()
-    denominator = metric(patterns_corrupted.expand_as(patterns_clean), patterns_clean)
+    denominator = metric(patterns_corrupted, patterns_clean)
     if not (denominator > 0).all():
         graph = int((~(denominator > 0)).nonzero()[0])
         raise ValueError(f"clean graph {graph}: its pattern is that of its corrupted graph, so there is nothing to restore")
-    bits = torch.tensor([[mask >> c & 1 for c in range(sides.n_components)] for mask in sets]).to(sides.base_pre)
     numerators = [clean.new_empty(len(clean), len(queries), len(keys), dtype=denominator.dtype) for queries, keys in blocks]
-    rows = [([place[mask] for mask in queries], [place[mask] for mask in keys]) for queries, keys in blocks]
-    step = max(1, _SETS_AT_A_TIME // len(sets))
+    sets = _Sets.of(blocks, n_components=1 + model.cfg.n_heads)
+    rows = [([sets.query_row[mask] for mask in queries], [sets.key_row[mask] for mask in keys]) for queries, keys in blocks]
+    step = max(1, _SETS_AT_A_TIME // len(sets.masks))
+    # one buffer for all: fresh pages of this size cost as much as the arithmetic
+    buffer = sides.pre.new_empty(step, len(sets.masks), sides.pre[0, 0].numel())
     for start in tqdm(range(0, len(clean), step), disable=not progress, desc="path patching", unit="graph", unit_scale=step):
-        graphs = range(start, min(start + step, len(clean)))
-        for graph, (q, k) in zip(graphs, sides.queries_and_keys(graphs, bits), strict=True):
+        graphs = slice(start, start + step)
+        q, k = sides.queries_and_keys(graphs, sets, buffer=buffer)
+        for graph in range(len(q)):
             for numerator, (queries, keys) in zip(numerators, rows, strict=True):
-                numerator[graph] = _distances(q[queries], k[keys], patterns_clean[graph], metric).to(numerator.device)
+                distances = _distances(q[graph, queries], k[graph, keys], patterns_clean[start + graph], metric)
+                numerator[start + graph] = distances.to(numerator.device)
     return [PatchScores(numerator, denominator.to(clean.device)) for numerator in numerators]
 
 
@@ -110,13 +112,41 @@ def _require_pairs(model: Transformer, clean: Adjacency, corrupted: Corrupted, h
 
 
 @dataclasses.dataclass(frozen=True)
-class _Sides:
-    """What the components of both runs bring to the MLP's input and, directly, to query and key (side by side)."""
+class _Sets:
+    """All sets of components in an order in which those for a query, and those for a key, stand together: no row is copied."""
 
-    base_pre: Float[Tensor, "#graph vertex d_mlp"]
-    delta_pre: Float[Tensor, "graph component vertex d_mlp"]
-    base_direct: Float[Tensor, "#graph vertex two_d_head"]
-    delta_direct: Float[Tensor, "graph component vertex two_d_head"]
+    masks: list[int]
+    n_query: int
+    n_key: int
+    bits: Int[Tensor, "set component"]
+
+    @classmethod
+    def of(cls, blocks: Sequence[Block], *, n_components: int) -> _Sets:
+        queries, keys = ({mask for block in blocks for mask in block[side]} for side in (0, 1))
+        masks = [*sorted(queries - keys), *sorted(queries & keys), *sorted(keys - queries)]
+        bits = torch.tensor(masks)[:, None] >> torch.arange(n_components) & 1
+        return cls(masks, len(queries), len(keys), torch.cat([bits, torch.ones_like(bits[:, :1])], dim=1))
+
+    @property
+    def query_row(self) -> dict[int, int]:
+        """Place of a mask among the queries: the first `n_query`."""
+        return {mask: row for row, mask in enumerate(self.masks[: self.n_query])}
+
+    @property
+    def key_row(self) -> dict[int, int]:
+        """Place of a mask among the keys: the last `n_key`."""
+        return {mask: row for row, mask in enumerate(self.masks[-self.n_key :])}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sides:
+    """What the corrupted run and the change of each component bring to the MLP's input and, directly, to query and key.
+
+    The corrupted run counts as one more component, after the others, that is in every set. Query and key stand side by side.
+    """
+
+    pre: Float[Tensor, "graph component vertex d_mlp"]
+    direct: Float[Tensor, "graph component vertex two_d_head"]
     through_mlp: Float[Tensor, "d_mlp two_d_head"]
 
     @classmethod
@@ -125,39 +155,36 @@ class _Sides:
         mlp, attention = model.mlp(0), model.attention(1)
         weight = torch.cat([attention.W_Q[head.index], attention.W_K[head.index]], dim=1)
         bias = torch.cat([attention.b_Q[head.index], attention.b_K[head.index]])
-        mid = components(model, corrupted).sum(1) + model.W_pos + model.b_O[0]
-        delta = components(model, clean) - components(model, corrupted)
+        base = components(model, corrupted)
+        delta = components(model, clean) - base
+        mid = (base.sum(1) + model.W_pos + model.b_O[0]).expand(len(clean), -1, -1)[:, None]
         return cls(
-            base_pre=mid @ mlp.W_in + mlp.b_in,
-            delta_pre=delta @ mlp.W_in,
-            base_direct=(mid + mlp.b_out) @ weight + bias,
-            delta_direct=delta @ weight,
+            pre=torch.cat([delta @ mlp.W_in, mid @ mlp.W_in + mlp.b_in], dim=1),
+            direct=torch.cat([delta @ weight, (mid + mlp.b_out) @ weight + bias], dim=1),
             through_mlp=mlp.W_out @ weight,
         )
 
-    @property
-    def n_components(self) -> int:
-        return self.delta_pre.shape[1]
+    def queries_and_keys(
+        self, graphs: slice, sets: _Sets, *, buffer: Float[Tensor, "at_a_time set vertex_d_mlp"]
+    ) -> tuple[Float[Tensor, "some query_set vertex d_head"], Float[Tensor, "some key_set vertex d_head"]]:
+        """Query and key of the head on some graphs, with the components of each set patched."""
+        pre, direct = self.pre[graphs], self.direct[graphs]
+        bits = sets.bits.to(pre)
+        mlp_in = torch.bmm(bits.expand(len(pre), -1, -1), pre.flatten(2), out=buffer[: len(pre)])
+        post = torch.ops.aten.gelu_(mlp_in).unflatten(2, pre.shape[2:])
+        q_direct, k_direct = torch.einsum("sc,gcvh->gsvh", bits, direct).chunk(2, dim=-1)
+        q_through, k_through = self.through_mlp.chunk(2, dim=-1)
+        q = post[:, : sets.n_query] @ q_through + q_direct[:, : sets.n_query]
+        k = post[:, -sets.n_key :] @ k_through + k_direct[:, -sets.n_key :]
+        return q, k
 
-    def queries_and_keys(self, graphs: Sequence[int], bits: Float[Tensor, "set component"]) -> list[tuple[Tensor, Tensor]]:
-        """Query and key `[set, vertex, d_head]` of the head on each graph, with the components of each set patched."""
-        chosen = list(graphs)
-        base = slice(None) if len(self.base_pre) == 1 else chosen
-        pre = self.base_pre[base][:, None] + torch.einsum("sc,gcvm->gsvm", bits, self.delta_pre[chosen])
-        direct = self.base_direct[base][:, None] + torch.einsum("sc,gcvh->gsvh", bits, self.delta_direct[chosen])
-        both = direct.add_(torch.ops.aten.gelu_(pre) @ self.through_mlp)  # in place: fresh pages would cost as much again
-        q, k = both.chunk(2, dim=-1)
-        return list(zip(q, k, strict=True))
-
-    def patterns(self) -> tuple[Float[Tensor, "graph query key"], Float[Tensor, "#graph query key"]]:
+    def patterns(self) -> tuple[Float[Tensor, "graph query key"], Float[Tensor, "graph query key"]]:
         """Clean and corrupted patterns of the head."""
-        everything = self.delta_pre.sum(1), self.delta_direct.sum(1)
-        clean = self.base_direct + everything[1] + F.gelu(self.base_pre + everything[0]) @ self.through_mlp
-        corrupted = self.base_direct + F.gelu(self.base_pre) @ self.through_mlp
-        q_clean, k_clean = clean.chunk(2, dim=-1)
-        q_corrupted, k_corrupted = corrupted.chunk(2, dim=-1)
-        scale = math.sqrt(q_clean.shape[-1])
-        return (q_clean @ k_clean.mT / scale).softmax(-1), (q_corrupted @ k_corrupted.mT / scale).softmax(-1)
+        patterns = []
+        for pre, direct in ((self.pre.sum(1), self.direct.sum(1)), (self.pre[:, -1], self.direct[:, -1])):
+            q, k = (direct + F.gelu(pre) @ self.through_mlp).chunk(2, dim=-1)
+            patterns.append((q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1))
+        return patterns[0], patterns[1]
 
 
 def components(model: Transformer, adjacency: Adjacency) -> Float[Tensor, "graph component vertex d_model"]:

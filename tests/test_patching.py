@@ -12,7 +12,7 @@ from circuits.roles import Head
 from models.graphs import Adjacency, named_graph, random_graphs
 from models.randomness import named_generator
 from tests import planted
-from tests.naive_patching import naive_scores
+from tests.naive_patching import NaivePatching
 from tests.planted import planted_model
 from tests.test_measurements import CFG, random_model
 
@@ -25,13 +25,12 @@ def some(n: int = 6, count: int = 8, name: str = "clean") -> Adjacency:
 
 def test_every_configuration_equals_the_naive_one() -> None:
     model = random_model()
-    model.set_use_attn_result(True)
     clean, corrupted = some(), some(count=1, name="corrupted")
+    naive = NaivePatching(model, clean, corrupted, head=HEAD)
     sets = every_set(CFG.n_heads).tolist()
     (scores,) = path_patching(model, clean, corrupted, head=HEAD, blocks=[(sets, sets)])
     for query_set, key_set in itertools.product(sets, sets):
-        naive = naive_scores(model, clean, corrupted, head=HEAD, query_set=query_set, key_set=key_set)
-        torch.testing.assert_close(scores.per_graph[:, query_set, key_set], naive, atol=1e-9, rtol=1e-9)
+        torch.testing.assert_close(scores.per_graph[:, query_set, key_set], naive.scores(query_set, key_set), atol=1e-9, rtol=1e-9)
 
 
 def test_a_corrupted_graph_for_each_clean_one() -> None:

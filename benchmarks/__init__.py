@@ -1,0 +1,1 @@
+"""How long things take beside the naive way, in one run: `make bench`."""
