@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -211,42 +210,6 @@ def _distances(
         pattern = scores.unflatten(1, (len(part), n)).permute(1, 3, 2, 0)  # query_set, key_set, query, key
         distances.append(metric(pattern, clean[None]))
     return torch.cat(distances)
-
-
-def shapley_values(value: Float[Tensor, "*batch coalition"]) -> Float[Tensor, "*batch player"]:
-    """Exact Shapley value of each player from the value of every coalition, which is a bit mask of players."""
-    n_coalitions = value.shape[-1]
-    n = n_coalitions.bit_length() - 1
-    if n_coalitions != 2**n or n == 0:
-        raise ValueError(f"value must have one entry for each coalition, a power of two from 2; got {n_coalitions}")
-    masks = torch.arange(n_coalitions)
-    sizes = torch.tensor([mask.bit_count() for mask in range(n_coalitions)])
-    weight = torch.tensor([1 / (n * math.comb(n - 1, size)) for size in range(n)], dtype=torch.float64)
-    shares = []
-    for player in range(n):
-        without = masks[(masks >> player & 1) == 0]
-        gain = value[..., without | 1 << player].double() - value[..., without].double()
-        shares.append((gain * weight[sizes[without]].to(gain.device)).sum(-1))
-    return torch.stack(shares, dim=-1)
-
-
-def best_by_size(score: Float[Tensor, " coalition"]) -> list[tuple[int, float]]:
-    """The coalition with the lowest score of each size 1, 2, … n, and that score: the notebook's second table."""
-    sizes = torch.tensor([mask.bit_count() for mask in range(len(score))])
-    best = []
-    for size in range(1, int(sizes.max()) + 1):
-        members = (sizes == size).nonzero()[:, 0]
-        first = members[score.cpu()[members].argmin()]
-        best.append((int(first), score[first].item()))
-    assert all(a[0].bit_count() < b[0].bit_count() for a, b in pairwise(best))
-    return best
-
-
-def notebook_coalitions(score: Float[Tensor, "*batch query_set key_set"]) -> Float[Tensor, "*batch coalition"]:
-    """Query sets × {nothing, Embed} into the key as coalitions of one mask: the key's bit comes after the query's."""
-    if score.shape[-1] != 2:
-        raise ValueError(f"score must have two key sets, nothing and Embed; got {score.shape[-1]}")
-    return score.mT.flatten(-2)
 
 
 def path_names(n_heads: int) -> list[str]:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from circuits.ablation import swap_partners
 from circuits.attention import head_keys
-from circuits.patching import PatchScores, best_by_size, notebook_coalitions, path_names, path_patching, shapley_values
+from circuits.coalitions import best_by_size, notebook_coalitions, notebook_configurations, notebook_players, shapley_values
+from circuits.patching import PatchScores, path_patching
 from circuits.statistics import bootstrap, ratio
 from circuits.subject import Subject
 from models.graphs import Adjacency, as_adjacency, named_graph
@@ -99,13 +100,12 @@ def test_reader_q_composes_with_pointer(subject: Subject, expect: Expect) -> Non
 def test_embed_and_helper_heads_also_q_compose(subject: Subject, expect: Expect) -> None:
     """Embed adds most to what the reader brings to the pointer's query, and two more heads add to it."""
     n_heads = subject.model.cfg.n_heads
-    (scores,) = _patch(subject, _petersen(subject), [(list(range(2 ** (1 + n_heads))), [0, 1])])
+    scores = notebook_configurations(subject.model, subject.quarter, _petersen(subject).to(subject.quarter), head=subject.roles.pointer)
     coalitions = notebook_coalitions(scores.per_graph)
-    players = [f"{name}->q" for name in path_names(n_heads)] + ["embed->k"]
     best = best_by_size(coalitions.double().mean(0))
     expect("best_score_by_size", {mask.bit_count(): score for mask, score in best})
     share = shapley_values(1 - coalitions)
-    expect("shapley", dict(zip(players, share.mean(0).tolist(), strict=True)))
+    expect("shapley", dict(zip(notebook_players(n_heads), share.mean(0).tolist(), strict=True)))
     reader = 1 + subject.roles.reader.index
     helpers = [1 + head for head in range(n_heads) if 1 + head != reader]
 

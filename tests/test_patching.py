@@ -6,8 +6,9 @@ import math
 import pytest
 import torch
 
+from circuits.coalitions import best_by_size, best_score_by_size, notebook_coalitions, one_path_scores, shapley_values
 from circuits.interventions import HookReceiptError, run_edited
-from circuits.patching import best_by_size, every_set, frobenius, notebook_coalitions, path_names, path_patching, shapley_values
+from circuits.patching import every_set, frobenius, path_names, path_patching
 from circuits.roles import Head
 from models.graphs import Adjacency, named_graph, random_graphs
 from models.randomness import named_generator
@@ -136,3 +137,25 @@ def test_an_intervention_counts_its_calls() -> None:
         run_edited(model, graphs, {"blocks.0.hook_nothing": lambda value: value})
     with pytest.raises(ValueError, match="must keep its shape"):
         run_edited(model, graphs, {"blocks.0.hook_mlp_out": lambda value: value[:1]})
+
+
+def test_the_notebooks_two_tables() -> None:
+    """Each entry is that of the naive way, and each best set the best of all sets of its size."""
+    model = random_model()
+    clean, corrupted = some(), some(count=1, name="corrupted")
+    naive = NaivePatching(model, clean, corrupted, head=HEAD)
+    names = path_names(CFG.n_heads)
+    one = one_path_scores(model, clean, corrupted, head=HEAD)
+    assert list(one) == [f"{name}->{side}" for side in "qk" for name in names]
+    for bit, name in enumerate(names):
+        assert one[f"{name}->q"] == pytest.approx(naive.scores(1 << bit, 0).mean().item())
+        assert one[f"{name}->k"] == pytest.approx(naive.scores(0, 1 << bit).mean().item())
+    best = best_score_by_size(model, clean, corrupted, head=HEAD)
+    assert list(best) == [1, 2, 3, 4, 5]
+    everything = {(mask, key): naive.scores(mask, key).mean().item() for mask in range(16) for key in (0, 1)}
+    for size, found in best.items():
+        of_size = {sets: score for sets, score in everything.items() if sets[0].bit_count() + sets[1] == size}
+        query_set, key_set = min(of_size, key=lambda sets: of_size[sets])
+        expected = [f"{name}->q" for bit, name in enumerate(names) if query_set >> bit & 1] + ["embed->k"] * key_set
+        assert found.paths == tuple(expected)
+        assert found.score == pytest.approx(of_size[query_set, key_set])
