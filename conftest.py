@@ -10,6 +10,7 @@ import pytest
 
 if TYPE_CHECKING:
     from circuits.subject import Subject
+    from circuits.variants import Variants
 
 pytest_plugins = ["verdicts.plugin"]
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
@@ -36,3 +37,10 @@ def pytest_claims_subjects(config: pytest.Config) -> list[Subject]:
         )
         for path in paths
     ]  # fmt: skip
+
+
+def pytest_claims_variants() -> Variants:
+    """The controls and gauges of `circuits`."""
+    from circuits.variants import Variants
+
+    return Variants()

@@ -6,7 +6,7 @@ import dataclasses
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from circuits.interventions import run_edited
@@ -125,3 +125,15 @@ def keep_direction(
     unit = direction / direction.norm()
     other = stand_in(resid.flatten(0, 1), ablation, generator=generator).unflatten(0, resid.shape[:2])
     return other + ((resid - other) @ unit)[..., None] * unit
+
+
+def erase_linearly(
+    resid: Float[Tensor, "graph vertex d_model"], scalar: Shaped[Tensor, "graph vertex"]
+) -> Float[Tensor, "graph vertex d_model"]:
+    """The residual stream less its regression on a quantity: no linear function of it is correlated with that any more.
+
+    The same in every basis, unlike the ablation of a direction, which needs to know what is orthogonal.
+    """
+    deviation = scalar.to(resid) - scalar.to(resid).mean()
+    slope = torch.einsum("gv,gvm->m", deviation, resid - resid.mean((0, 1))) / deviation.square().sum()
+    return resid - deviation[..., None] * slope

@@ -18,6 +18,7 @@ from models.transformer import Transformer
 
 SIDES = ("Q", "K", "V")
 _ROTATIONS_AT_A_TIME = 250
+_NEGLIGIBLE = 1e-5  # of the largest singular value: below it is rounding in float32
 
 
 def ov_circuit(model: Transformer, head: Head) -> FactoredMatrix:
@@ -86,14 +87,16 @@ def kaiming_composition_scores(cfg: ModelConfig, *, samples: int, generator: tor
 def rotated_composition_scores(
     output: Float[Tensor, "rows d_model"], reads: Float[Tensor, "d_model columns"], *, samples: int, generator: torch.Generator
 ) -> Float[Tensor, " sample"]:
-    """Scores of the same two matrices with a random rotation between them: the null that keeps both spectra."""
-    written = output.double().cpu()
-    U, S, _ = torch.linalg.svd(reads.double().cpu(), full_matrices=False)
-    rank = int((S[0] * 1e-9 < S).sum())
-    size = torch.linalg.matrix_norm(written) * torch.linalg.vector_norm(S)
+    """Scores of the same two matrices with a random rotation between them: the null that keeps both spectra.
+
+    Only the singular values matter: between two bases of singular vectors a random rotation is a random rotation.
+    """
+    left, right = (torch.linalg.svdvals(matrix.double().cpu()) for matrix in (output, reads))
+    right = right[right > right[0] * _NEGLIGIBLE]
+    size = left.norm() * right.norm()
     scores = []
     for start in range(0, samples, _ROTATIONS_AT_A_TIME):
-        normal = torch.randn(min(_ROTATIONS_AT_A_TIME, samples - start), len(U), rank, generator=generator, dtype=torch.float64)
-        frames = torch.linalg.qr(normal).Q  # where a random rotation takes the column space of `reads`
-        scores.append(torch.linalg.matrix_norm(written @ frames * S[:rank]) / size)
+        count = min(_ROTATIONS_AT_A_TIME, samples - start)
+        frames = torch.linalg.qr(torch.randn(count, output.shape[1], len(right), generator=generator, dtype=torch.float64)).Q
+        scores.append(torch.linalg.matrix_norm(left[:, None] * frames[:, : len(left)] * right) / size)
     return torch.cat(scores)

@@ -20,6 +20,7 @@ from models.transformer import Transformer
 
 _BATCH = 256
 _CANDIDATES = 16
+_NEGLIGIBLE = 1e-5
 
 
 @torch.no_grad()
@@ -95,6 +96,24 @@ def largest_correlation(
         return ((xy - mx * my) / ((xx - mx**2) * (yy - my**2)).sqrt()).abs().amax(1)
 
     return bootstrap(per_graph, largest, generator=generator)
+
+
+def r_squared(values: Float[Tensor, "graph vertex width"], degree: Int[Tensor, "graph vertex"], *, generator: torch.Generator) -> Estimate:
+    """Share of the variance of degree that a linear function of the values explains: the same in every basis, wherever the origin.
+
+    The interval holds the function fixed, which is exact to first order, for it is the best one.
+    """
+    x, y = values.flatten(0, 1).double(), degree.flatten().double()
+    x, y = x - x.mean(0), y - y.mean()
+    left, singular, _ = torch.linalg.svd(x, full_matrices=False)
+    left = left[:, singular > singular[0] * _NEGLIGIBLE]  # singular directions hold rounding alone
+    residual = (y - left @ (left.T @ y)).square().unflatten(0, degree.shape)
+    per_graph = torch.stack([residual.sum(1), y.square().unflatten(0, degree.shape).sum(1)], dim=1)
+
+    def explained(means: Float[Tensor, "resample 2"]) -> Float[Tensor, " resample"]:
+        return 1 - means[:, 0] / means[:, 1]
+
+    return bootstrap(per_graph, explained, generator=generator)
 
 
 def random_basis_best(

@@ -38,11 +38,34 @@ class Subject:
     seed: int
     home: Path
     """Directory of the checkpoint's `roles.json` and `verdicts.json`."""
-    _patterns: dict[Head, Pattern] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+    searching: bool = True
+    """Whether searched claims search; controls and gauges look at the validation graphs alone."""
+    vertex_order: Int[Tensor, " vertex"] | None = None
+    """How the vertices of the validation graphs were renamed, where they were."""
+    _patterns: dict[Head, Pattern] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
     def generator(self, name: str) -> torch.Generator:
         """Chance for one named sample of one claim: depends on the run's seed and the name alone."""
         return named_generator(self.seed, name)
+
+    def label(self, adjacency: Adjacency) -> Adjacency:
+        """Graphs that a claim makes itself, with their vertices renamed as those of the validation graphs were."""
+        adjacency = adjacency.to(self.graphs.adjacency)
+        return adjacency if self.vertex_order is None else adjacency[:, self.vertex_order][:, :, self.vertex_order]
+
+    @property
+    def unlabelled(self) -> Adjacency:
+        """The validation graphs before their vertices were renamed: `label` undone."""
+        if self.vertex_order is None:
+            return self.graphs.adjacency
+        back = self.vertex_order.argsort()
+        return self.graphs.adjacency[:, back][:, :, back]
+
+    def part(self, step: int, *, dtype: torch.dtype | None = None) -> Subject:
+        """Every so many validation graphs, in another precision if asked, without searches: for controls and gauges."""
+        graphs = GraphSet(self.graphs.adjacency[::step].to(dtype=dtype), self.graphs.labels[::step])
+        model = copy.deepcopy(self.model).to(dtype=dtype) if dtype is not None else self.model
+        return dataclasses.replace(self, model=model, graphs=graphs, searching=False)
 
     def pattern(self, head: Head) -> Pattern:
         """Attention pattern of a head on the validation graphs."""

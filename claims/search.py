@@ -22,7 +22,7 @@ from torch import Tensor
 from circuits.statistics import rate_upper_bound
 from circuits.subject import Subject
 from claims.strategies import any_graph, graphs_with_edges
-from models.graphs import Adjacency, edge_bits, edge_list, from_edge_bits, graph6
+from models.graphs import Adjacency, edge_bits, edge_list, from_edge_bits, graph6, random_graphs_over
 
 if TYPE_CHECKING:
     from verdicts.expectations import Expect
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 SAMPLE = 10_000
 CLIMBERS = 64
 _MAX_DRAWS = 100 * SAMPLE
+_GRAPHS_UNSEARCHED = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +74,14 @@ class Found:
 def search(subject: Subject, expect: Expect, statement: ForAll, *, steps: int = 1200, examples: int = 300) -> float | None:
     """Search for a counterexample; record the rate of violating graphs and what is found against the statement.
 
-    Returns the smallest value found, as `shown`; `None` where no graph had an eligible vertex.
+    Returns the smallest value found, as `shown`; `None` where no graph had an eligible vertex. A subject that is not to
+    be searched has its validation graphs looked at instead.
     """
+    if not subject.searching:
+        lowest = statement.smallest(subject.graphs.adjacency)
+        eligible = lowest[lowest < math.inf]
+        expect.enough("validation graphs with an eligible vertex", len(eligible), needed=100)
+        return statement.shown(eligible.min().item()) if len(eligible) else None
     name = f"search {statement.domain}"
     climbed = climb(statement, steps=steps, generator=subject.generator(f"{name}: climb"))
     drawn = hypothesis_search(statement, entropy=subject.seed, examples=examples)
@@ -113,7 +120,7 @@ def climb(statement: ForAll, *, steps: int, generator: torch.Generator) -> Found
     """
     domain = statement.domain
     n_pairs = math.comb(domain.n_vertices, 2)
-    bits = edge_bits(_random(domain, CLIMBERS, generator))
+    bits = edge_bits(_random(domain, count=CLIMBERS, generator=generator))
     lowest = statement.smallest(from_edge_bits(bits, n_vertices=domain.n_vertices))
     climber = torch.arange(CLIMBERS)
     for _ in range(steps):
@@ -158,7 +165,12 @@ def hypothesis_search(statement: ForAll, *, entropy: int, examples: int) -> Foun
 
 
 def largest_over_any_graph(subject: Subject, quantity: Callable[[Adjacency], float], *, examples: int = 200) -> float:
-    """The largest value of `quantity` over the graphs that Hypothesis draws, aiming at it: to check what is proved of all."""
+    """The largest value of `quantity` over the graphs that Hypothesis draws, aiming at it: to check what is proved of all.
+
+    Over the first validation graphs, where the subject is not to be searched.
+    """
+    if not subject.searching:
+        return max(quantity(graph[None]) for graph in subject.graphs.adjacency[:_GRAPHS_UNSEARCHED])
     largest = -math.inf
 
     @_drawn(any_graph(subject.model.cfg.n_vertices), entropy=subject.seed, examples=examples)
@@ -202,7 +214,7 @@ def sample_violations(statement: ForAll, *, generator: torch.Generator) -> tuple
     """Violating graphs among 10,000 independent ones with an eligible vertex: edges uniform over the domain, then G(n, m)."""
     violations = seen = drawn = 0
     while seen < SAMPLE and drawn < _MAX_DRAWS:
-        lowest = statement.smallest(_random(statement.domain, SAMPLE // 4, generator))
+        lowest = statement.smallest(_random(statement.domain, count=SAMPLE // 4, generator=generator))
         drawn += len(lowest)
         lowest = lowest[lowest < math.inf][: SAMPLE - seen]
         seen += len(lowest)
@@ -226,10 +238,5 @@ def shrink(found: Found, statement: ForAll) -> Found:
     return Found(value, from_edge_bits(bits[None], n_vertices=n_vertices))
 
 
-def _random(domain: Domain, count: int, generator: torch.Generator) -> Adjacency:
-    """Graphs with a number of edges uniform over the domain, each G(n, m)."""
-    n_pairs = math.comb(domain.n_vertices, 2)
-    edges = torch.randint(domain.min_edges, domain.max_edges + 1, (count,), generator=generator)
-    order = torch.rand(count, n_pairs, generator=generator).argsort(dim=1)
-    rank = order.argsort(dim=1)  # each pair's place in the order: the first `edges` of them are in
-    return from_edge_bits(rank < edges[:, None], n_vertices=domain.n_vertices)
+def _random(domain: Domain, *, count: int, generator: torch.Generator) -> Adjacency:
+    return random_graphs_over(domain.n_vertices, range(domain.min_edges, domain.max_edges + 1), count=count, generator=generator)

@@ -14,7 +14,7 @@ from circuits.examples import misclassified_graphs
 from circuits.residual import activation, degree_correlations, largest_correlation
 from circuits.statistics import bootstrap, only, ratio
 from circuits.subject import Subject
-from models.graphs import Adjacency
+from models.graphs import Adjacency, random_graphs_over
 
 if TYPE_CHECKING:
     from verdicts.expectations import Expect
@@ -24,7 +24,13 @@ MAX_DRAWS = 100_000
 PLANAR = 1
 
 
-@pytest.mark.claim(source="Unused, neurons", evidence="estimated", gauge={"residual rotation", "residual basis"})
+@pytest.mark.claim(
+    source="Unused, neurons",
+    evidence="estimated",
+    gauge={"residual rotation", "residual basis"},
+    companion="the_pointer_needs_degree",
+    spared={"scrambled heads": "the first MLP reads Embed itself, which no head touches"},
+)
 def test_layer_0_neurons_follow_degree(subject: Subject, expect: Expect) -> None:
     """Some neuron of the first MLP follows degree."""
     graphs = subject.graphs.adjacency
@@ -34,13 +40,20 @@ def test_layer_0_neurons_follow_degree(subject: Subject, expect: Expect) -> None
         largest = largest_correlation(neurons, subject.degrees, generator=subject.generator("neurons"))
     expect(
         "largest_correlation", largest, at_least=0.6, because="degree explains a third of it; none in 48 untrained models reaches 0.41",
+        from_controls=True,
         note="no neuron is alive" if largest is None else None,
     )  # fmt: skip
     resid = activation(subject.model, graphs, "blocks.0.hook_resid_post")
     expect("largest_residual_correlation", degree_correlations(resid, subject.degrees).abs().max())
 
 
-@pytest.mark.claim(source="Unused, logit attribution", evidence="estimated")
+@pytest.mark.claim(
+    source="Unused, logit attribution",
+    evidence="estimated",
+    gauge={"W_pos constant", "b_V"},
+    companion="planar_and_non_planar_drive_opposite_attributions",
+    spared={"scrambled heads": "the last MLP writes whatever answer the model gives, right or wrong"},
+)
 def test_last_mlp_writes_the_answer(subject: Subject, expect: Expect) -> None:
     """The difference between the logits of the label and of the other class comes mostly from the last MLP."""
     directions = logit_diff_directions(subject.model, subject.graphs.labels)
@@ -61,9 +74,13 @@ def test_last_mlp_writes_the_answer(subject: Subject, expect: Expect) -> None:
 def test_planar_and_non_planar_drive_opposite_attributions(subject: Subject, expect: Expect) -> None:
     """What the last MLP adds to planar minus non-planar has the sign of the answer, right or wrong."""
     graphs = subject.graphs
-    wrong = misclassified_graphs(
-        subject.model, subject.edge_counts, count=MISCLASSIFIED, max_draws=MAX_DRAWS, generator=subject.generator("misclassified")
-    )
+    generator = subject.generator("misclassified")
+
+    def draw(count: int) -> Adjacency:
+        return subject.label(random_graphs_over(subject.model.cfg.n_vertices, subject.edge_counts, count=count, generator=generator))
+
+    max_draws = MAX_DRAWS if subject.searching else MAX_DRAWS // 20
+    wrong = misclassified_graphs(subject.model, draw, count=MISCLASSIFIED, max_draws=max_draws)
     sets = {
         "planar": (graphs.adjacency[graphs.labels == PLANAR], True),
         "non_planar": (graphs.adjacency[graphs.labels != PLANAR], False),

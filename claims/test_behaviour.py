@@ -19,7 +19,7 @@ RELABELLINGS = 3
 UNIFORM_GRAPHS = 1000
 
 
-@pytest.mark.claim(source="0", evidence="estimated")
+@pytest.mark.claim(source="0", evidence="estimated", broken_by={"negated reader"})
 def test_classifies_the_validation_set(subject: Subject, expect: Expect) -> None:
     """The model tells planar from non-planar graphs."""
     accuracy = clopper_pearson(int(subject.right.sum()), len(subject.right))
@@ -32,7 +32,7 @@ def test_accurate_at_every_edge_count(subject: Subject, expect: Expect) -> None:
     n = subject.model.cfg.n_vertices
     hits, edges = [], []
     for m in range(n, min(3 * n, math.comb(n, 2) + 1)):
-        graphs = random_graphs(n, m, count=UNIFORM_GRAPHS, generator=subject.generator(f"uniform graphs of {m} edges"))
+        graphs = subject.label(random_graphs(n, m, count=UNIFORM_GRAPHS, generator=subject.generator(f"uniform graphs of {m} edges")))
         hits.append(answer(subject.model, graphs).argmax(-1) == is_planar(graphs))
         edges.append(torch.full((len(graphs),), float(m)))
     expect(
@@ -56,7 +56,7 @@ def test_answers_survive_relabelling(subject: Subject, expect: Expect) -> None:
     """Renaming the vertices of a graph changes fewer than 1 answer in 100."""
     answers = subject.logits.argmax(-1)
     generator = subject.generator("relabellings")
-    renamed = [relabel(subject.graphs.adjacency, generator) for _ in range(RELABELLINGS)]
+    renamed = [subject.label(relabel(subject.unlabelled, generator)) for _ in range(RELABELLINGS)]
     flips = torch.stack([answer(subject.model, graphs).argmax(-1) != answers for graphs in renamed])
     # a graph's share of flipped answers varies less than a yes or no, so the limits are conservative
     expect(

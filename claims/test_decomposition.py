@@ -40,7 +40,13 @@ def _norms(subject: Subject, parts: ApproximateParts) -> tuple[list[str], Float[
     return list(parts.parts), torch.stack(norms, dim=-1)
 
 
-@pytest.mark.claim(source="Unused 1.2", evidence="estimated", gauge={"head basis", "residual basis", "W_pos constant"})
+@pytest.mark.claim(
+    source="Unused 1.2",
+    evidence="estimated",
+    gauge={"W_pos constant", "b_O constant", "b_V", "b_out constant", "head basis"},
+    about="reader",
+    companion="reader_q_composes_with_pointer",
+)
 def test_embed_position_and_reader_make_the_query(subject: Subject, expect: Expect) -> None:
     """Of the parts of the pointer's query those of Embed, PosEmbed and the reader are the largest."""
     query = _query(subject)
@@ -59,11 +65,19 @@ def test_embed_position_and_reader_make_the_query(subject: Subject, expect: Expe
         bootstrap(per_graph, least_over_next, generator=subject.generator("query parts")) if others else None,
         at_least=1.57,
         because="the three largest; so they are at initialisation, by up to 1.56 in 480 untrained heads",
+        from_controls=True,
         note=None if others else "there is no other part",
     )
 
 
-@pytest.mark.claim(source="Unused 1.2", evidence="estimated", gauge={"head basis", "residual basis", "W_pos constant"})
+@pytest.mark.claim(
+    source="Unused 1.2",
+    evidence="estimated",
+    gauge={"W_pos constant", "b_O constant", "b_V", "b_out constant", "head basis"},
+    about="pointer",
+    companion="position_embedding_of_the_target_moves_the_column",
+    broken_by={"exchanged target"},
+)
 def test_target_position_makes_the_key(subject: Subject, expect: Expect) -> None:
     """Of the parts of the pointer's key at the target that of PosEmbed is the largest."""
     key = _key(subject)
@@ -80,10 +94,17 @@ def test_target_position_makes_the_key(subject: Subject, expect: Expect) -> None
     expect(
         "key_norm_over_next", bootstrap(at_target, over_next, generator=subject.generator("key parts")),
         at_least=5.3, because="the largest; so it is at initialisation, by up to 5.29 in 480 untrained heads",
+        from_controls=True,
     )  # fmt: skip
 
 
-@pytest.mark.claim(source="Unused 1.2", evidence="estimated", gauge={"residual basis", "W_pos constant", "b_V"})
+@pytest.mark.claim(
+    source="Unused 1.2",
+    evidence="estimated",
+    gauge={"W_pos constant", "b_O constant", "b_V", "b_out constant"},
+    about="reader",
+    companion="reader_q_composes_with_pointer",
+)
 def test_reader_query_meets_position_key(subject: Subject, expect: Expect) -> None:
     """Of all pairs of parts in the pointer's score, reader-query × PosEmbed-key varies most."""
     terms = score_terms(_query(subject).parts, _key(subject).parts)
@@ -99,10 +120,17 @@ def test_reader_query_meets_position_key(subject: Subject, expect: Expect) -> No
     expect(
         "rms_over_next", bootstrap(squares, over_next, generator=subject.generator("score pairs")),
         at_least=1.0, because="the largest of all pairs; the best of 48 untrained models is 0.26",
+        from_controls=True,
     )  # fmt: skip
 
 
-@pytest.mark.claim(source="Unused 1.3", evidence="exact", gauge={"residual basis", "head basis", "b_V"})
+@pytest.mark.claim(
+    source="Unused 1.3",
+    evidence="exact",
+    gauge={"W_pos constant", "b_O constant", "b_out constant", "residual basis", "residual rotation"},
+    about="reader",
+    companion="reader_q_composes_with_pointer",
+)
 def test_reader_has_the_top_q_composition(subject: Subject, expect: Expect) -> None:
     """Of all components the reader Q-composes most with the pointer by their weights, more than a random rotation would."""
     model, reader, pointer = subject.model, str(subject.roles.reader), subject.roles.pointer

@@ -26,7 +26,7 @@ def _right_without(subject: Subject, head: Head) -> Bool[Tensor, " graph"]:
     return logits.argmax(-1) == subject.graphs.labels
 
 
-@pytest.mark.claim(source="2.2", evidence="causal")
+@pytest.mark.claim(source="2.2", evidence="causal", about="reader", broken_by={"negated reader"})
 def test_reader_is_necessary(subject: Subject, expect: Expect) -> None:
     """Mean-ablating the reader costs the right answer on more than one graph in twenty."""
     cfg, reader = subject.model.cfg, subject.roles.reader
@@ -41,7 +41,7 @@ def test_reader_is_necessary(subject: Subject, expect: Expect) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.claim(source="2.2", evidence="causal")
+@pytest.mark.claim(source="2.2", evidence="causal", about="pointer")
 def test_pointer_is_dispensable(subject: Subject, expect: Expect) -> None:
     """Mean-ablating the pointer changes accuracy by less than one point."""
     right = _right_without(subject, subject.roles.pointer)
@@ -57,7 +57,7 @@ def test_pointer_is_dispensable(subject: Subject, expect: Expect) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.claim(source="2.2", evidence="estimated")
+@pytest.mark.claim(source="2.2", evidence="estimated", about="pointer", broken_by={"exchanged target"})
 def test_pointer_marks_vertices_that_planarity_ignores(subject: Subject, expect: Expect) -> None:
     """The vertices that attend to the target are those that planarity can ignore, rather than those of degree ≤ 2."""
     adjacency = subject.graphs.adjacency
@@ -90,4 +90,5 @@ def test_pointer_marks_vertices_that_planarity_ignores(subject: Subject, expect:
     expect(
         "triangle_lead", bootstrap(per_graph, difference, generator=subject.generator("triangles")),
         at_least=0.2, because="far more frequent: a fifth of these vertices more; the most in 48 untrained models is 0.13",
+        from_controls=True,
     )  # fmt: skip

@@ -32,13 +32,13 @@ def single_paths(subject: Subject, corrupted: Adjacency) -> tuple[Float[Tensor, 
 
 
 def _patch(subject: Subject, corrupted: Adjacency, blocks: list[tuple[list[int], list[int]]]) -> list[PatchScores]:
-    return path_patching(subject.model, subject.quarter, corrupted.to(subject.quarter), head=subject.roles.pointer, blocks=blocks)
+    return path_patching(subject.model, subject.quarter, corrupted, head=subject.roles.pointer, blocks=blocks)
 
 
 def _petersen(subject: Subject) -> Adjacency:
     """A graph without a vertex of low degree: the Petersen graph, or where there are not ten vertices a 4-regular one."""
     n = subject.model.cfg.n_vertices
-    return named_graph("petersen") if n == 10 else as_adjacency(nx.circulant_graph(n, [1, 2]), n_vertices=n)
+    return subject.label(named_graph("petersen") if n == 10 else as_adjacency(nx.circulant_graph(n, [1, 2]), n_vertices=n))
 
 
 def _lead(means: Float[Tensor, "resample quantity"], reader: int) -> Float[Tensor, " resample"]:
@@ -47,7 +47,12 @@ def _lead(means: Float[Tensor, "resample quantity"], reader: int) -> Float[Tenso
     return (means[:, others].amin(1) - means[:, reader]) / means[:, -1]
 
 
-@pytest.mark.claim(source="1.2", evidence="causal")
+@pytest.mark.claim(
+    source="1.2",
+    evidence="causal",
+    about="pointer",
+    spared={"scrambled heads": "a pattern that no longer follows degree has nothing that a path into the key could improve"},
+)
 def test_key_paths_alone_do_not_reproduce_the_pattern(subject: Subject, expect: Expect) -> None:
     """No set of paths into the pointer's key alone improves its pattern by more than a tenth."""
     key_sets = list(range(1, 2 ** (1 + subject.model.cfg.n_heads)))
@@ -62,18 +67,19 @@ def test_key_paths_alone_do_not_reproduce_the_pattern(subject: Subject, expect: 
         best,
         at_least=0.9,
         because="1 is no improvement; a tenth is the most the statement allows; 48 untrained models stay below 0.88",
+        from_controls=True,
     )
 
 
-@pytest.mark.claim(source="1.2", evidence="causal")
+@pytest.mark.claim(source="1.2", evidence="causal", about="reader", broken_by={"negated reader"})
 def test_reader_q_composes_with_pointer(subject: Subject, expect: Expect) -> None:
     """The path from the reader to the pointer's query is the single path that reproduces most of its pattern, whatever the corruption."""
     n, quarter = subject.model.cfg.n_vertices, subject.quarter
     reader = 1 + subject.roles.reader.index
     corruptions = {
         "petersen": _petersen(subject),
-        "complete_bipartite": as_adjacency(nx.complete_bipartite_graph(n // 2, n - n // 2), n_vertices=n),
-        "three_regular": as_adjacency(nx.random_regular_graph(3 + n % 2, n, seed=THREE_REGULAR_SEED), n_vertices=n),
+        "complete_bipartite": subject.label(as_adjacency(nx.complete_bipartite_graph(n // 2, n - n // 2), n_vertices=n)),
+        "three_regular": subject.label(as_adjacency(nx.random_regular_graph(3 + n % 2, n, seed=THREE_REGULAR_SEED), n_vertices=n)),
         "another_graph": quarter.roll(-(len(quarter) // 2), dims=0),
     }
     for name, corrupted in corruptions.items():
@@ -96,11 +102,11 @@ def test_reader_q_composes_with_pointer(subject: Subject, expect: Expect) -> Non
         expect(f"lead_{name}", lead, at_least=0.0, because="the reader's score is the lowest of the 18")
 
 
-@pytest.mark.claim(source="1.2", evidence="causal")
+@pytest.mark.claim(source="1.2", evidence="causal", about="pointer")
 def test_embed_and_helper_heads_also_q_compose(subject: Subject, expect: Expect) -> None:
     """Embed adds most to what the reader brings to the pointer's query, and two more heads add to it."""
     n_heads = subject.model.cfg.n_heads
-    scores = notebook_configurations(subject.model, subject.quarter, _petersen(subject).to(subject.quarter), head=subject.roles.pointer)
+    scores = notebook_configurations(subject.model, subject.quarter, _petersen(subject), head=subject.roles.pointer)
     coalitions = notebook_coalitions(scores.per_graph)
     best = best_by_size(coalitions.double().mean(0))
     expect("best_score_by_size", {mask.bit_count(): score for mask, score in best})
@@ -128,11 +134,12 @@ def test_embed_and_helper_heads_also_q_compose(subject: Subject, expect: Expect)
         bootstrap(share, second_helper, generator=subject.generator("second helper")) if two else None,
         at_least=0.026,
         because="the second of the other heads adds 0.0257 at most in 48 untrained models",
+        from_controls=True,
         note=None if two else "the layer has no two other heads",
     )
 
 
-@pytest.mark.claim(source="1.2", evidence="causal")
+@pytest.mark.claim(source="1.2", evidence="causal", about="pointer", broken_by={"exchanged target"})
 def test_position_embedding_of_the_target_moves_the_column(subject: Subject, expect: Expect) -> None:
     """Swapping two rows of W_pos on the direct path to the pointer's key swaps the two columns of its pattern."""
     partners = swap_partners(subject.model, subject.quarter, subject.roles.pointer, target=subject.roles.target)
@@ -149,11 +156,19 @@ def test_position_embedding_of_the_target_moves_the_column(subject: Subject, exp
             bootstrap(errors, worst, generator=subject.generator(name)),
             at_most=bound,
             because="at the worst partner; the best of 48 untrained models leaves 0.171 of the pattern, and 0.293 of the change",
+            from_controls=True,
         )
         expect(f"{name}_by_partner", shares)
 
 
-@pytest.mark.claim(source="1.2", evidence="estimated")
+@pytest.mark.claim(
+    source="1.2",
+    evidence="estimated",
+    about="pointer",
+    gauge={"b_K", "head basis"},
+    companion="position_embedding_of_the_target_moves_the_column",
+    broken_by={"exchanged target"},
+)
 def test_target_key_stands_out(subject: Subject, expect: Expect) -> None:
     """The pointer's key is largest at the target, whatever the graph."""
     target = subject.roles.target
@@ -168,4 +183,5 @@ def test_target_key_stands_out(subject: Subject, expect: Expect) -> None:
         bootstrap(norms, stands_out, generator=subject.generator("key norms of the pointer")),
         at_least=1.5,
         because="half as large again as the next; the largest of 48 untrained models is 1.12",
+        from_controls=True,
     )

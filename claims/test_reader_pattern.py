@@ -25,7 +25,7 @@ PROOF_MARGIN = 1e-6
 ROUNDING = 1e-9  # of attention in float64
 
 
-@pytest.mark.claim(source="1.3", evidence="proved")
+@pytest.mark.claim(source="1.3", evidence="proved", about="reader", broken_by={"negated reader"})
 def test_anchor_attention_grows_with_degree(subject: Subject, expect: Expect) -> None:
     """In every graph the reader's attention to the anchors tells the degrees 0 to 6 apart: their certified intervals do not meet."""
     reader, anchors = subject.roles.reader, subject.roles.anchors
@@ -47,7 +47,7 @@ def test_anchor_attention_grows_with_degree(subject: Subject, expect: Expect) ->
     )
 
 
-@pytest.mark.claim(source="1.3", evidence="searched")
+@pytest.mark.claim(source="1.3", evidence="searched", about="reader", broken_by={"negated reader"})
 def test_adding_an_edge_raises_anchor_attention(subject: Subject, expect: Expect) -> None:
     """In every graph of at most 24 edges, one more edge at a vertex of degree at most 5 raises its attention to the anchors."""
     reader, anchors, n = subject.roles.reader, subject.roles.anchors, subject.model.cfg.n_vertices
@@ -61,7 +61,12 @@ def test_adding_an_edge_raises_anchor_attention(subject: Subject, expect: Expect
     expect("smallest_rise", worst, at_least=statement.bound, because=because, note="no vertex could rise" if worst is None else None)
 
 
-@pytest.mark.claim(source="1.3", evidence="estimated")
+@pytest.mark.claim(
+    source="1.3",
+    evidence="estimated",
+    about="reader",
+    spared={"scrambled heads": "a query that meets the key of another head finds nothing there, and attends evenly"},
+)
 def test_low_degree_vertices_attend_evenly(subject: Subject, expect: Expect) -> None:
     """Vertices of degree ≤ 2 spread the reader's attention evenly over all positions, more than an untrained head does."""
     entropy = entropy_share(subject.pattern(subject.roles.reader))
@@ -78,11 +83,18 @@ def test_low_degree_vertices_attend_evenly(subject: Subject, expect: Expect) -> 
     expect(
         "smallest_entropy_share", smallest, at_least=0.962,
         because="holds at initialisation up to here: the most even of 480 untrained heads reaches 0.961 at its least even of these degrees",
+        from_controls=True,
         note=None if smallest else "a degree does not occur",
     )  # fmt: skip
 
 
-@pytest.mark.claim(source="1.3", evidence="estimated")
+@pytest.mark.claim(
+    source="1.3",
+    evidence="estimated",
+    about="reader",
+    gauge={"W_pos constant", "head basis"},
+    companion="anchor_attention_grows_with_degree",
+)
 def test_degree_enters_through_the_query(subject: Subject, expect: Expect) -> None:
     """The Embed part of the reader's query is as large at every position, and that of its key at the anchors is small."""
     reader, anchors, graphs = subject.roles.reader, list(subject.roles.anchors), subject.graphs.adjacency
@@ -100,17 +112,28 @@ def test_degree_enters_through_the_query(subject: Subject, expect: Expect) -> No
     expect(
         "key_embed_share", bootstrap(share[:, None], only, generator=subject.generator("key norms")), at_most=0.2,
         because="the smallest of 480 untrained heads is 0.21",
+        from_controls=True,
     )  # fmt: skip
 
 
-@pytest.mark.claim(source="1.3", evidence="exact", gauge={"head basis", "residual basis", "W_pos constant"})
+@pytest.mark.claim(
+    source="1.3", evidence="exact", gauge={"W_pos constant", "head basis"}, about="reader", companion="anchor_attention_grows_with_degree"
+)
 def test_anchor_positions_enter_through_the_key(subject: Subject, expect: Expect) -> None:
     """The PosEmbed part of the reader's key is largest at the anchors."""
     ratio = anchor_key_norm_ratio(subject.model, subject.roles.reader, subject.roles.anchors)
-    expect("key_norm_ratio", ratio, at_least=1.2, because="the largest of 480 untrained heads is 1.12; 1 would be chance once in 45")
+    expect(
+        "key_norm_ratio",
+        ratio,
+        at_least=1.2,
+        because="the largest of 480 untrained heads is 1.12; 1 would be chance once in 45",
+        from_controls=True,
+    )
 
 
-@pytest.mark.claim(source="1.3", evidence="estimated", gauge={"W_pos constant"})
+@pytest.mark.claim(
+    source="1.3", evidence="estimated", gauge={"W_pos constant"}, about="reader", companion="anchor_attention_grows_with_degree"
+)
 def test_embed_query_meets_position_key(subject: Subject, expect: Expect) -> None:
     """Of the four terms of the reader's score, Embed-query × PosEmbed-key varies most."""
     reader, graphs = subject.roles.reader, subject.graphs.adjacency
@@ -127,17 +150,32 @@ def test_embed_query_meets_position_key(subject: Subject, expect: Expect) -> Non
     expect(
         "rms_over_next", bootstrap(squares, lead, generator=subject.generator("score terms")), at_least=1.0,
         because="the largest of the four; the best of 480 untrained heads is 0.54",
+        from_controls=True,
     )  # fmt: skip
 
 
-@pytest.mark.claim(source="1.3", evidence="exact", gauge={"W_pos constant"})
+@pytest.mark.claim(
+    source="1.3",
+    evidence="exact",
+    gauge={"W_pos constant"},
+    about="reader",
+    companion="anchor_scores_change_sign_above_degree_two",
+    broken_by={"negated reader"},
+)
 def test_position_query_lowers_anchor_scores(subject: Subject, expect: Expect) -> None:
     """PosEmbed-query × PosEmbed-key lowers the reader's scores at the anchors by the same amount in each row."""
     rows = positional_scores(subject.model, subject.roles.reader)[:, list(subject.roles.anchors)].mean(-1)
-    expect("mean_at_anchors", rows.mean(), at_most=-0.6, because="lowers them; by chance the lowest of 480 untrained heads reaches −0.40")
+    expect(
+        "mean_at_anchors",
+        rows.mean(),
+        at_most=-0.6,
+        because="lowers them; by chance the lowest of 480 untrained heads reaches −0.40",
+        from_controls=True,
+    )
     expect(
         "variation",
         rows.std() / rows.mean().abs(),
         at_most=0.25,
         because="the same within a quarter; the best of 480 untrained heads is 0.49",
+        from_controls=True,
     )

@@ -152,6 +152,17 @@ def random_graphs(n_vertices: int, n_edges: int, *, count: int, generator: torch
     return from_edge_bits(bits, n_vertices=n_vertices)
 
 
+def random_graphs_over(n_vertices: int, edge_counts: range, *, count: int, generator: torch.Generator) -> Adjacency:
+    """`count` independent graphs: a number of edges uniform over the range, then G(n, m)."""
+    n_pairs = math.comb(n_vertices, 2)
+    if edge_counts.step != 1 or not 0 <= edge_counts.start < edge_counts.stop <= n_pairs + 1:
+        raise ValueError(f"edge_counts must be a range within 0 … {n_pairs} for {n_vertices} vertices, got {edge_counts}")
+    edges = torch.randint(edge_counts.start, edge_counts.stop, (count,), generator=generator)
+    order = torch.rand(count, n_pairs, generator=generator).argsort(dim=1)
+    rank = order.argsort(dim=1)  # each pair's place in the order: the first `edges` of them are in
+    return from_edge_bits(rank < edges[:, None], n_vertices=n_vertices)
+
+
 def relabel(adjacency: Adjacency, generator: torch.Generator) -> Adjacency:
     """Each graph with its vertices renamed by a permutation of its own."""
     batch, n, _ = adjacency.shape

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import networkx as nx
 import pytest
 import torch
@@ -18,7 +20,7 @@ from circuits.examples import misclassified_graphs
 from circuits.reduction import one_edge_to_degree_two, pruned_degree
 from claims.strategies import any_graph
 from models.config import ModelConfig
-from models.graphs import Adjacency, as_adjacency, is_planar
+from models.graphs import Adjacency, as_adjacency, is_planar, random_graphs_over
 from models.randomness import named_generator
 from models.transformer import Transformer
 from tests.planted import planted_model
@@ -72,25 +74,27 @@ def always_planar() -> Transformer:
     return model
 
 
-def test_misclassified_graphs_are_those_that_the_model_gets_wrong() -> None:
-    def draw() -> Adjacency:
-        found = misclassified_graphs(
-            always_planar(), range(15, 21), count=30, max_draws=3000, generator=named_generator(0, "misclassified")
-        )
-        assert found.labels.tolist() == [0] * 30  # all non-planar, for all are called planar
-        assert not is_planar(found.adjacency).any()
-        return found.adjacency
+def drawing(edge_counts: range) -> Callable[[int], Adjacency]:
+    generator = named_generator(0, "misclassified")
+    return lambda count: random_graphs_over(10, edge_counts, count=count, generator=generator)
 
-    first = draw()
-    assert ((first.sum((1, 2)) / 2 >= 15) & (first.sum((1, 2)) / 2 <= 20)).all()
-    torch.testing.assert_close(first, draw())
+
+def test_misclassified_graphs_are_those_that_the_model_gets_wrong() -> None:
+    found = misclassified_graphs(always_planar(), drawing(range(15, 21)), count=30, max_draws=3000)
+    assert found.labels.tolist() == [0] * 30  # all non-planar, for all are called planar
+    assert not is_planar(found.adjacency).any()
+    again = misclassified_graphs(always_planar(), drawing(range(15, 21)), count=30, max_draws=3000)
+    torch.testing.assert_close(again.adjacency, found.adjacency)
 
 
 def test_the_search_for_misclassified_graphs_is_bounded() -> None:
-    found = misclassified_graphs(always_planar(), [3], count=5, max_draws=500, generator=named_generator(0, "none"))
-    assert len(found.labels) == 0  # every graph of three edges is planar, and is called so
+    drawn = []
+    draw = drawing(range(3, 4))  # every graph of three edges is planar, and is called so
+    found = misclassified_graphs(always_planar(), lambda count: drawn.append(count) or draw(count), count=5, max_draws=1500)
+    assert len(found.labels) == 0
+    assert sum(drawn) == 1500
     with pytest.raises(ValueError, match="max_draws"):
-        misclassified_graphs(always_planar(), [3], count=5, max_draws=0, generator=named_generator(0, "none"))
+        misclassified_graphs(always_planar(), draw, count=5, max_draws=0)
 
 
 # what planarity ignores

@@ -37,7 +37,7 @@ def test_x_is_large(subject, expect):
     """x is large."""
     expect("x", subject.facts["x"], at_least=10, because="so it is said")
 
-@pytest.mark.claim(source="2", evidence="exact", gauge={"b_K"})
+@pytest.mark.claim(source="2", evidence="exact", gauge={"b_K"}, companion="x_is_large")
 def test_y_is_small(subject, expect):
     """y is small."""
     if subject.facts["y"] is None:

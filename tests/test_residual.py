@@ -5,6 +5,7 @@ import torch
 
 from circuits.ablation import (
     ablate_direction,
+    erase_linearly,
     head_ablated_logits,
     keep_direction,
     pattern_of_inputs,
@@ -20,6 +21,7 @@ from circuits.residual import (
     head_result,
     largest_correlation,
     main_axis,
+    r_squared,
     random_basis_best,
     row_norm_ratio,
     score_direction,
@@ -230,3 +232,29 @@ def test_the_largest_correlation_is_that_of_the_best_neuron_and_dead_ones_do_not
     assert (found.value, found.low, found.high) == pytest.approx((alone.value, alone.low, alone.high))
     assert degree_correlations(values, degree)[[3, 7]].tolist() == pytest.approx([0.0, -found.value])
     assert largest_correlation(torch.zeros(80, 10, 4), degree, generator=chance()) is None
+
+
+def test_r_squared_is_the_same_in_every_basis_and_that_of_least_squares() -> None:
+    degree = torch.randint(0, 9, (60, 10), generator=chance())
+    values = torch.randn(60, 10, 5, generator=chance()).double()
+    values[..., 2] += 0.5 * degree
+    found = r_squared(values, degree, generator=chance())
+    design = torch.cat([values.flatten(0, 1), torch.ones(600, 1)], dim=1)
+    y = degree.flatten().double()
+    fit = design @ torch.linalg.lstsq(design, y).solution
+    assert found.value == pytest.approx(1 - ((y - fit).square().sum() / (y - y.mean()).square().sum()).item())
+    assert found.low < found.value < found.high
+    basis = torch.randn(5, 5, generator=chance()).double()
+    assert r_squared(values @ basis + 7.0, degree, generator=chance()).value == pytest.approx(found.value)
+    exact = torch.stack([degree.double(), -3 * degree.double()], dim=-1)  # one of its two directions is rounding
+    assert r_squared(exact, degree, generator=chance()).value == pytest.approx(1.0)
+
+
+def test_erasing_leaves_no_correlation_and_does_not_depend_on_the_basis() -> None:
+    degree = torch.randint(0, 9, (60, 10), generator=chance())
+    resid = torch.randn(60, 10, 4, generator=chance()).double() + degree[..., None] * torch.tensor([1.0, 0.0, -2.0, 0.5]).double()
+    erased = erase_linearly(resid, degree)
+    assert degree_correlations(erased, degree).abs().max() < 1e-10
+    torch.testing.assert_close(erased.mean((0, 1)), resid.mean((0, 1)))
+    basis = torch.randn(4, 4, generator=chance()).double()
+    torch.testing.assert_close(erase_linearly(resid @ basis, degree), erased @ basis)

@@ -135,7 +135,7 @@ def test_an_absent_role_is_the_verdict_absent() -> None:
 
 
 def test_a_claim_knows_its_statement_and_labels() -> None:
-    made = claim(lambda expect: None, gauge={"b_K"})
+    made = claim(lambda expect: None, gauge={"b_K"}, companion="another")
     assert (made.id, made.statement, made.source, made.evidence, made.gauge) == ("something", "Something is so.", "1.2", "exact", {"b_K"})
 
 
@@ -156,7 +156,7 @@ def test_a_claim_that_is_not_one_is_refused() -> None:
         (mark(function(fixture="tmp_path")), "takes nothing else"),
         (mark(function(name="check_x")), "takes nothing else"),
         (pytest.mark.claim(source="1", evidence="guessed")(function()), "evidence must be one of"),
-        (pytest.mark.claim(evidence="exact")(function()), "takes source="),
+        (pytest.mark.claim(evidence="exact")(function()), "needs source="),
         (pytest.mark.claim(source="1", evidence="exact", gauge="b_K")(function()), "gauge must be a set"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -41,6 +41,8 @@ class Measurement:
     at_least: float | None
     at_most: float | None
     because: str | None
+    from_controls: bool
+    """Whether the bound was set between the trained value and the best control, which a run with controls checks."""
     note: str | None
     outcome: str | None
 
@@ -74,13 +76,15 @@ class Expect:
         at_most: float | None = None,
         within: tuple[float, float] | None = None,
         because: str | None = None,
+        from_controls: bool = False,
         note: str | None = None,
     ) -> None:
         """Record `value` under `name` and hold it to its bounds, which need a `because`.
 
         `value` is a number, a list or mapping (recorded, not judged), `None` with a `note` (does not exist here, and
         meets no bound), or has `value`, `low` and `high`: then the whole interval must meet the bound, and where it
-        straddles the bound the claim is unresolved.
+        straddles the bound the claim is unresolved. `from_controls` says that the bound lies between the trained value
+        and the best control.
         """
         if name in self.measurements:
             raise ValueError(f"expect({name!r}): measured twice; give each quantity a name of its own")
@@ -95,6 +99,8 @@ class Expect:
             raise ValueError(f"expect({name!r}): no number is at least {at_least} and at most {at_most}")
         if bounds and not (because and because.strip()):
             raise ValueError(f"expect({name!r}): say because=… why the bound is {bounds}")
+        if from_controls and not bounds:
+            raise ValueError(f"expect({name!r}): from_controls says where a bound comes from, but there is none")
         if value is None and not note:
             raise ValueError(f"expect({name!r}): a missing value needs note=… that says why it does not exist")
         point, low, high = _interval(value)
@@ -104,7 +110,7 @@ class Expect:
         recorded = plain(point)
         if recorded is None and value is not None:
             note = f"not a finite number{f'; {note}' if note else ''}"
-        self.measurements[name] = Measurement(recorded, _limit(low), _limit(high), at_least, at_most, because, note, outcome)
+        self.measurements[name] = Measurement(recorded, _limit(low), _limit(high), at_least, at_most, because, from_controls, note, outcome)
 
     def enough(self, kind: str, seen: int, *, needed: int) -> None:
         """Say how many cases of a kind were seen; with fewer than `needed` the claim is unresolved, not true of nothing."""

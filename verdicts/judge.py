@@ -6,12 +6,13 @@ import dataclasses
 import inspect
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from verdicts.expectations import Expect
 
 EVIDENCE = ("exact", "proved", "searched", "estimated", "causal")
+_KEYWORDS = ("source", "evidence", "gauge", "companion", "about", "broken_by", "spared")
 VERDICTS = ("error", "refuted", "unresolved", "absent", "holds")  # worst first
 
 
@@ -28,6 +29,13 @@ class Claim:
     source: str
     evidence: str
     gauge: frozenset[str]
+    companion: str | None
+    """The claim that says the same without depending on any gauge."""
+    about: str | None
+    """The role of the part that it is about, which other parts are tried in."""
+    broken_by: frozenset[str]
+    spared: Mapping[str, str]
+    """Controls that cannot break it, each with the reason."""
     function: Callable[[Any, Expect], None]
 
     @classmethod
@@ -38,19 +46,28 @@ class Claim:
         if len(marks) != 1:
             raise ValueError(f"{name}: a claim is marked once with @pytest.mark.claim(source=…, evidence=…)")
         values = marks[0].kwargs
-        if marks[0].args or not {"source", "evidence"} <= set(values) <= {"source", "evidence", "gauge"}:
-            raise ValueError(f"{name}: @pytest.mark.claim takes source=, evidence= and gauge= by name, got {values}")
+        if marks[0].args or not {"source", "evidence"} <= set(values) <= set(_KEYWORDS):
+            raise ValueError(f"{name}: @pytest.mark.claim needs source= and evidence=, and takes {', '.join(_KEYWORDS)}; got {values}")
         if values["evidence"] not in EVIDENCE:
             raise ValueError(f"{name}: evidence must be one of {', '.join(EVIDENCE)}, got {values['evidence']!r}")
-        gauge = values.get("gauge", frozenset())
-        if isinstance(gauge, str) or not all(isinstance(label, str) for label in gauge):
-            raise ValueError(f"{name}: gauge must be a set of names, got {gauge!r}")
+        for key in ("gauge", "broken_by"):
+            labels = values.get(key, frozenset())
+            if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+                raise ValueError(f"{name}: {key} must be a set of names, got {labels!r}")
+        spared = values.get("spared", {})
+        if not isinstance(spared, Mapping) or not all(isinstance(reason, str) and reason.strip() for reason in spared.values()):
+            raise ValueError(f"{name}: spared must map a control to the reason why it cannot break the claim, got {spared!r}")
+        if bool(values.get("gauge")) != bool(values.get("companion")):
+            raise ValueError(f"{name}: a claim that depends on a gauge names its companion that does not, and no other claim has one")
         statement = (inspect.getdoc(function) or "").partition("\n")[0].strip()
         if not statement:
             raise ValueError(f"{name}: the first line of its docstring must be the statement, one sentence that could be wrong")
         if not name.startswith("test_") or list(inspect.signature(function).parameters) != ["subject", "expect"]:
             raise ValueError(f"{name}: a claim is a function test_<id>(subject, expect) and takes nothing else")
-        return cls(name.removeprefix("test_"), statement, str(values["source"]), values["evidence"], frozenset(gauge), function)
+        return cls(
+            name.removeprefix("test_"), statement, str(values["source"]), values["evidence"], frozenset(values.get("gauge", ())),
+            values.get("companion"), values.get("about"), frozenset(values.get("broken_by", ())), spared, function,
+        )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +91,7 @@ class Verdict:
             "source": claim.source,
             "evidence": claim.evidence,
             "gauge": sorted(claim.gauge),
+            "companion": claim.companion,
             "verdict": self.verdict,
             "reason": self.reason,
             "measurements": {name: m.to_dict() for name, m in self.expect.measurements.items()},
@@ -94,7 +112,7 @@ def judge(claim: Claim, subject: Any) -> Verdict:
     broken: Exception | None = None
     try:
         claim.function(subject, expect)
-        verdict, reason = _conclude(expect)
+        verdict, reason = _conclude(claim, expect)
     except Exception as error:  # whatever a claim's body raises is its verdict
         verdict = "absent" if getattr(type(error), "verdict", None) == "absent" else "error"
         reason = str(error) if verdict == "absent" else _without_addresses(f"{type(error).__name__}: {error}")
@@ -102,10 +120,12 @@ def judge(claim: Claim, subject: Any) -> Verdict:
     return Verdict(claim, verdict, expect, reason, broken, time.perf_counter() - started)
 
 
-def _conclude(expect: Expect) -> tuple[str, str | None]:
+def _conclude(claim: Claim, expect: Expect) -> tuple[str, str | None]:
     outcomes = {m.outcome for m in expect.measurements.values()} - {None}
     if not outcomes:
         return "error", "the claim expects nothing: hold at least one measurement to a bound"
+    if claim.evidence == "searched" and not expect.counts:
+        return "error", "a statement about all of a kind says how many it saw: call expect.enough, or it could be true of none"
     scarce = [f"{count.seen} {kind}, {count.needed} needed" for kind, count in expect.counts.items() if count.seen < count.needed]
     if "refuted" in outcomes:
         return "refuted", None

@@ -19,7 +19,8 @@ from verdicts.record import (
     require_writable,
     write_record,
 )
-from verdicts.table import render, summary
+from verdicts.table import render, render_controls, render_gauges, summary
+from verdicts.variants import Variants, Workbench, control_complaints, gauge_complaints, must_break, require_known
 
 _PROPERTY = "claim"
 
@@ -43,6 +44,10 @@ class ClaimsHooks:
     """Hooks that a project's conftest implements."""
 
     @pytest.hookspec(firstresult=True)
+    def pytest_claims_variants(self) -> Variants:  # type: ignore[empty-body]
+        """Controls and gauges of the project."""
+
+    @pytest.hookspec(firstresult=True)
     def pytest_claims_subjects(self, config: pytest.Config) -> list[JudgedSubject]:  # type: ignore[empty-body]
         """The subjects of this run, one for each `--checkpoint`; `ValueError` for what cannot be judged."""
 
@@ -64,6 +69,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--claims-json", type=Path, metavar="PATH", help="write the record of the run")
     group.addoption("--claims-accept", action="store_true", help="write this run's verdicts as the checkpoint's ledger")
     group.addoption("--claims-seed", type=int, default=0, metavar="N", help="seed of every sample, search and bootstrap (default 0)")
+    group.addoption("--claims-controls", action="store_true", help="judge every claim on broken copies of the checkpoint, too")
+    group.addoption("--claims-gauge", action="store_true", help="judge every claim on copies with other weights and the same function, too")
     group.addoption("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where to run (default: cuda where there is one)")
 
 
@@ -125,6 +132,8 @@ class ClaimsSession:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.subjects: list[JudgedSubject] = []
+        self.workbenches: dict[str, Workbench] = {}
+        """Broken and equivalent copies of each subject, by its content hash, where they were asked for."""
         self.ledgers: dict[str, dict[str, Any]] = {}
         self.results: dict[str, dict[str, Any]] = {}
         """Description of each subject with its claims, by content hash, from reports: the same under xdist."""
@@ -143,6 +152,11 @@ class ClaimsSession:
             self.subjects = self.config.hook.pytest_claims_subjects(config=self.config)
             for judged in self.subjects:
                 self._read_ledger(judged)
+            if self.config.getoption("claims_controls") or self.config.getoption("claims_gauge"):
+                variants = self.config.hook.pytest_claims_variants()
+                for claim in claims.values():
+                    require_known(claim, variants)
+                self.workbenches = {judged.describe()["content_hash"]: Workbench(variants, judged) for judged in self.subjects}
             if len({judged.describe()["content_hash"] for judged in self.subjects}) < len(self.subjects):
                 raise ValueError("--checkpoint names the same weights twice")
         except ValueError as error:
@@ -197,11 +211,29 @@ class ClaimsSession:
         if not pyfuncitem.get_closest_marker("claim"):
             return None
         judged = cast(JudgedSubject, pyfuncitem.funcargs["subject"])
-        verdict = judge(Claim.from_function(pyfuncitem.function), judged)
+        claim = Claim.from_function(pyfuncitem.function)
+        verdict = judge(claim, judged)
         about = {**judged.describe(), "device": judged.device}
-        pyfuncitem.user_properties.append((_PROPERTY, json.dumps({"subject": about, "claim": verdict.to_dict()})))
+        result = verdict.to_dict()
+        complaints = list(self._put_to_the_test(claim, result, about["content_hash"]))
+        pyfuncitem.user_properties.append((_PROPERTY, json.dumps({"subject": about, "claim": result})))
+        if complaints and verdict.error is None:
+            raise pytest.fail.Exception("\n".join(complaints), pytrace=False)
         self._raise_unless_held(verdict, about["content_hash"])
         return True
+
+    def _put_to_the_test(self, claim: Claim, result: dict[str, Any], content_hash: str) -> Iterator[str]:
+        """Add to the result what controls and gauges show; yield what is wrong with the claim by them."""
+        bench = self.workbenches.get(content_hash)
+        if bench is not None and self.config.getoption("claims_controls"):
+            required = must_break(claim, bench.variants.controls)
+            trials = bench.controls(claim)
+            result["controls"] = {name: {**trial, "required": name in required} for name, trial in trials.items()}
+            result["specificity"] = bench.specificity(claim)
+            yield from control_complaints(claim, result, trials, bench.variants.controls)
+        if bench is not None and self.config.getoption("claims_gauge"):
+            result["gauges"] = bench.gauges(claim)
+            yield from gauge_complaints(claim, result["gauges"])
 
     def _raise_unless_held(self, verdict: Verdict, content_hash: str) -> None:
         __tracebackhide__ = True
@@ -278,6 +310,8 @@ class ClaimsSession:
         terminalreporter.section("claims", "=")
         for result in record["subjects"]:
             for line, markup in render(result, accepted=self.accepted(result["content_hash"])):
+                terminalreporter.write_line(line, **markup)
+            for line, markup in [*render_controls(result), *render_gauges(result)]:
                 terminalreporter.write_line(line, **markup)
         if self.accept_message:
             terminalreporter.write_line(self.accept_message)

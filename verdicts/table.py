@@ -34,6 +34,62 @@ def render(subject: Mapping[str, Any], *, accepted: Mapping[str, str]) -> Iterat
     yield f"{subject['name']}: {summary(subject)}", {"bold": True}
 
 
+def render_controls(subject: Mapping[str, Any]) -> Iterator[Line]:
+    """Claims × controls, where the record has them; nothing otherwise."""
+    claims = [claim for claim in subject["claims"] if "controls" in claim]
+    if not claims:
+        return
+    names = list(claims[0]["controls"])
+    yield "", {}
+    yield f"{subject['name']} under controls: a claim must be broken by those marked ×", {"bold": True}
+    yield from _legend(names)
+    widest = max(len(claim["id"]) for claim in claims)
+    yield f"{'claim':<{widest}}  {_letters(names)}  other parts in its place that pass", {}
+    for claim in claims:
+        survives = [trial["required"] and trial["verdict"] == "holds" for trial in claim["controls"].values()]
+        cells = " ".join(f"{_cell(trial):^3}" for trial in claim["controls"].values())
+        special = claim["specificity"]
+        passing = "" if special is None else f"{len(special['passing'])} of {special['others']} ({special['role']})"
+        yield f"{claim['id']:<{widest}}  {cells}  {passing}".rstrip(), {"red": any(survives)}
+    yield "×  broken, as it must be    o  broken, too    =  holds still    !  holds, and must not    -  nothing to break", {}
+
+
+def _legend(names: list[str]) -> Iterator[Line]:
+    legend = "   ".join(f"{chr(ord('a') + index)} {name}" for index, name in enumerate(names))
+    yield from ((line, {}) for line in textwrap.wrap(legend, WIDTH))
+
+
+def _letters(names: list[str]) -> str:
+    return " ".join(f"{chr(ord('a') + index):^3}" for index in range(len(names)))
+
+
+def _cell(trial: Mapping[str, Any]) -> str:
+    if trial["verdict"] == "absent":
+        return "-"
+    if trial["verdict"] == "holds":
+        return "!" if trial["required"] else "="
+    return "×" if trial["required"] else "o"
+
+
+def render_gauges(subject: Mapping[str, Any]) -> Iterator[Line]:
+    """Claims × gauges, where the record has them; nothing otherwise."""
+    claims = [claim for claim in subject["claims"] if "gauges" in claim]
+    if not claims:
+        return
+    names = list(claims[0]["gauges"])
+    yield "", {}
+    yield f"{subject['name']} under gauges: what changes with the weights although the function does not", {"bold": True}
+    yield from _legend(names)
+    widest = max(len(claim["id"]) for claim in claims)
+    yield f"{'claim':<{widest}}  {_letters(names)}  companion", {}
+    for claim in claims:
+        lies = [bool(changed) != (name in claim["gauge"]) for name, changed in claim["gauges"].items()]
+        marks = ["!" if lie else "×" if changed else "·" for lie, changed in zip(lies, claim["gauges"].values(), strict=True)]
+        cells = " ".join(f"{mark:^3}" for mark in marks)
+        yield f"{claim['id']:<{widest}}  {cells}  {claim['companion'] or ''}".rstrip(), {"red": any(lies)}
+    yield "·  stays    ×  changes, as it says    !  not as it says", {}
+
+
 def _heading(subject: Mapping[str, Any]) -> Iterator[Line]:
     yield f"{subject['name']}  {subject['content_hash'][:19]}…", {"bold": True}
     roles = "  ".join(f"{role} {_role(value)}" for role, value in subject["roles"].items())

@@ -1,0 +1,38 @@
+"""Everything that a run with controls or gauges needs of a subject, in one place."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+import torch
+
+from circuits.controls import CONTROLS, Control, other_heads
+from circuits.gauge import GAUGES, under_gauge
+from circuits.subject import Subject
+
+CONTROL_PART, GAUGE_PART = 4, 16  # every so many graphs: a control breaks a claim on fewer, and a gauge is exact on any
+
+
+@dataclasses.dataclass(frozen=True)
+class Variants:
+    """Broken and equivalent copies of subjects."""
+
+    controls: tuple[Control, ...] = CONTROLS
+    gauges: tuple[str, ...] = tuple(GAUGES)
+
+    def for_controls(self, subject: Subject) -> Subject:
+        """A quarter of the graphs, searches off."""
+        return subject.part(CONTROL_PART)
+
+    def for_gauges(self, subject: Subject) -> Subject:
+        """A sixteenth of the graphs in double precision, where what differs is not rounding."""
+        return subject.part(GAUGE_PART, dtype=torch.float64)
+
+    def under_gauge(self, subject: Subject, gauge: str) -> Subject:
+        """The subject with its weights changed and its function not."""
+        return under_gauge(subject, gauge)
+
+    def stand_ins(self, subject: Subject, about: str) -> Mapping[str, Subject]:
+        """The subject with each other head of the layer in the role that a claim is about."""
+        return other_heads(subject, about)
