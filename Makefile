@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 # shapes are checked while the tests run, in the modules that handle tensors
 SHAPES := models.graphs,models.transformer,models.training,circuits,beartype.beartype
 
-.PHONY: claims test check bench clean
+.PHONY: claims test check bench mutants clean
 
 claims: $(INSTALLED)
 	$(BIN)/python -m pytest claims
@@ -19,6 +19,9 @@ test: check
 
 bench: $(INSTALLED)
 	$(BIN)/python -m pytest benchmarks --benchmark-quiet -q
+
+mutants: $(INSTALLED)
+	$(BIN)/python -m tests.mutants
 
 check: $(INSTALLED)
 	@echo "== style and types"

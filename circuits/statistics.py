@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from itertools import combinations
 
 import torch
 from jaxtyping import Bool, Float
-from scipy.stats import beta
+from scipy.stats import beta, spearmanr
 from torch import Tensor
 
 RESAMPLES = 2000
@@ -25,6 +26,8 @@ class Estimate:
     value: float
     low: float
     high: float
+    graphs: int | None = None
+    """How many graphs it rests on, where its width falls with their square root."""
 
 
 def clopper_pearson(successes: float | int, trials: int, *, confidence: float = CONFIDENCE) -> Estimate:
@@ -36,7 +39,7 @@ def clopper_pearson(successes: float | int, trials: int, *, confidence: float = 
     tail = (1 - confidence) / 2
     low = float(beta.ppf(tail, successes, trials - successes + 1)) if successes > 0 else 0.0
     high = float(beta.ppf(1 - tail, successes + 1, trials - successes)) if successes < trials else 1.0
-    return Estimate(successes / trials, low, high)
+    return Estimate(successes / trials, low, high, trials)
 
 
 def paired_difference(lost: int, gained: int, trials: int, *, confidence: float = CONFIDENCE) -> Estimate:
@@ -48,7 +51,7 @@ def paired_difference(lost: int, gained: int, trials: int, *, confidence: float 
         raise ValueError(f"lost + gained must be at most trials = {trials}, got {lost} + {gained}")
     half = (1 + confidence) / 2
     a, b = (clopper_pearson(count, trials, confidence=half) for count in (lost, gained))
-    return Estimate((lost - gained) / trials, a.low - b.high, a.high - b.low)
+    return Estimate((lost - gained) / trials, a.low - b.high, a.high - b.low, trials)
 
 
 def rate_upper_bound(successes: int, trials: int, *, confidence: float = CONFIDENCE) -> float:
@@ -87,7 +90,7 @@ def bootstrap(
         means.append(times @ per_graph / n)
     tails = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.float64)
     low, high = statistic(torch.cat(means)).quantile(tails).tolist()
-    return Estimate(value, min(low, value), max(high, value))
+    return Estimate(value, min(low, value), max(high, value), n)
 
 
 def ratio(means: Float[Tensor, "resample 2"]) -> Float[Tensor, " resample"]:
@@ -98,3 +101,13 @@ def ratio(means: Float[Tensor, "resample 2"]) -> Float[Tensor, " resample"]:
 def only(means: Float[Tensor, "resample 1"]) -> Float[Tensor, " resample"]:
     """The mean itself."""
     return means[:, 0]
+
+
+def smallest_rank_correlation(scores: Float[Tensor, "setting item"]) -> float | None:
+    """Least Spearman correlation of the items' order between any two settings: 1 where it never changes; `None` for constant scores."""
+    if len(scores) < 2:
+        raise ValueError(f"scores must have at least 2 settings to compare, got {len(scores)}")
+    rows = scores.double().cpu().numpy()
+    if scores.shape[1] < 2 or any(row.min() == row.max() for row in rows):
+        return None
+    return min(float(spearmanr(a, b).statistic) for a, b in combinations(rows, 2))

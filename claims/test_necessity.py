@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from circuits.ablation import head_ablated_logits
+from circuits.ablation import ABLATIONS, head_ablated_logits
 from circuits.attention import mean_over
 from circuits.reduction import one_edge_to_degree_two, pruned_degree
 from circuits.roles import Head
-from circuits.statistics import bootstrap, clopper_pearson, only, paired_difference
+from circuits.statistics import bootstrap, clopper_pearson, only, paired_difference, smallest_rank_correlation
 from circuits.subject import Subject
 
 if TYPE_CHECKING:
@@ -34,11 +34,23 @@ def test_reader_is_necessary(subject: Subject, expect: Expect) -> None:
     answers = {head: _right_without(subject, head) for head in heads}
     expect("ablated_accuracy", clopper_pearson(int(answers[reader].sum()), len(answers[reader])))
     expect("by_head", {str(head): ok.double().mean() for head, ok in answers.items()})
+    order = smallest_rank_correlation(torch.stack([_accuracy_by_head(subject, heads, ablation) for ablation in ABLATIONS]))
+    expect("order_over_ablations", order, note="every head is as good as every other" if order is None else None)
     lost, gained = int((subject.right & ~answers[reader]).sum()), int((~subject.right & answers[reader]).sum())
     expect(
         "accuracy_drop", paired_difference(lost, gained, len(subject.right)),
         at_least=0.05, because="one answer in twenty; half of all heads cost less than one in a hundred",
     )  # fmt: skip
+
+
+def _accuracy_by_head(subject: Subject, heads: list[Head], ablation: str) -> Float[Tensor, " head"]:
+    """Accuracy without each head, on `G/4`."""
+    labels, generator = subject.graphs.labels[::4], subject.generator(f"ablation by {ablation}")
+    accuracies = []
+    for head in heads:
+        logits = head_ablated_logits(subject.model, subject.quarter, head, ablation=ablation, generator=generator)
+        accuracies.append((logits.argmax(-1) == labels).double().mean())
+    return torch.stack(accuracies)
 
 
 @pytest.mark.claim(source="2.2", evidence="causal", about="pointer")

@@ -4,7 +4,16 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
-from circuits.statistics import bootstrap, clopper_pearson, only, paired_difference, rate_upper_bound, ratio, worst_rate
+from circuits.statistics import (
+    bootstrap,
+    clopper_pearson,
+    only,
+    paired_difference,
+    rate_upper_bound,
+    ratio,
+    smallest_rank_correlation,
+    worst_rate,
+)
 from models.randomness import named_generator
 
 
@@ -98,3 +107,13 @@ def test_a_paired_difference_covers_the_truth_and_does_not_vanish_where_nothing_
     assert nothing.high == -nothing.low == pytest.approx(clopper_pearson(0, 1000, confidence=0.975).high)
     with pytest.raises(ValueError, match=r"at most trials = 10, got 6 \+ 5"):
         paired_difference(6, 5, 10)
+
+
+def test_the_smallest_rank_correlation_is_that_of_the_two_settings_that_agree_least() -> None:
+    scores = torch.tensor([[1.0, 2.0, 3.0, 4.0], [10.0, 20.0, 30.0, 40.0], [2.0, 1.0, 3.0, 4.0]])
+    assert smallest_rank_correlation(scores[:2]) == pytest.approx(1.0)
+    assert smallest_rank_correlation(scores) == pytest.approx(0.8)  # one exchange of neighbours among four
+    assert smallest_rank_correlation(torch.cat([scores, -scores[:1]])) == pytest.approx(-1.0)
+    assert smallest_rank_correlation(torch.ones(2, 4)) is None
+    with pytest.raises(ValueError, match="at least 2 settings"):
+        smallest_rank_correlation(scores[:1])

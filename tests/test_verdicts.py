@@ -69,7 +69,7 @@ def test_what_is_not_a_number_is_null_in_the_record() -> None:
     assert "not a finite number" in str(expect.measurements["x"].note)
     assert plain({1: [math.inf, 0.123456789], "low": Estimate(1.0, 0.5, 2.0)}) == {
         "1": [None, 0.123457],
-        "low": {"value": 1.0, "low": 0.5, "high": 2.0},
+        "low": {"value": 1.0, "low": 0.5, "high": 2.0, "graphs": None},
     }
 
 
@@ -96,6 +96,19 @@ def test_a_careless_expectation_is_an_error_that_teaches(body: Any, message: str
 
 
 # judge
+
+
+def test_an_unresolved_measurement_says_how_many_graphs_would_settle_it() -> None:
+    expect = Expect()
+    expect("one", Estimate(0.52, 0.48, 0.56, 400), at_least=0.5, because="b")
+    expect("two", Estimate(0.5, 0.4, 0.6, 400), within=(0.45, 0.58), because="b")  # the nearer bound decides
+    expect("on_it", Estimate(0.5, 0.4, 0.6, 400), at_least=0.5, because="b")  # no number would
+    expect("unknown", Estimate(0.52, 0.48, 0.56), at_least=0.5, because="b", note="of the worst")
+    notes = {name: measurement.note for name, measurement in expect.measurements.items()}
+    assert notes == {
+        "one": "about 1,600 graphs would settle it, 400 were seen", "two": "about 1,600 graphs would settle it, 400 were seen",
+        "on_it": None, "unknown": "of the worst",
+    }  # fmt: skip
 
 
 def test_the_worst_measurement_decides() -> None:

@@ -110,6 +110,8 @@ class Expect:
         recorded = plain(point)
         if recorded is None and value is not None:
             note = f"not a finite number{f'; {note}' if note else ''}"
+        if outcome == "unresolved" and (settling := _graphs_to_settle(value, bounds)) is not None:
+            note = "; ".join(filter(None, [note, f"about {settling:,} graphs would settle it, {value.graphs:,} were seen"]))  # type: ignore[attr-defined]
         self.measurements[name] = Measurement(recorded, _limit(low), _limit(high), at_least, at_most, because, from_controls, note, outcome)
 
     def enough(self, kind: str, seen: int, *, needed: int) -> None:
@@ -127,6 +129,19 @@ def _interval(value: object) -> tuple[object, float | None, float | None]:
     if all(hasattr(value, name) for name in ("value", "low", "high")):
         return value.value, value.low, value.high  # type: ignore[attr-defined]
     return value, None, None
+
+
+def _graphs_to_settle(value: object, bounds: list[float]) -> int | None:
+    """How many graphs would bring the interval clear of the bounds, if the value stayed: its width falls with their square root."""
+    point, low, high = _interval(value)
+    graphs = getattr(value, "graphs", None)
+    if graphs is None or low is None or high is None or not all(map(math.isfinite, (float(point), low, high))):  # type: ignore[arg-type]
+        return None
+    at = float(point)  # type: ignore[arg-type]
+    reaches = [(bound - at, (high if bound > at else low) - at) for bound in bounds if low <= bound <= high]
+    if not reaches or any(gap == 0 for gap, _ in reaches):
+        return None
+    return math.ceil(graphs * max(reach / gap for gap, reach in reaches) ** 2)
 
 
 def _limit(limit: float | None) -> float | None:

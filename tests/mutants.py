@@ -1,0 +1,158 @@
+"""The instrument's own mutation test: planted faults in the measurements, each of which must turn some test red.
+
+`make mutants` runs it: every fault is put into a copy of the project, alone, and the tests named beside it are run until
+one fails. It prints what was caught and what survived, and exits with 1 if anything did.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+
+ROOT = Path(__file__).parent.parent
+COPIED = ("models", "circuits", "claims", "verdicts", "tests", "checkpoints", "conftest.py", "pyproject.toml", "README.md")
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutant:
+    """A fault: one string of a file replaced by another."""
+
+    fault: str
+    file: str
+    old: str
+    new: str
+    tests: str
+    """Names of test files, without `tests/test_` and `.py`."""
+
+    def source(self, root: Path) -> str:
+        """The faulty file; `ValueError` unless the string stands there once."""
+        text = (root / self.file).read_text(encoding="utf-8")
+        if text.count(self.old) != 1:
+            raise ValueError(f"{self.fault}: {self.file} holds {self.old!r} {text.count(self.old)} times; it must hold it once")
+        return text.replace(self.old, self.new)
+
+
+T, A, Q, D = "models/transformer.py", "circuits/attention.py", "circuits/queries.py", "circuits/directions.py"
+B, P, C, R = "circuits/bounds.py", "circuits/patching.py", "circuits/composition.py", "circuits/residual.py"
+S, L, N, X = "circuits/statistics.py", "circuits/attribution.py", "circuits/ablation.py", "circuits/coalitions.py"
+MUTANTS = (
+    Mutant("W_O transposed by heads", T, "self.W_O.flatten(0, 1).T", "self.W_O.transpose(0, 1).reshape(-1, self.W_O.shape[-1]).T", "transformer"),
+    Mutant("1/√d_head missing from the scores", T, "key\") / math.sqrt(self.cfg.d_head)", "key\")", "transformer"),
+    Mutant("softmax over queries", T, "(scores).softmax(dim=-1)", "(scores).softmax(dim=-2)", "transformer"),
+    Mutant("b_O dropped where results are kept", T, ".sum(dim=2) + self.b_O", ".sum(dim=2)", "transformer"),
+    Mutant("pattern transposed in z", T, "head query key, batch key head d_head -> batch query", "head key query, batch key head d_head -> batch query", "transformer"),
+    Mutant("tanh GELU for the exact one", T, "F.gelu(pre)", "F.gelu(pre, approximate=\"tanh\")", "transformer"),
+    Mutant("sum over vertices for the mean", T, "resid.mean(dim=1)", "resid.sum(dim=1)", "transformer"),
+    Mutant("stop one layer late", T, "self.blocks[:stop_at_layer]", "self.blocks[: None if stop_at_layer is None else stop_at_layer + 1]", "measurements"),
+    Mutant("b_Q dropped from a head's scores", A, "q = resid @ attention.W_Q[head.index] + attention.b_Q[head.index]", "q = resid @ attention.W_Q[head.index]", "measurements"),
+    Mutant("query and key exchanged", A, "scores.append(q @ k.mT / math.sqrt(model.cfg.d_head))", "scores.append(k @ q.mT / math.sqrt(model.cfg.d_head))", "measurements"),
+    Mutant("1/√d_head missing from a head's scores", A, "scores.append(q @ k.mT / math.sqrt(model.cfg.d_head))", "scores.append(q @ k.mT)", "measurements"),
+    Mutant("keys of the next layer", A, "model(batch, stop_at_layer=head.layer) for batch", "model(batch, stop_at_layer=head.layer + 1) for batch", "residual"),
+    Mutant("entropy in bits over ln n", A, "torch.special.entr(pattern).sum(-1) / math.log(", "torch.special.entr(pattern).sum(-1) / math.log2(", "measurements"),
+    Mutant("log-odds with the position among the others", A, "    others[..., position] = -torch.inf\n", "", "measurements"),
+    Mutant("the new edge missing from the neighbour's key", A, "        after.diagonal(dim1=2, dim2=3).add_(at_neighbour)\n", "", "measurements"),
+    Mutant("cutoff at the last crossing", A, "falls.int().argmax(1, keepdim=True)", "falls.shape[1] - 1 - falls.flip(1).int().argmax(1, keepdim=True)", "measurements"),
+    Mutant("contrast turned round", A, "low.mean(0) - high.mean(0)", "high.mean(0) - low.mean(0)", "measurements roles"),
+    Mutant("Embed part with W_K for W_Q", Q, "_exact_parts(model, adjacency, model.attention(0).W_Q[head.index])", "_exact_parts(model, adjacency, model.attention(0).W_K[head.index])", "measurements"),
+    Mutant("b_in dropped from the parts", Q, "F.gelu(y @ mlp.W_in + mlp.b_in)", "F.gelu(y @ mlp.W_in)", "decomposition"),
+    Mutant("b_out dropped from the parts", Q, "+ F.gelu(y @ mlp.W_in + mlp.b_in) @ after_mlp + constant", "+ F.gelu(y @ mlp.W_in + mlp.b_in) @ after_mlp", "decomposition"),
+    Mutant("PosEmbed counted twice in the remainder", Q, "part.sum(1) - pos_embed", "part.sum(1) - 2 * pos_embed", "decomposition"),
+    Mutant("rows centred over queries", Q, "term.mean(-1, keepdim=True)", "term.mean(-2, keepdim=True)", "measurements"),
+    Mutant("coefficient not divided by v·v", D, "rows @ direction / (direction @ direction)", "rows @ direction / direction.norm()", "measurements"),
+    Mutant("v a sum for a mean", D, "neighbour_queries(model, head).mean(0)", "neighbour_queries(model, head).sum(0)", "measurements"),
+    Mutant("largest of the anchors for the smallest", D, "(norms[inside].min() / norms[~inside].max())", "(norms[inside].max() / norms[~inside].max())", "measurements"),
+    Mutant("b_Q dropped from every query", B, "(W_pos @ weight + bias)[:, None, :]", "(W_pos @ weight)[:, None, :]", "measurements"),
+    Mutant("bounds with low and high exchanged", B, "_softmax_share(low, high, inside), _softmax_share(high, low, inside)", "_softmax_share(high, low, inside), _softmax_share(low, high, inside)", "measurements"),
+    Mutant("bounds that forget the edge", B, "rows[vertex][:, j] == edge, rows[j][:, vertex] == edge", "rows[vertex][:, j] == edge, rows[j][:, vertex] == 1 - edge", "measurements"),
+    Mutant("anchor scores not centred", B, "(scores - scores.mean(-1, keepdim=True))", "(scores)", "measurements"),
+    Mutant("b_O of layer 0 dropped from the base", P, "model.W_pos + model.b_O[0]", "model.W_pos", "patching"),
+    Mutant("query patched with the key's sets", P, "numerator[start + graph] = distances", "numerator[start + graph] = distances.flip(0)", "patching"),
+    Mutant("direct path around the MLP missing", P, "q = post[:, : sets.n_query] @ q_through + q_direct[:, : sets.n_query]", "q = post[:, : sets.n_query] @ q_through", "patching"),
+    Mutant("1/√d_head missing from patched patterns", P, "keys = (k / math.sqrt(d_head))", "keys = (k)", "patching"),
+    Mutant("mean of ratios for ratio of means", P, "self.numerator.double().mean(0) / self.denominator.double().mean()", "self.per_graph.double().mean(0)", "patching"),
+    Mutant("Shapley weights of another size", X, "1 / (n * math.comb(n - 1, size))", "1 / (n * math.comb(n, size))", "patching"),
+    Mutant("worst set of each size", X, "score.cpu()[members].argmin()", "score.cpu()[members].argmax()", "patching"),
+    Mutant("composition score not normalised by what reads", C, "norm(output @ reads) / (norm(output) * norm(reads))", "norm(output @ reads) / norm(output)", "decomposition"),
+    Mutant("K side not transposed", C, "W_QK if side == \"Q\" else W_QK.mT", "W_QK", "decomposition"),
+    Mutant("residual branch missing around the MLP", R, "return stream + model.mlp(0)(stream)", "return model.mlp(0)(stream)", "residual decomposition"),
+    Mutant("values not centred before the main axis", R, "centred = values.double() - values.double().mean((0, 1))", "centred = values.double()", "residual"),
+    Mutant("smallest direction for the main one", R, "eigenvectors[:, -1]", "eigenvectors[:, 0]", "residual"),
+    Mutant("rank-1 share from unsquared values", R, "coefficient.square().sum(1), centred.square().sum((1, 2))", "coefficient.abs().sum(1), centred.abs().sum((1, 2))", "residual"),
+    Mutant("score direction without the mean key", R, "(keys[:, target].mean(0) - keys.mean((0, 1)))", "(keys[:, target].mean(0) + keys.mean((0, 1)))", "residual"),
+    Mutant("signature centred", R, "cosine_similarity(before, after, dim=1)", "cosine_similarity(before - before.mean(1, keepdim=True), after, dim=1)", "residual"),
+    Mutant("erased twice", N, "return resid - deviation[..., None] * slope", "return resid - 2 * deviation[..., None] * slope", "residual"),
+    Mutant("mean ablation over vertices", N, "values.mean(0, keepdim=True)", "values.mean(1, keepdim=True)", "residual"),
+    Mutant("ablation that leaves the head in", N, "change = stand_in(result, ablation, generator=generator) - result", "change = stand_in(result, ablation, generator=generator)", "residual"),
+    Mutant("resampling onto itself", N, "order.roll(1)", "order.roll(0)", "residual"),
+    Mutant("the swap without its MLP", N, "pattern(mid + mlp(mid))", "pattern(mid)", "residual"),
+    Mutant("difference to the label's own logit", L, "(columns.sum(0) - columns) / (n_classes - 1)", "columns.sum(0) / n_classes", "attribution"),
+    Mutant("neurons summed over vertices", L, "parts.append(cache[name].mean(1))", "parts.append(cache[name].sum(1))", "attribution"),
+    Mutant("biases of attention left out", L, "model.b_O[layer] + model.mlp(layer).b_out for", "model.mlp(layer).b_out for", "attribution"),
+    Mutant("interval of 90 % for 95 %", S, "CONFIDENCE = 0.95", "CONFIDENCE = 0.90", "statistics"),
+    Mutant("population std for the sample's", "claims/test_reader_pattern.py", "rows.std() / rows.mean().abs()", "rows.std(correction=0) / rows.mean().abs()", "judging_models"),
+    Mutant("one-sided bound from both tails", S, "confidence=2 * confidence - 1).high", "confidence=confidence).high", "statistics"),
+    Mutant("worst of several without Bonferroni", S, "confidence = 1 - (1 - CONFIDENCE) / len(groups)", "confidence = CONFIDENCE", "statistics"),
+    Mutant("gain counted as loss", S, "(lost - gained) / trials", "(lost + gained) / trials", "statistics"),
+    Mutant("bootstrap without replacement", S, "draws = torch.randint(n, (_CHUNK, n), generator=generator)", "draws = torch.rand(_CHUNK, n, generator=generator).argsort(1)", "statistics"),
+    Mutant("leaves kept when pruning", "circuits/reduction.py", "degree - neighbours_of(adjacency, degree <= 1)", "degree - neighbours_of(adjacency, degree < 1)", "attribution"),
+    Mutant("an edit counted as made when it never was", "circuits/interventions.py", "if count != 1:", "if count > 1:", "patching"),
+)  # fmt: skip
+
+
+class Copies:
+    """As many copies of the project as workers, each mutated by one worker at a time."""
+
+    def __init__(self, directory: Path, count: int) -> None:
+        self.free: SimpleQueue[Path] = SimpleQueue()
+        for index in range(count):
+            copy = directory / str(index)
+            copy.mkdir()
+            for name in COPIED:
+                source = ROOT / name
+                (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / name)
+            self.free.put(copy)
+
+    def survives(self, mutant: Mutant) -> bool:
+        """Whether the named tests pass with the fault in place."""
+        copy = self.free.get()
+        whole = (copy / mutant.file).read_text(encoding="utf-8")
+        try:
+            (copy / mutant.file).write_text(mutant.source(copy), encoding="utf-8")
+            files = [f"tests/test_{name}.py" for name in mutant.tests.split()]
+            environment = {**os.environ, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+            command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *files]
+            return subprocess.run(command, cwd=copy, env=environment, capture_output=True, check=False).returncode == 0
+        finally:
+            (copy / mutant.file).write_text(whole, encoding="utf-8")
+            self.free.put(copy)
+
+
+def main() -> int:
+    """Exit code 0 when every fault was caught."""
+    parser = argparse.ArgumentParser(description="Plant faults in the measurements and see whether the tests notice.")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="copies at a time (default: one a core)")
+    parser.add_argument("--only", default="", help="only faults whose name contains this")
+    options = parser.parse_args()
+    mutants = [mutant for mutant in MUTANTS if options.only in mutant.fault]
+    survivors = []
+    with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(options.jobs) as executor:
+        copies = Copies(Path(directory), options.jobs)
+        for mutant, survives in zip(mutants, executor.map(copies.survives, mutants), strict=True):
+            print(f"{'SURVIVED' if survives else 'caught  '}  {mutant.fault}  ({mutant.file}; {mutant.tests})", flush=True)
+            survivors += [mutant.fault] if survives else []
+    print(
+        f"{len(mutants) - len(survivors)} of {len(mutants)} faults caught" + (f"; survivors: {', '.join(survivors)}" if survivors else "")
+    )
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
