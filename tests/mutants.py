@@ -97,7 +97,7 @@ MUTANTS = (
     Mutant("neurons summed over vertices", L, "parts.append(cache[name].mean(1))", "parts.append(cache[name].sum(1))", "attribution"),
     Mutant("biases of attention left out", L, "model.b_O[layer] + model.mlp(layer).b_out for", "model.mlp(layer).b_out for", "attribution"),
     Mutant("interval of 90 % for 95 %", S, "CONFIDENCE = 0.95", "CONFIDENCE = 0.90", "statistics"),
-    Mutant("population std for the sample's", "claims/test_reader_pattern.py", "rows.std() / rows.mean().abs()", "rows.std(correction=0) / rows.mean().abs()", "judging_models"),
+    Mutant("population std for the sample's", "claims/test_reader_pattern.py", "rows.std() / rows.mean().abs()", "rows.std(correction=0) / rows.mean().abs()", "claim_measures"),
     Mutant("one-sided bound from both tails", S, "confidence=2 * confidence - 1).high", "confidence=confidence).high", "statistics"),
     Mutant("worst of several without Bonferroni", S, "confidence = 1 - (1 - CONFIDENCE) / len(groups)", "confidence = CONFIDENCE", "statistics"),
     Mutant("gain counted as loss", S, "(lost - gained) / trials", "(lost + gained) / trials", "statistics"),

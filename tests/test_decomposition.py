@@ -160,3 +160,11 @@ def test_the_reader_of_an_untrained_model_is_no_better_than_a_rotation() -> None
     )
     score = composition_scores(model, side="Q", mlp=False)["0.2"][6]
     assert null.min() < score < null.max()
+
+
+def test_what_each_side_of_a_head_reads() -> None:
+    model = random_model()
+    W_QK = model.W_Q[1, 2] @ model.W_K[1, 2].T
+    torch.testing.assert_close(input_matrix(model, HEAD, "Q"), W_QK)
+    torch.testing.assert_close(input_matrix(model, HEAD, "K"), W_QK.T)
+    torch.testing.assert_close(input_matrix(model, HEAD, "V"), model.W_V[1, 2] @ model.W_O[1, 2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -277,3 +278,42 @@ def test_every_query_and_key_are_rows_the_model_makes() -> None:
         case = int((rows[i] == graphs[b, i]).all(1).nonzero()[0])
         torch.testing.assert_close(queries[i, case], cache["q", 0][b, i, 2])
         torch.testing.assert_close(keys[i, case], cache["k", 0][b, i, 2])
+
+
+def test_certified_intervals_are_those_of_the_definition_written_as_loops() -> None:
+    """lo_j and hi_j over the neighbourhoods of j that agree on the edge ij, j = i at its own; then softmax bounds."""
+    n, head, anchors = 4, Head(0, 1), (1, 3)
+    model = random_model(ModelConfig(**{**CFG.to_dict(), "n_vertices": n}))
+    attention = model.attention(0)
+
+    def projected(letter: str, vertex: int, neighbours: tuple[int, ...]) -> torch.Tensor:
+        x = model.W_E[list(neighbours)].sum(0) + model.W_pos[vertex]
+        return x @ getattr(attention, f"W_{letter}")[1] + getattr(attention, f"b_{letter}")[1]
+
+    def subsets(vertex: int) -> list[tuple[int, ...]]:
+        others = [j for j in range(n) if j != vertex]
+        return [chosen for size in range(n) for chosen in itertools.combinations(others, size)]
+
+    low, high = dict.fromkeys(range(n), math.inf), dict.fromkeys(range(n), -math.inf)
+    for i in range(n):
+        for mine in subsets(i):
+            q = projected("Q", i, mine) / math.sqrt(CFG.d_head)
+            scores = [
+                [q @ projected("K", j, theirs) for theirs in ([mine] if j == i else subsets(j)) if j == i or (i in theirs) == (j in mine)]
+                for j in range(n)
+            ]
+            lo, hi = [min(row).exp() for row in scores], [max(row).exp() for row in scores]
+            rest = [j for j in range(n) if j not in anchors]
+            least = sum(lo[j] for j in anchors) / (sum(lo[j] for j in anchors) + sum(hi[j] for j in rest))
+            greatest = sum(hi[j] for j in anchors) / (sum(hi[j] for j in anchors) + sum(lo[j] for j in rest))
+            low[len(mine)], high[len(mine)] = min(low[len(mine)], float(least)), max(high[len(mine)], float(greatest))
+    for degree, interval in anchor_attention(model, head, anchors).items():
+        assert (interval.low, interval.high) == pytest.approx((low[degree], high[degree]))
+
+
+def test_the_anchor_key_norm_ratio_is_that_of_the_weakest_anchor() -> None:
+    model = random_model()
+    norms = (model.W_pos @ model.W_K[0, 2]).norm(dim=-1)
+    order = norms.argsort(descending=True).tolist()
+    expected = norms[order[1]] / norms[order[2]]  # the two largest are anchors: the smaller of them over the next
+    assert anchor_key_norm_ratio(model, Head(0, 2), tuple(sorted(order[:2]))) == pytest.approx(expected.item())

@@ -32,7 +32,7 @@ from circuits.roles import Head
 from models.randomness import named_generator
 from tests import planted
 from tests.planted import DEGREE, POINTER, TARGET, planted_model
-from tests.test_measurements import random_model, some_graphs
+from tests.test_measurements import CFG, random_model, some_graphs
 
 
 def chance() -> torch.Generator:
@@ -258,3 +258,15 @@ def test_erasing_leaves_no_correlation_and_does_not_depend_on_the_basis() -> Non
     torch.testing.assert_close(erased.mean((0, 1)), resid.mean((0, 1)))
     basis = torch.randn(4, 4, generator=chance()).double()
     torch.testing.assert_close(erase_linearly(resid @ basis, degree), erased @ basis)
+
+
+def test_the_score_direction_raises_the_mean_score_at_the_target_above_the_others() -> None:
+    model, graphs, head = random_model(), some_graphs(6).double(), Head(1, 1)
+    keys = head_keys(model, graphs, head)
+    raised = keys[:, 4].mean(0) - keys.mean((0, 1))
+    u = score_direction(model, graphs, head, target=4)
+    expected = model.W_Q[1, 1] @ raised
+    torch.testing.assert_close(u, expected / expected.norm())
+    step = torch.randn(CFG.d_model, generator=chance()).double()
+    gain = step @ model.W_Q[1, 1] @ keys.mean(0).T  # what a step of the stream adds to the mean scores, √d_head apart
+    assert (gain[4] - gain.mean()).item() == pytest.approx((step @ u * expected.norm()).item())
