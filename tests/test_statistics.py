@@ -102,6 +102,8 @@ def test_a_paired_difference_covers_the_truth_and_does_not_vanish_where_nothing_
         estimate = paired_difference(lost, gained, 500)
         covered += estimate.low <= 0.02 <= estimate.high
     assert covered / 300 >= 0.95  # conservative
+    assert paired_difference(15, 5, 500).value == pytest.approx(0.02)
+    assert paired_difference(5, 15, 500).high == pytest.approx(-paired_difference(15, 5, 500).low)
     nothing = paired_difference(0, 0, 1000)
     assert nothing.value == 0
     assert nothing.high == -nothing.low == pytest.approx(clopper_pearson(0, 1000, confidence=0.975).high)
