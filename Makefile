@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 # shapes are checked while the tests run, in the modules that handle tensors
 SHAPES := models.graphs,models.transformer,models.training,circuits,beartype.beartype
 
-.PHONY: claims test check bench mutants clean
+.PHONY: claims test check bench mutants steady clean
 
 claims: $(INSTALLED)
 	$(BIN)/python -m pytest claims
@@ -22,6 +22,9 @@ bench: $(INSTALLED)
 
 mutants: $(INSTALLED)
 	$(BIN)/python -m tests.mutants
+
+steady: $(INSTALLED)
+	$(BIN)/python -m tests.steadiness --out=runs/steadiness.jsonl
 
 check: $(INSTALLED)
 	@echo "== style and types"

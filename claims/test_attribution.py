@@ -11,6 +11,7 @@ from torch import Tensor
 
 from circuits.attribution import logit_attribution, logit_diff_directions, neuron_attribution
 from circuits.examples import misclassified_graphs
+from circuits.nulls import untrained_null
 from circuits.residual import activation, degree_correlations, largest_correlation
 from circuits.statistics import bootstrap, only, ratio
 from circuits.subject import Subject
@@ -43,6 +44,9 @@ def test_layer_0_neurons_follow_degree(subject: Subject, expect: Expect) -> None
         from_controls=True,
         note="no neuron is alive" if largest is None else None,
     )  # fmt: skip
+    if largest is not None:
+        draws = untrained_null(subject, "neuron correlation")
+        expect.null("neuron correlation", *draws, kind="untrained models (the best neuron of each)")
     resid = activation(subject.model, graphs, "blocks.0.hook_resid_post")
     expect("largest_residual_correlation", degree_correlations(resid, subject.degrees).abs().max())
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from circuits.ablation import ablate_direction, erase_linearly, keep_direction, pattern_of_inputs
 from circuits.attention import mean_over
+from circuits.nulls import untrained_null
 from circuits.residual import (
     activation,
     correlation,
@@ -31,13 +32,19 @@ from circuits.subject import Subject
 if TYPE_CHECKING:
     from verdicts.expectations import Expect
 
-ROTATIONS = 200
+ROTATIONS = 200  # that bound the lead
+NULL_ROTATIONS = 999  # with these, for the p-value
 RANDOM_DIRECTIONS = 50
 
 
 IS_DEGREE = 0.9  # r² above 0.8: degree explains nearly all of it
 MOSTLY_DEGREE = 0.71  # r² above one half: degree explains most of it
 ONE_DIRECTION = 0.8
+
+
+def _among_untrained(subject: Subject, expect: Expect, *statistics: str) -> None:
+    for statistic in statistics:
+        expect.null(statistic, *untrained_null(subject, statistic), kind="untrained models (the best head of each)")
 
 
 def _one_direction(subject: Subject, expect: Expect, values: Float[Tensor, "graph vertex width"]) -> None:
@@ -73,12 +80,14 @@ def _reader(subject: Subject, name: str) -> Float[Tensor, "graph vertex width"]:
 def test_reader_values_share_one_direction(subject: Subject, expect: Expect) -> None:
     """The reader's value vectors differ along one direction."""
     _one_direction(subject, expect, _reader(subject, "v"))
+    _among_untrained(subject, expect, "v share")
 
 
 @pytest.mark.claim(source="2.2", evidence="estimated", gauge={"value basis"}, about="reader", companion="reader_z_determines_degree")
 def test_reader_values_hold_degree(subject: Subject, expect: Expect) -> None:
     """The direction along which the reader's value vectors differ most is degree."""
     _is_degree(subject, expect, _reader(subject, "v"))
+    _among_untrained(subject, expect, "v correlation")
 
 
 @pytest.mark.claim(source="2.2", evidence="estimated", gauge={"value basis"}, about="reader", companion="reader_z_determines_degree")
@@ -87,6 +96,7 @@ def test_reader_z_holds_degree(subject: Subject, expect: Expect) -> None:
     z = _reader(subject, "z")
     _one_direction(subject, expect, z)
     _is_degree(subject, expect, z)
+    _among_untrained(subject, expect, "z share", "z correlation")
 
 
 @pytest.mark.claim(source="2.2", evidence="estimated", about="reader")
@@ -95,6 +105,7 @@ def test_reader_z_determines_degree(subject: Subject, expect: Expect) -> None:
     explained = r_squared(_reader(subject, "z"), subject.degrees, generator=subject.generator("degree from z"))
     because = "nine tenths of the variance of degree; in 24 untrained models the most is 0.25"
     expect("r_squared", explained, at_least=0.9, because=because, from_controls=True)
+    _among_untrained(subject, expect, "z explains")
 
 
 @pytest.mark.claim(source="2.2", evidence="estimated", gauge={"residual basis"}, about="reader", companion="reader_z_determines_degree")
@@ -103,6 +114,7 @@ def test_reader_output_carries_degree_in_one_direction(subject: Subject, expect:
     result = head_result(subject.model, subject.graphs.adjacency, subject.roles.reader)
     _one_direction(subject, expect, result)
     _is_degree(subject, expect, result)
+    _among_untrained(subject, expect, "result share", "result correlation")
 
 
 @pytest.mark.claim(
@@ -117,6 +129,7 @@ def test_mlp_keeps_the_readers_direction(subject: Subject, expect: Expect) -> No
     after = through_mlp(subject.model, head_result(subject.model, subject.graphs.adjacency, subject.roles.reader))
     _one_direction(subject, expect, after)
     _is_degree(subject, expect, after, at_least=MOSTLY_DEGREE)
+    _among_untrained(subject, expect, "through mlp share", "through mlp correlation")
 
 
 def _stream(subject: Subject) -> Float[Tensor, "graph vertex d_model"]:
@@ -137,7 +150,8 @@ def test_one_residual_dimension_carries_degree(subject: Subject, expect: Expect)
     """One dimension of the residual stream after layer 0 follows degree as no dimension of a rotated basis does."""
     dimension, resid = subject.roles.dimension, _stream(subject)
     others = [d for d in range(resid.shape[-1]) if d != dimension]
-    random = random_basis_best(resid, subject.degrees, rotations=ROTATIONS, generator=subject.generator("rotations")).max().item()
+    null = random_basis_best(resid, subject.degrees, rotations=NULL_ROTATIONS, generator=subject.generator("rotations"))
+    random = null[:ROTATIONS].max().item()
     expect("random_basis_best", random)
     expect("runner_up_correlation", degree_correlations(resid, subject.degrees)[others].abs().max())
     found = correlation(resid[..., dimension], subject.degrees, generator=subject.generator("dimension"))
@@ -146,6 +160,10 @@ def test_one_residual_dimension_carries_degree(subject: Subject, expect: Expect)
     expect("degree_correlation", found, at_least=0.84, because=because, from_controls=True, note=missing)
     lead = None if found is None else found.low - random
     expect("lead_over_random_basis", lead, at_least=0.0, because="no dimension of 200 rotated bases does as well", note=missing)
+    expect.null(
+        "best dimension", 0.0 if found is None else abs(found.value), null.tolist(), kind="random rotations (the best dimension of each)"
+    )
+    _among_untrained(subject, expect, "dimension correlation")
     signature = signature_cosines(head_result(subject.model, subject.graphs.adjacency, subject.roles.reader), resid)
     expect("signature_cosine", signature[dimension])
     expect("runner_up_cosine", signature[others].max())
@@ -178,6 +196,7 @@ def test_pointer_query_encodes_degree(subject: Subject, expect: Expect) -> None:
     query = activation(subject.model, subject.graphs.adjacency, f"blocks.{pointer.layer}.attn.hook_q", head=pointer)
     _one_direction(subject, expect, query)
     _is_degree(subject, expect, query, at_least=MOSTLY_DEGREE)
+    _among_untrained(subject, expect, "query share", "query correlation")
     reader = main_axis(_reader(subject, "q"), generator=subject.generator("reader query"))
     expect("reader_query_correlation", correlation(reader.coefficient, subject.degrees, generator=subject.generator("reader query, r")))
 
@@ -196,6 +215,7 @@ def test_pointer_reads_degree_along_its_score_direction(subject: Subject, expect
         from_controls=True,
         note="it is constant" if found is None else None,
     )
+    _among_untrained(subject, expect, "score direction correlation")
 
 
 def _score_direction(subject: Subject) -> Float[Tensor, " d_model"]:

@@ -104,6 +104,13 @@ MUTANTS = (
     Mutant("bootstrap without replacement", S, "draws = torch.randint(n, (_CHUNK, n), generator=generator)", "draws = torch.rand(_CHUNK, n, generator=generator).argsort(1)", "statistics"),
     Mutant("leaves kept when pruning", "circuits/reduction.py", "degree - neighbours_of(adjacency, degree <= 1)", "degree - neighbours_of(adjacency, degree < 1)", "attribution"),
     Mutant("an edit counted as made when it never was", "circuits/interventions.py", "if count != 1:", "if count > 1:", "patching"),
+    Mutant("p-value that can be zero", "verdicts/nulls.py", "(1 + self.as_large) / (1 + self.draws)", "self.as_large / self.draws", "nulls"),
+    Mutant("draws that tie do not count", "verdicts/nulls.py", "not draw < observed", "draw > observed", "nulls"),
+    Mutant("Bonferroni's factor for Holm's", "verdicts/nulls.py", "(len(p_values) - rank) * p_values", "len(p_values) * p_values", "nulls"),
+    Mutant("corrected p-values out of order", "verdicts/nulls.py", "max(largest, (len", "max(0.0, (len", "nulls"),
+    Mutant("uncentred rank-1 share in the null", "circuits/nulls.py", "values = values.double() - values.double().mean(1, keepdim=True)", "values = values.double()", "nulls"),
+    Mutant("keys of one graph for their mean", "circuits/nulls.py", ".unflatten(1, degree.shape).mean(1)", ".unflatten(1, degree.shape)[:, 0]", "nulls"),
+    Mutant("one untrained model drawn over and over", "circuits/nulls.py", "        model.initialise(generator)\n", "", "nulls"),
 )  # fmt: skip
 
 

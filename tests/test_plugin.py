@@ -199,6 +199,40 @@ def test_several_checkpoints_are_judged_side_by_side(project: pytest.Pytester) -
     assert verdicts == {"sha256:a": ["holds", "holds"], "sha256:b": ["refuted", "holds"]}
 
 
+NULL_CLAIM = '''
+
+@pytest.mark.claim(source="3", evidence="exact")
+def test_x_beats_chance(subject, expect):
+    """x is more than chance makes it."""
+    expect("x", subject.facts["x"], at_least=10, because="so it is said")
+    expect.null("x", subject.facts["x"], list(range(39)), kind="coins")
+
+@pytest.mark.claim(source="3", evidence="exact")
+def test_y_beats_chance(subject, expect):
+    """y is less than chance makes it."""
+    expect("y", subject.facts["y"], at_most=1, because="so it is said")
+    expect.null("minus y", -subject.facts["y"], list(range(39)), kind="coins")
+'''
+
+
+def test_p_values_are_corrected_over_the_run_and_a_claim_that_is_chance_fails_it(project: pytest.Pytester) -> None:
+    project.makepyfile(test_claims=CLAIMS + NULL_CLAIM)
+    facts(project, x=50, y=-100)
+    result = run(project, "--claims-json=out.json", "-n", "2")
+    assert result.ret == 0
+    found = {c["id"]: c for c in json.loads((project.path / "out.json").read_text())["subjects"][0]["claims"]}
+    assert (found["x_beats_chance"]["p"], found["x_beats_chance"]["p_corrected"]) == (0.025, 0.05)
+    assert found["x_is_large"]["p_corrected"] is None
+    result.stdout.fnmatch_lines(["*x 50: of 39 coins 0 reach it, 38 at most", "*p = 0.05, corrected over the run (0.025 alone)"])
+    facts(project, x=36, y=-100)
+    for arguments in ([], ["--claims-accept"]):
+        result = run(project, *arguments)
+        assert result.ret == 1
+        result.stdout.fnmatch_lines(["x_beats_chance holds, but chance does as well: p = 0.1, corrected over 2 claims 0.1;*"])
+    result.stdout.fnmatch_lines(["--claims-accept: no ledger written, for there were errors: see above"])
+    assert run(project, "-k", "y_beats_chance").ret == 0
+
+
 def test_tests_without_claims_are_left_alone(project: pytest.Pytester, tmp_path: Path) -> None:
     project.makepyfile(test_claims="def test_plain():\n    assert True\n")
     (project.path / "toy.json").unlink()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from verdicts.nulls import NullTest
 
 Plain = float | list[Any] | dict[str, Any] | None
 SIGNIFICANT_DIGITS = 6  # what float32 measurements carry; more would differ between machines
@@ -65,6 +67,7 @@ class Expect:
     def __init__(self) -> None:
         self.measurements: dict[str, Measurement] = {}
         self.counts: dict[str, Count] = {}
+        self.nulls: dict[str, NullTest] = {}
         self.counterexample: dict[str, Any] | None = None
 
     def __call__(
@@ -119,6 +122,21 @@ class Expect:
         if needed < 1:
             raise ValueError(f"enough({kind!r}): needed must be at least 1, or a claim about nothing would hold; got {needed}")
         self.counts[kind] = Count(int(seen), int(needed))
+
+    def null(self, name: str, observed: float, draws: Sequence[float], *, kind: str) -> None:
+        """Rank what was observed among draws of a `kind` of chance; larger is further from chance.
+
+        The p-value of a claim is the largest of its nulls. Those of a run are corrected together, and one that holds
+        and is not told from chance fails the run.
+        """
+        if name in self.nulls:
+            raise ValueError(f"expect.null({name!r}): ranked twice; give each statistic a name of its own")
+        self.nulls[name] = NullTest.of(float(observed), draws, kind=kind)
+
+    @property
+    def p(self) -> float | None:
+        """The largest p-value of its nulls: it claims all of them together. `None` where it has none."""
+        return max((null.p for null in self.nulls.values()), default=None)
 
     def show_counterexample(self, **facts: object) -> None:
         """Keep the smallest case found against the claim, as facts to print and to replay."""

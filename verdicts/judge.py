@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from verdicts.expectations import Expect
+from verdicts.expectations import Expect, plain
+from verdicts.nulls import NullTest
 
 EVIDENCE = ("exact", "proved", "searched", "estimated", "causal")
 _KEYWORDS = ("source", "evidence", "gauge", "companion", "about", "broken_by", "spared")
@@ -96,9 +97,16 @@ class Verdict:
             "reason": self.reason,
             "measurements": {name: m.to_dict() for name, m in self.expect.measurements.items()},
             "counts": {kind: dataclasses.asdict(count) for kind, count in self.expect.counts.items()},
+            "nulls": {name: {"kind": null.kind, **_numbers(null)} for name, null in self.expect.nulls.items()},
+            "p": plain(self.expect.p),
+            "p_corrected": None,
             "counterexample": self.expect.counterexample,
             "duration_s": round(self.duration_s, 3),
         }
+
+
+def _numbers(null: NullTest) -> dict[str, Any]:
+    return {key: plain(getattr(null, key)) for key in ("observed", "draws", "as_large", "largest", "p")}
 
 
 def judge(claim: Claim, subject: Any) -> Verdict:

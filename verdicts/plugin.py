@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 import pytest
 
 from verdicts.judge import Claim, ClaimNotHeld, Verdict, judge
+from verdicts.nulls import null_complaints, with_corrected
 from verdicts.record import (
     RecordError,
     accepted_verdicts,
@@ -135,6 +136,9 @@ class ClaimsSession:
         self.workbenches: dict[str, Workbench] = {}
         """Broken and equivalent copies of each subject, by its content hash, where they were asked for."""
         self.ledgers: dict[str, dict[str, Any]] = {}
+        self.complaints: list[str] = []
+        """What is wrong with the claims of the run taken together."""
+        self.accept_message: str | None = None
         self.results: dict[str, dict[str, Any]] = {}
         """Description of each subject with its claims, by content hash, from reports: the same under xdist."""
 
@@ -272,7 +276,7 @@ class ClaimsSession:
             return None
         subjects = [{key: value for key, value in result.items() if key != "device"} for result in self.results.values()]
         for result in subjects:
-            result["claims"].sort(key=lambda claim: claim["id"])  # xdist reports in any order
+            result["claims"] = with_corrected(sorted(result["claims"], key=lambda claim: claim["id"]))  # xdist reports in any order
         device = next(iter(self.results.values()))["device"]
         return make_record(subjects, seed=self.config.getoption("claims_seed"), device=device)
 
@@ -285,12 +289,15 @@ class ClaimsSession:
             return
         if (path := self.config.getoption("claims_json")) is not None:
             write_record(path, record)
+        self.complaints = [complaint for result in record["subjects"] for complaint in null_complaints(result["claims"])]
+        if self.complaints and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if self.config.getoption("claims_accept"):
             self._accept(record, session)
 
     def _accept(self, record: Mapping[str, Any], session: pytest.Session) -> None:
         broken = [claim["id"] for result in record["subjects"] for claim in result["claims"] if claim["verdict"] == "error"]
-        if broken or session.testsfailed:
+        if broken or session.testsfailed or self.complaints:
             self.accept_message = f"--claims-accept: no ledger written, for there were errors: {', '.join(broken) or 'see above'}"
             return
         written = []
@@ -300,8 +307,6 @@ class ClaimsSession:
             write_record(judged.ledger_path, as_ledger(record, result))
             written.append(f"{judged.ledger_path} ({summary(result)})")
         self.accept_message = f"--claims-accept: wrote {', '.join(written)}"
-
-    accept_message: str | None = None
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         record = self.record()
@@ -313,6 +318,8 @@ class ClaimsSession:
                 terminalreporter.write_line(line, **markup)
             for line, markup in [*render_controls(result), *render_gauges(result)]:
                 terminalreporter.write_line(line, **markup)
+        for complaint in self.complaints:
+            terminalreporter.write_line(complaint, red=True)
         if self.accept_message:
             terminalreporter.write_line(self.accept_message)
 

@@ -120,6 +120,13 @@ def _claim(claim: Mapping[str, Any], accepted: str | None) -> Iterator[Line]:
     width = max(27, *map(len, claim["measurements"])) if claim["measurements"] else 0
     for name, measurement in claim["measurements"].items():
         yield from _measurement(f"{name:<{width}}", measurement)
+    for name, null in claim["nulls"].items():
+        among = f"of {null['draws']:,} {null['kind']} {null['as_large']:,} reach it, {_number(null['largest'])} at most"
+        yield from _wrapped(f"{name} {_text(null['observed'])}: {among}", indent=_INDENT + 2)
+    if claim["p"] is not None:
+        yield from _wrapped(
+            f"p = {_number(claim['p_corrected'])}, corrected over the run ({_number(claim['p'])} alone)", indent=_INDENT + 2
+        )
     for kind, count in claim["counts"].items():
         yield from _wrapped(f"seen: {count['seen']:,} {kind} (at least {count['needed']:,} needed)", indent=_INDENT + 2)
     if claim["counterexample"]:

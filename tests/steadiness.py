@@ -1,0 +1,125 @@
+"""Whether verdicts depend on the seed of a run: every claim that uses chance, judged with many values of `--claims-seed`.
+
+`make steady` runs it on the author's checkpoint, or on the default one where that is not at hand. What is done is kept in
+a file of one line a seed, and not done again. A verdict that is not always the same is shown with the interval behind it;
+one that both holds and is refuted exits with 1, for no interval can say why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import importlib
+import json
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from circuits.subject import Subject, load_subject
+from tests.test_judging_models import AUTHOR, CLAIMS, REFERENCE
+from verdicts.judge import judge
+
+ROOT = Path(__file__).parent.parent
+CHANCE = ("estimated", "causal", "searched")
+_SAME_FOR_EVERY_SEED = (
+    ("claims.test_pointer_composition", "path_patching"),
+    ("claims.test_pointer_composition", "notebook_configurations"),
+    ("claims.test_necessity", "_right_without"),
+    ("claims.test_necessity", "_accuracy_by_head"),  # but for resampling, on which no verdict rests
+)
+
+
+@functools.cache
+def _subject(checkpoint: str, validation: str | None) -> Subject:
+    """The checkpoint, and what of its claims does not depend on the seed kept from one seed to the next."""
+    torch.set_num_threads(1)
+    for module, name in _SAME_FOR_EVERY_SEED:
+        owner = importlib.import_module(module)
+        setattr(owner, name, _kept(getattr(owner, name)))
+    importlib.import_module("circuits.nulls").UNTRAINED_MODELS = 19  # type: ignore[attr-defined]  # no verdict rests on them
+    return load_subject(checkpoint, validation=None if validation is None else Path(validation), registry=ROOT / "checkpoints")
+
+
+def _kept(function: Callable[..., Any]) -> Callable[..., Any]:
+    kept: dict[str, Any] = {}
+
+    def wrapper(*arguments: Any, **named: Any) -> Any:
+        key = repr([_content(value) for value in (*arguments[1:], *sorted(named.items()))])  # the first is the model or subject
+        if key not in kept:
+            kept[key] = function(*arguments, **named)
+        return kept[key]
+
+    return wrapper
+
+
+def _content(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return hash(value.cpu().numpy().tobytes())
+    return [_content(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def verdicts_with(seed: int, checkpoint: str, validation: str | None) -> dict[str, Any]:
+    """Verdict of each claim that uses chance, with the gating measurements that straddle or miss a bound."""
+    subject = dataclasses.replace(_subject(checkpoint, validation), seed=seed)
+    found = {}
+    for claim in CLAIMS:
+        if claim.evidence in CHANCE:
+            result = judge(claim, subject)
+            missed = {
+                name: [m.value, m.low, m.high, m.at_least, m.at_most]
+                for name, m in result.expect.measurements.items()
+                if m.outcome not in (None, "holds")
+            }
+            found[claim.id] = {"verdict": result.verdict, "reason": result.reason, "missed": missed}
+    return {"seed": seed, "claims": found}
+
+
+def unsteady(runs: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Counter[str], list[str]]]:
+    """Claims whose verdict is not always the same: how often which, and what was behind each."""
+    by_claim: dict[str, list[tuple[int, Mapping[str, Any]]]] = defaultdict(list)
+    for run in runs:
+        for name, found in run["claims"].items():
+            by_claim[name].append((run["seed"], found))
+    for name, results in by_claim.items():
+        counts = Counter(found["verdict"] for _, found in results)
+        if len(counts) > 1:
+            yield name, counts, [f"seed {seed}: {found['verdict']} {found['missed'] or found['reason'] or ''}" for seed, found in results]
+
+
+def main() -> int:
+    """Exit code 0 where no claim both holds and is refuted."""
+    at_hand = AUTHOR.exists()
+    parser = argparse.ArgumentParser(description="Judge the claims that use chance with many seeds.")
+    parser.add_argument("--count", type=int, default=200, help="seeds, from 0 (default 200)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes of one core each (default 2)")
+    parser.add_argument("--checkpoint", default=str(AUTHOR if at_hand else ROOT / "checkpoints" / "default"))
+    parser.add_argument("--validation-set", default=str(REFERENCE / "val.npz") if at_hand else None)
+    parser.add_argument("--out", type=Path, required=True, help="a line of JSON for each seed; those in it are not done again")
+    options = parser.parse_args()
+    runs = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
+    done = {run["seed"] for run in runs}
+    with ProcessPoolExecutor(options.jobs) as executor, options.out.open("a") as out:
+        waiting = [
+            executor.submit(verdicts_with, seed, options.checkpoint, options.validation_set)
+            for seed in range(options.count)
+            if seed not in done
+        ]
+        for future in as_completed(waiting):
+            runs.append(future.result())
+            print(json.dumps(runs[-1]), file=out, flush=True)
+    contradicted = False
+    for name, counts, behind in unsteady(sorted(runs, key=lambda run: run["seed"])):
+        contradicted |= {"holds", "refuted"} <= set(counts) or "error" in counts
+        print(f"{name}: {dict(counts)}", *behind, sep="\n  ")
+    print(f"{len(runs)} seeds, {len(runs[0]['claims'])} claims" if runs else "no seeds")
+    return 1 if contradicted else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
