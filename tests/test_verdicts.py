@@ -235,7 +235,7 @@ def test_the_table_fits_in_100_columns_worst_first() -> None:
     text = "\n".join(lines)
     assert text.index("ERROR") < text.index("REFUTED") < text.index("holds   ")
     for expected in (
-        "anchors {3, 6}", "pointer absent", "-1.235", "≥ 0", "misses it", "1.5 [1.25, 1.75]", "the ledger accepts: refuted",
+        "anchors {3, 6}", "pointer absent", "-1.235", "≥ 0", "misses it", "1.5 [1.25, 1.75]", "refuted in the ledger",
         "counterexample: graph6 I?, vertex 3, value 0.25", "n: 1 error, 1 refuted, 1 holds", "ZeroDivisionError",
     ):  # fmt: skip
         assert expected in text, expected

@@ -62,9 +62,13 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Validate, then write beside the place and put it there at once: the old file or the new, never half."""
+    """Validate, then `write_text`."""
     validate(record, source="record")
-    text = json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    write_text(path, json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write beside the place and put it there at once: the old file or the new, never half."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")
@@ -89,11 +93,6 @@ def as_ledger(record: Mapping[str, Any], subject: Mapping[str, Any]) -> dict[str
     """One subject's part of a record, without what differs between equal runs."""
     claims = [{**claim, "duration_s": 0.0} for claim in subject["claims"]]
     return {"schema_version": SCHEMA_VERSION, "environment": {}, "run": record["run"], "subjects": [{**subject, "claims": claims}]}
-
-
-def accepted_verdicts(ledger: Mapping[str, Any]) -> dict[str, str]:
-    """Verdict by claim id."""
-    return {claim["id"]: claim["verdict"] for claim in ledger["subjects"][0]["claims"]}
 
 
 def worst_first(claims: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from verdicts.compare import FAILING, STATUSES, comparison_summary
 from verdicts.judge import VERDICTS
 from verdicts.record import worst_first
 
 WIDTH = 100
 _INDENT = 12  # width of the verdict column
+_SIGN = {"error": "!", "refuted": "✗", "unresolved": "?", "absent": "-", "holds": "✓"}
 _STYLE = {"error": "red", "refuted": "red", "unresolved": "yellow", "absent": "yellow", "holds": "green"}
 
 Line = tuple[str, dict[str, bool]]
@@ -24,12 +26,14 @@ def summary(subject: Mapping[str, Any]) -> str:
     return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
 
 
-def render(subject: Mapping[str, Any], *, accepted: Mapping[str, str]) -> Iterator[Line]:
-    """The table of one subject of a record; `accepted` are the ledger's verdicts by claim."""
+def render(subject: Mapping[str, Any], *, accepted: Mapping[str, str], by: str = "ledger") -> Iterator[Line]:
+    """The table of one subject of a record; `accepted` are the verdicts by claim of the ledger or baseline."""
     yield from _heading(subject)
     for claim in worst_first(subject["claims"]):
+        verdict = accepted.get(claim["id"], "holds")
+        known = "" if verdict == "holds" else f"; {verdict} in the {by}"
         yield "", {}
-        yield from _claim(claim, accepted.get(claim["id"]))
+        yield from _claim(claim, known)
     yield "", {}
     yield f"{subject['name']}: {summary(subject)}", {"bold": True}
 
@@ -71,6 +75,39 @@ def _cell(trial: Mapping[str, Any]) -> str:
     return "×" if trial["required"] else "o"
 
 
+def render_comparison(subject: Mapping[str, Any]) -> Iterator[Line]:
+    """What became of each claim of the baseline, worst first, those that came out the same as a number only."""
+    comparison = subject.get("comparison")
+    if comparison is None:
+        return
+    yield "", {}
+    yield f"{subject['name']} against {comparison['name']}: {comparison_summary(comparison)}", {"bold": True}
+    for status in STATUSES:
+        for name, claim in comparison["claims"].items():
+            if claim["status"] == status and status not in ("holds still", "fails still"):
+                moved = f"  {'; '.join(claim['moved'])}" if claim["moved"] else ""
+                style = "red" if status in FAILING else "green" if status == "gained" else "yellow"
+                yield f"{status.upper() if status in FAILING else status:<{_INDENT}}{name}{moved}", {style: True}
+
+
+def render_side_by_side(subjects: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
+    """Claims × checkpoints, where a run has several."""
+    if len(subjects) < 2:
+        return
+    verdicts = [{claim["id"]: claim["verdict"] for claim in subject["claims"]} for subject in subjects]
+    names = sorted(set().union(*verdicts))
+    widest = max(map(len, names))
+    yield "", {}
+    yield from (
+        (f"{chr(ord('a') + index)}  {subject['name']}: {summary(subject)}", {"bold": True}) for index, subject in enumerate(subjects)
+    )
+    yield f"{'claim':<{widest}}  {_letters([subject['name'] for subject in subjects])}".rstrip(), {}
+    for name in names:
+        cells = " ".join(f"{_SIGN[one[name]] if name in one else ' ':^3}" for one in verdicts)
+        yield f"{name:<{widest}}  {cells}".rstrip(), {}
+    yield "✓  holds    ✗  refuted    ?  unresolved    -  absent    !  error", {}
+
+
 def render_gauges(subject: Mapping[str, Any]) -> Iterator[Line]:
     """Claims × gauges, where the record has them; nothing otherwise."""
     claims = [claim for claim in subject["claims"] if "gauges" in claim]
@@ -105,15 +142,13 @@ def _role(value: object) -> str:
     return "{" + ", ".join(map(str, value)) + "}" if isinstance(value, list) else str(value)
 
 
-def _claim(claim: Mapping[str, Any], accepted: str | None) -> Iterator[Line]:
+def _claim(claim: Mapping[str, Any], known: str) -> Iterator[Line]:
     verdict = claim["verdict"]
     first, *rest = textwrap.wrap(claim["statement"], WIDTH - _INDENT)
     yield f"{verdict.upper() if verdict != 'holds' else verdict:<{_INDENT}}{first}", {_STYLE[verdict]: True}
     for line in rest:
         yield " " * _INDENT + line, {_STYLE[verdict]: True}
-    tail = f"{claim['evidence']}, notebook {'§' if claim['source'][:1].isdigit() else ''}{claim['source']}"
-    if accepted is not None and accepted != "holds":
-        tail += f"; the ledger accepts: {accepted}"
+    tail = f"{claim['evidence']}, notebook {'§' if claim['source'][:1].isdigit() else ''}{claim['source']}{known}"
     yield from _wrapped(f"{claim['id']}  ({tail})", indent=_INDENT)
     if claim["reason"]:
         yield from _wrapped(claim["reason"], indent=_INDENT + 2)
@@ -136,21 +171,28 @@ def _claim(claim: Mapping[str, Any], accepted: str | None) -> Iterator[Line]:
 
 
 def _measurement(name: str, measurement: Mapping[str, Any]) -> Iterator[Line]:
-    value = _text(measurement["value"])
-    if measurement["low"] is not None and measurement["high"] is not None:
-        value += f" [{_number(measurement['low'])}, {_number(measurement['high'])}]"
-    bound = _bound(measurement)
+    value = shown(measurement)
+    limits = bound(measurement)
     missed = {"refuted": "  ✗ misses it", "unresolved": "  ? straddles it"}.get(measurement["outcome"] or "", "")
-    line = f"{name} {value:<{60 - len(name)}} {bound}{missed if bound else ''}"
+    line = f"{name} {value:<{60 - len(name)}} {limits}{missed if limits else ''}"
     if len(line) + _INDENT + 2 <= WIDTH:
         yield " " * (_INDENT + 2) + line.rstrip(), {"bold": bool(missed)}
     else:
-        yield from _wrapped(f"{name.rstrip()}  {value}  {bound}{missed if bound else ''}", indent=_INDENT + 2)
+        yield from _wrapped(f"{name.rstrip()}  {value}  {limits}{missed if limits else ''}", indent=_INDENT + 2)
     if measurement["note"]:
         yield from _wrapped(f"({measurement['note']})", indent=_INDENT + 4)
 
 
-def _bound(measurement: Mapping[str, Any]) -> str:
+def shown(measurement: Mapping[str, Any]) -> str:
+    """Value and interval of a measurement, as text."""
+    value = _text(measurement["value"])
+    if measurement["low"] is None or measurement["high"] is None:
+        return value
+    return f"{value} [{_number(measurement['low'])}, {_number(measurement['high'])}]"
+
+
+def bound(measurement: Mapping[str, Any]) -> str:
+    """`≥ 0.9`, `≤ 0.1` or `in [2, 3]`; empty where there is none."""
     low, high = measurement["at_least"], measurement["at_most"]
     if low is not None and high is not None:
         return f"in [{_number(low)}, {_number(high)}]"

@@ -1,0 +1,64 @@
+"""The summary of a record in Markdown, for a pull request or the step summary of a CI run: worst first, and never too long."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from verdicts.compare import FAILING, STATUSES, comparison_summary
+from verdicts.record import worst_first
+from verdicts.table import bound, shown, summary
+
+MAX_BYTES = 900_000  # a CI step summary takes a megabyte
+_SIGN = {"error": "💥", "refuted": "❌", "unresolved": "❔", "absent": "➖", "holds": "✅"}
+
+
+def markdown(record: Mapping[str, Any], complaints: Sequence[str] = ()) -> str:
+    """The summary, cut at a whole line below 900 kB with a word on what was left out."""
+    lines = [line for part in _lines(record, complaints) for line in part.splitlines() or [""]]
+    size = 0
+    for index, line in enumerate(lines):
+        size += len(line.encode()) + 1
+        if size > MAX_BYTES - 200:
+            return "\n".join([*lines[:index], "", f"*{len(lines) - index} more lines are left out; the record has them.*", ""])
+    return "\n".join(lines) + "\n"
+
+
+def _lines(record: Mapping[str, Any], complaints: Sequence[str]) -> Iterator[str]:
+    for complaint in complaints:
+        yield f"> ❌ {_escaped(complaint)}\n"
+    for subject in record["subjects"]:
+        yield f"## {_escaped(subject['name'])}: {summary(subject)}\n"
+        if "comparison" in subject:
+            yield from _comparison(subject["comparison"])
+        yield f"`{subject['content_hash'][:19]}…`, seed {record['run']['seed']}, {record['run']['device']}\n"
+        yield "| | claim | measured | bound |\n|---|---|---|---|"
+        for claim in worst_first(subject["claims"]):
+            yield from _claim(claim)
+        yield ""
+
+
+def _comparison(comparison: Mapping[str, Any]) -> Iterator[str]:
+    yield f"Against **{_escaped(comparison['name'])}**: {comparison_summary(comparison)}\n"
+    for status in STATUSES:
+        names = [name for name, claim in comparison["claims"].items() if claim["status"] == status]
+        if names and status not in ("holds still", "fails still"):
+            for name in names:
+                moved = "; ".join(comparison["claims"][name]["moved"])
+                yield f"- {'❌ ' if status in FAILING else ''}**{status}**: `{name}` {_escaped(moved)}".rstrip()
+    yield ""
+
+
+def _claim(claim: Mapping[str, Any]) -> Iterator[str]:
+    gating = {name: m for name, m in claim["measurements"].items() if m["outcome"] is not None}
+    missed = {name: m for name, m in gating.items() if m["outcome"] != "holds"}
+    chosen = missed or gating
+    measured = "<br>".join(f"{_escaped(name)} {_escaped(shown(m))}" for name, m in chosen.items()) or _escaped(claim["reason"] or "")
+    bounds = "<br>".join(_escaped(bound(m)) for m in chosen.values())
+    yield f"| {_SIGN[claim['verdict']]} {claim['verdict']} | {_escaped(claim['statement'])}<br>`{claim['id']}` | {measured} | {bounds} |"
+
+
+def _escaped(text: str) -> str:
+    """Text from outside, as text: no cell ends early, nothing becomes markup."""
+    return " ".join(re.sub(r"[\\`*_{}\[\]<>|#&]", lambda match: f"&#{ord(match[0])};", text).split())

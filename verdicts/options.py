@@ -1,0 +1,68 @@
+"""The options of a run, and what cannot be asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from verdicts.record import RecordError, require_writable
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """All options, in one group."""
+    group = parser.getgroup("claims", "claims about a checkpoint")
+    group.addoption(
+        "--checkpoint", action="append", metavar="PATH",
+        help="a directory, .safetensors or the author's .pt (its .yaml beside it); write it with '='; may be repeated. "
+        "Default: $CLAIMS_CHECKPOINT, or checkpoints/default",
+    )  # fmt: skip
+    group.addoption(
+        "--validation-set", type=Path, metavar="NPZ", help="data [n, v, v] and labels [n]; default: 4,992 graphs from a fixed seed"
+    )
+    group.addoption("--claims-json", type=Path, metavar="PATH", help="write the record of the run")
+    group.addoption("--claims-markdown", type=Path, metavar="PATH", help="write a summary in Markdown, for a pull request or a CI step")
+    group.addoption(
+        "--claims-baseline", type=Path, metavar="PATH",
+        help="another run's record or a ledger: its verdicts are what is expected, and a claim that is lost, gone or drifted fails the run",
+    )  # fmt: skip
+    group.addoption("--claims-accept", action="store_true", help="write this run's verdicts as the checkpoint's ledger")
+    group.addoption("--claims-seed", type=int, default=0, metavar="N", help="seed of every sample, search and bootstrap (default 0)")
+    group.addoption("--claims-controls", action="store_true", help="judge every claim on broken copies of the checkpoint, too")
+    group.addoption("--claims-gauge", action="store_true", help="judge every claim on copies with other weights and the same function, too")
+    group.addoption("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where to run (default: cuda where there is one)")
+
+
+def check_options(config: pytest.Config) -> None:
+    """`UsageError` for what cannot be done, before anything is measured."""
+    if config.getoption("claims_seed") < 0:
+        raise pytest.UsageError(f"--claims-seed must be 0 or more, got {config.getoption('claims_seed')}")
+    if config.getoption("claims_accept"):
+        _require_plain_run(config)
+    try:
+        for option in ("--claims-json", "--claims-markdown"):
+            if (path := config.getoption(option)) is not None:
+                require_writable(path, option=option)
+    except RecordError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def selections(config: pytest.Config) -> dict[str, Any]:
+    """The options by which only a part of the claims is run."""
+    options = {
+        "-k": config.getoption("keyword", ""),
+        "-m": config.getoption("markexpr", ""),
+        "--deselect": config.getoption("deselect", None),
+        "a part of the claims": [argument for argument in config.args if "::" in argument or argument.endswith(".py")],
+    }
+    return {option: value for option, value in options.items() if value}
+
+
+def _require_plain_run(config: pytest.Config) -> None:
+    """A ledger of some of the claims would say of the others that they were never judged."""
+    if config.getoption("claims_baseline") is not None:
+        raise pytest.UsageError("--claims-accept takes whatever comes out as right; drop --claims-baseline")
+    processes = {"-n": value} if (value := getattr(config.option, "numprocesses", None)) else {}
+    for option, value in {**selections(config), **processes}.items():
+        raise pytest.UsageError(f"--claims-accept writes the ledger of a whole run in one process; drop {option} {value}")

@@ -1,0 +1,308 @@
+"""One run of claims: its subjects, one `judge` per claim, the expected failures, and what is written at the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import pytest
+
+from verdicts.compare import baseline_for, compare, comparison_complaints
+from verdicts.judge import Claim, ClaimNotHeld, Verdict, judge
+from verdicts.markdown import markdown
+from verdicts.nulls import null_complaints, with_corrected
+from verdicts.options import selections
+from verdicts.record import (
+    RecordError,
+    as_ledger,
+    make_record,
+    read_record,
+    write_record,
+    write_text,
+)
+from verdicts.table import render, render_comparison, render_controls, render_gauges, render_side_by_side, shown, summary
+from verdicts.variants import Workbench, control_complaints, gauge_complaints, must_break, require_known
+
+_RESULT = pytest.StashKey[dict[str, Any]]()
+
+
+class JudgedSubject(Protocol):
+    """What a project's subjects must offer; everything else about them is between the subject and its claims."""
+
+    @property
+    def ledger_path(self) -> Path:
+        """Where the accepted verdicts of this subject are kept."""
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+
+    def describe(self) -> dict[str, Any]:
+        """`name`, `content_hash`, `roles` and `validation_set` (its hash), as the record holds them."""
+
+
+def _claim_items(items: list[pytest.Item]) -> list[pytest.Function]:
+    return [item for item in items if isinstance(item, pytest.Function) and item.get_closest_marker("claim")]
+
+
+class ClaimsSession:
+    """What one run knows: its subjects, their ledgers, and the verdicts as they come in."""
+
+    def __init__(self, config: pytest.Config, baseline: dict[str, Any] | None) -> None:
+        self.config = config
+        self.baseline = baseline
+        self.baselines: dict[str, dict[str, Any]] = {}
+        """What each subject is compared with, by its content hash."""
+        self.subjects: list[JudgedSubject] = []
+        self.workbenches: dict[str, Workbench] = {}
+        """Broken and equivalent copies of each subject, by its content hash, where they were asked for."""
+        self.ledgers: dict[str, dict[str, Any]] = {}
+        self.complaints: list[str] = []
+        """What is wrong with the claims of the run taken together."""
+        self.accept_message: str | None = None
+        self.results: dict[str, dict[str, Any]] = {}
+        """Description of each subject with its claims, by content hash, from reports: the same under xdist."""
+        self.known: dict[str, dict[str, str]] = {}
+        """Verdicts that the baseline or ledger expects, by content hash and claim, from reports as well."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        functions = _claim_items(items)
+        if not functions:
+            return
+        try:
+            claims = {item: Claim.from_function(item.function) for item in functions}
+            seen: dict[str, str] = {}
+            for item, claim in claims.items():
+                if seen.setdefault(claim.id, str(item.path)) != str(item.path):
+                    raise ValueError(f"two claims are called {claim.id}: in {seen[claim.id]} and {item.path}")
+            self.subjects = self.config.hook.pytest_claims_subjects(config=self.config)
+            for judged in self.subjects:
+                self._read_ledger(judged)
+                if self.baseline is not None:
+                    about = judged.describe()
+                    self.baselines[about["content_hash"]] = baseline_for(
+                        self.baseline, about, source=self.config.getoption("claims_baseline")
+                    )
+            if self.config.getoption("claims_controls") or self.config.getoption("claims_gauge"):
+                variants = self.config.hook.pytest_claims_variants()
+                for claim in claims.values():
+                    require_known(claim, variants)
+                self.workbenches = {judged.describe()["content_hash"]: Workbench(variants, judged) for judged in self.subjects}
+            if len({judged.describe()["content_hash"] for judged in self.subjects}) < len(self.subjects):
+                raise ValueError("--checkpoint names the same weights twice")
+        except ValueError as error:
+            raise pytest.UsageError(str(error)) from None
+        for item, claim in claims.items():
+            index = int(item.callspec.params.get("subject", 0)) if hasattr(item, "callspec") else 0  # type: ignore[call-overload]
+            self._expect_what_the_ledger_accepts(item, claim, self.subjects[index])
+
+    def _read_ledger(self, judged: JudgedSubject) -> None:
+        description = judged.describe()
+        if not judged.ledger_path.exists():
+            return
+        ledger = read_record(judged.ledger_path)
+        if ledger["subjects"][0]["content_hash"] != description["content_hash"]:
+            raise RecordError(
+                f"{judged.ledger_path}: is of other weights: {ledger['subjects'][0]['content_hash']}, not {description['content_hash']}"
+            )
+        self.ledgers[description["content_hash"]] = ledger
+
+    def accepted(self, content_hash: str) -> dict[str, str]:
+        """Verdicts by claim of the baseline, or else of the ledger; none where there is neither."""
+        expected = self.baselines.get(content_hash) or self.ledgers.get(content_hash, {"subjects": [None]})["subjects"][0]
+        return {} if expected is None else {claim["id"]: claim["verdict"] for claim in expected["claims"]}
+
+    def _expect_what_the_ledger_accepts(self, item: pytest.Function, claim: Claim, judged: JudgedSubject) -> None:
+        verdict = self.accepted(judged.describe()["content_hash"]).get(claim.id, "holds")
+        if verdict == "holds" or self.config.getoption("claims_accept"):
+            return
+        if self.baseline is not None:
+            item.add_marker(pytest.mark.xfail(raises=ClaimNotHeld, strict=False, reason=f"{verdict} in the baseline"))
+        else:
+            reason = f"the ledger accepts this claim as {verdict}; where that has changed, run with --claims-accept"
+            item.add_marker(pytest.mark.xfail(raises=ClaimNotHeld, strict=True, reason=reason))
+
+    def pytest_report_collectionfinish(self) -> list[str]:
+        lines = []
+        for judged in self.subjects:
+            about = judged.describe()
+            lines.append(f"checkpoint: {about['name']} {about['content_hash'][:19]}…, validation set {about['validation_set'][:19]}…")
+            lines.append(f"device: {judged.device}, seed: {self.config.getoption('claims_seed')}")
+            lines += self._about_the_ledger(judged, about)
+        return lines
+
+    def _about_the_ledger(self, judged: JudgedSubject, about: Mapping[str, Any]) -> Iterator[str]:
+        if (baseline := self.baselines.get(about["content_hash"])) is not None:
+            yield f"baseline: {baseline['name']} {baseline['content_hash'][:19]}…, {summary(baseline)}"
+            return
+        ledger = self.ledgers.get(about["content_hash"])
+        if ledger is None:
+            yield "ledger: none; every claim must hold"
+            return
+        yield f"ledger: {summary(ledger['subjects'][0])}"
+        now = {"validation set": about["validation_set"], "seed": self.config.getoption("claims_seed"), "device": judged.device}
+        then = {"validation set": ledger["subjects"][0]["validation_set"], **ledger["run"]}
+        yield from (f"ledger: accepted with {key} {then[key]}, but this run has {now[key]}" for key in now if now[key] != then[key])
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
+        __tracebackhide__ = True
+        if not pyfuncitem.get_closest_marker("claim"):
+            return None
+        judged = cast(JudgedSubject, pyfuncitem.funcargs["subject"])
+        claim = Claim.from_function(pyfuncitem.function)
+        verdict = judge(claim, judged)
+        about = {**judged.describe(), "device": judged.device}
+        result = verdict.to_dict()
+        complaints = list(self._put_to_the_test(claim, result, about["content_hash"]))
+        accepted = self.accepted(about["content_hash"]).get(claim.id, "holds")
+        pyfuncitem.stash[_RESULT] = {"subject": about, "claim": result, "accepted": accepted}
+        pyfuncitem.user_properties += junit_properties(result)
+        if complaints and verdict.error is None:
+            raise pytest.fail.Exception("\n".join(complaints), pytrace=False)
+        self._raise_unless_held(verdict, about["content_hash"])
+        return True
+
+    def _put_to_the_test(self, claim: Claim, result: dict[str, Any], content_hash: str) -> Iterator[str]:
+        """Add to the result what controls and gauges show; yield what is wrong with the claim by them."""
+        bench = self.workbenches.get(content_hash)
+        if bench is not None and self.config.getoption("claims_controls"):
+            required = must_break(claim, bench.variants.controls)
+            trials = bench.controls(claim)
+            result["controls"] = {name: {**trial, "required": name in required} for name, trial in trials.items()}
+            result["specificity"] = bench.specificity(claim)
+            yield from control_complaints(claim, result, trials, bench.variants.controls)
+        if bench is not None and self.config.getoption("claims_gauge"):
+            result["gauges"] = bench.gauges(claim)
+            yield from gauge_complaints(claim, result["gauges"])
+
+    def _raise_unless_held(self, verdict: Verdict, content_hash: str) -> None:
+        __tracebackhide__ = True
+        if verdict.error is not None:
+            raise verdict.error
+        if verdict.verdict == "error":
+            raise pytest.fail.Exception(f"{verdict.claim.id}: {verdict.reason}", pytrace=False)
+        if verdict.verdict == "holds" or self.config.getoption("claims_accept"):
+            return
+        accepted = self.accepted(content_hash).get(verdict.claim.id)
+        if self.baseline is not None:
+            lost = "lost since the baseline; " if accepted == "holds" else ""
+            raise ClaimNotHeld(f"{lost}{verdict.verdict}: {_misses(verdict)}")
+        if accepted is not None and accepted not in ("holds", verdict.verdict):
+            message = (
+                f"{verdict.claim.id} is {verdict.verdict}, but the ledger accepts {accepted}; run with --claims-accept if that is right"
+            )
+            raise pytest.fail.Exception(message, pytrace=False)
+        raise ClaimNotHeld(f"{verdict.verdict}: {_misses(verdict)}")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        if call.when == "call" and _RESULT in item.stash:
+            report.claim = json.dumps(item.stash[_RESULT])  # type: ignore[attr-defined]  # xdist carries a report's attributes
+        if call.excinfo is not None and call.excinfo.errisinstance(ClaimNotHeld) and report.failed:
+            report.longrepr = str(call.excinfo.value)  # the traceback is this plugin's; the finding is the message
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if not hasattr(report, "claim"):
+            return
+        result = json.loads(report.claim)
+        about = result["subject"]
+        self.results.setdefault(about["content_hash"], {**about, "claims": []})["claims"].append(result["claim"])
+        self.known.setdefault(about["content_hash"], {})[result["claim"]["id"]] = result["accepted"]
+
+    def record(self) -> dict[str, Any] | None:
+        """The record of the run so far; `None` where no claim was judged."""
+        if not self.results:
+            return None
+        subjects = [{key: value for key, value in result.items() if key != "device"} for result in self.results.values()]
+        for result in subjects:
+            result["claims"] = with_corrected(sorted(result["claims"], key=lambda claim: claim["id"]))  # xdist reports in any order
+            if self.baseline is not None:  # and not self.baselines: under xdist only the workers load the subjects
+                baseline = baseline_for(self.baseline, result, source=self.config.getoption("claims_baseline"))
+                result["comparison"] = compare(baseline, result, whole=not selections(self.config))
+        device = next(iter(self.results.values()))["device"]
+        return make_record(subjects, seed=self.config.getoption("claims_seed"), device=device)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if hasattr(self.config, "workerinput"):
+            return
+        record = self.record()
+        self.complaints = list(self._complaints(record))
+        if self.complaints and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if record is None:
+            return
+        if (path := self.config.getoption("claims_json")) is not None:
+            write_record(path, record)
+        if (path := self.config.getoption("claims_markdown")) is not None:
+            write_text(path, markdown(record, self.complaints))
+        if self.config.getoption("claims_accept"):
+            self._accept(record, session)
+
+    def _complaints(self, record: Mapping[str, Any] | None) -> Iterator[str]:
+        if record is None and self.baseline is not None:
+            yield "--claims-baseline: no claim was judged, so nothing was compared"
+        for result in [] if record is None else record["subjects"]:
+            yield from null_complaints(result["claims"])
+            if "comparison" in result:
+                yield from comparison_complaints(result["comparison"])
+
+    def _accept(self, record: Mapping[str, Any], session: pytest.Session) -> None:
+        broken = [claim["id"] for result in record["subjects"] for claim in result["claims"] if claim["verdict"] == "error"]
+        if broken or session.testsfailed or self.complaints:
+            self.accept_message = f"--claims-accept: no ledger written, for there were errors: {', '.join(broken) or 'see above'}"
+            return
+        written = []
+        for judged in self.subjects:
+            result = next(r for r in record["subjects"] if r["content_hash"] == judged.describe()["content_hash"])
+            judged.ledger_path.parent.mkdir(parents=True, exist_ok=True)
+            write_record(judged.ledger_path, as_ledger(record, result))
+            written.append(f"{judged.ledger_path} ({summary(result)})")
+        self.accept_message = f"--claims-accept: wrote {', '.join(written)}"
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        record = self.record()
+        if record is not None:
+            terminalreporter.section("claims", "=")
+        for result in [] if record is None else record["subjects"]:
+            table = render(result, accepted=self.known[result["content_hash"]], by="baseline" if self.baseline else "ledger")
+            for line, markup in [*table, *render_controls(result), *render_gauges(result), *render_comparison(result)]:
+                terminalreporter.write_line(line, **markup)
+        for line, markup in [] if record is None else render_side_by_side(record["subjects"]):
+            terminalreporter.write_line(line, **markup)
+        for complaint in self.complaints:
+            terminalreporter.write_line(complaint, red=True)
+        if self.accept_message:
+            terminalreporter.write_line(self.accept_message)
+
+
+def junit_properties(claim: Mapping[str, Any]) -> list[tuple[str, object]]:
+    """Verdict, evidence and measurements of a claim as text: JUnit files carry them as properties of the test case."""
+    found = [("verdict", claim["verdict"]), ("evidence", claim["evidence"])]
+    if claim["p"] is not None:
+        found.append(("p", f"{claim['p']:.3g}"))
+    found += [(f"measured {name}", shown(measurement)) for name, measurement in claim["measurements"].items()]
+    return [*found, *((f"seen {kind}", str(count["seen"])) for kind, count in claim["counts"].items())]
+
+
+def _misses(verdict: Verdict) -> str:
+    """One line on what keeps a claim from holding."""
+    if verdict.reason:
+        return verdict.reason
+    parts = []
+    for name, m in verdict.expect.measurements.items():
+        if m.outcome in ("refuted", "unresolved"):
+            interval = f" [{m.low:g}, {m.high:g}]" if m.low is not None and m.high is not None else ""
+            bounds = " and ".join(
+                f"at {word} {bound:g}" for word, bound in (("least", m.at_least), ("most", m.at_most)) if bound is not None
+            )
+            parts.append(f"{name} is {m.value}{interval}, expected {bounds} ({m.because})")
+    return "; ".join(parts)
