@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,14 +12,13 @@ if TYPE_CHECKING:
     from circuits.variants import Variants
 
 pytest_plugins = ["verdicts.plugin"]
-CHECKPOINTS = Path(__file__).parent / "checkpoints"
 
 
 def pytest_claims_subjects(config: pytest.Config) -> list[Subject]:
     """One subject for each `--checkpoint`, all on the same validation set, seed and device."""
     import torch  # here and not above: `pytest --help` need not wait for it
 
-    from circuits.subject import load_subject
+    from circuits.subject import REGISTRY, load_subject
 
     if hasattr(config, "workerinput"):
         torch.set_num_threads(1)  # as many workers as cores
@@ -29,11 +27,10 @@ def pytest_claims_subjects(config: pytest.Config) -> list[Subject]:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     elif device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device=cuda: this machine has no CUDA device")
-    paths = config.getoption("checkpoint") or [os.environ.get("CLAIMS_CHECKPOINT") or CHECKPOINTS / "default"]
+    paths = config.getoption("checkpoint") or [os.environ.get("CLAIMS_CHECKPOINT") or REGISTRY / "default"]
     return [
         load_subject(
-            path, validation=config.getoption("validation_set"), seed=config.getoption("claims_seed"),
-            device=device, registry=CHECKPOINTS,
+            path, validation=config.getoption("validation_set"), seed=config.getoption("claims_seed"), device=device
         )
         for path in paths
     ]  # fmt: skip

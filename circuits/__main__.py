@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from circuits.roles import Roles
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0 when the roles were looked for, 2 on a bad argument."""
+    """Exit code 0 when the roles were looked for and stand in their file, 2 where they cannot."""
     parser = argparse.ArgumentParser(prog="python -m circuits", description="Measurements of a checkpoint.")
     commands = parser.add_subparsers(dest="command", required=True)
-    roles = commands.add_parser("roles", help="find which head, position or dimension plays which part")
+    roles = commands.add_parser("roles", help="find which head, position or dimension plays which part, and write it down")
     roles.add_argument("checkpoint", type=Path, help="a directory, .safetensors or the author's .pt")
-    roles.add_argument("--out", type=Path, metavar="FILE", help="write them as a roles.json, too")
+    roles.add_argument("--out", type=Path, metavar="FILE", help="where they are written; default: the roles.json that claims read")
     options = parser.parse_args(arguments)
 
     from circuits.finder import find_roles  # after parsing, so that --help does not wait for torch
-    from circuits.roles import ROLES, write_roles
+    from circuits.roles import ROLES, keep_roles
+    from circuits.subject import home_of
     from models.checkpoint import load_checkpoint
 
     try:
@@ -26,20 +32,25 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{checkpoint.name}  {checkpoint.content_hash}")
         for role in ROLES:
             value = found.to_dict()[role]
-            print(f"  {role:<10} {found.reasons[role] if value is None else _line(value, scores[role])}")
-        if options.out is not None:
-            write_roles(options.out, found, content_hash=checkpoint.content_hash, scores=scores)
-            print(f"wrote {options.out}")
+            print(f"  {role:<10} {found.reasons[role].partition(':')[0] if value is None else value!s:<16} {_scored(role, found, scores)}")
+        path = options.out or home_of(checkpoint) / "roles.json"
+        written = keep_roles(path, found, cfg=checkpoint.model.cfg, content_hash=checkpoint.content_hash, scores=scores)
+        print(f"wrote {path}" if written else f"{path} says the same")
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def _line(value: object, score: dict[str, object]) -> str:
-    return (
-        f"{value!s:<16} score {score['score']:.3f}, runner-up {score['runner_up']} {score['runner_up_score']:.3f}, floor {score['floor']}"
-    )
+def _scored(role: str, found: Roles, scores: Mapping[str, Mapping[str, Any]]) -> str:
+    """Why a role is given to no one, or the score of who has it, what is needed, and who is next."""
+    if role in found.reasons:
+        return found.reasons[role].partition(": ")[2]
+    score = scores[role]
+    line = f"score {score['score']:.3f}, floor {score['floor']:.3g}"
+    if score["runner_up"] is None:
+        return f"{line}; no other candidate"
+    return f"{line}; ahead of {score['runner_up']} ({score['runner_up_score']:.3f}), margin {score['margin']:.3g}"
 
 
 if __name__ == "__main__":

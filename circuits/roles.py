@@ -152,6 +152,21 @@ def write_roles(path: Path, roles: Roles, *, content_hash: str, scores: Mapping[
     write_json(path, {"content_hash": content_hash, **roles.to_dict(), "reasons": dict(roles.reasons), "scores": dict(scores or {})})
 
 
+def keep_roles(path: Path, roles: Roles, *, cfg: ModelConfig, content_hash: str, scores: Mapping[str, Any]) -> bool:
+    """Write roles that were found, or leave the file that says the same; returns whether it was written.
+
+    `ValueError` where the file says something else, for someone may have written it by hand.
+    """
+    if path.exists():
+        there = read_roles(path, cfg=cfg, content_hash=content_hash).to_dict()
+        for role, value in roles.to_dict().items():
+            if there[role] != value:
+                raise ValueError(f"{path}: says that {role} is {there[role]}, not {value}; remove it, or name another file with --out")
+        return False
+    write_roles(path, roles, content_hash=content_hash, scores=scores)
+    return True
+
+
 def _read_object(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_bytes())

@@ -17,11 +17,14 @@ from torch import Tensor
 from circuits.attention import Pattern, degrees, head_pattern
 from circuits.finder import find_roles
 from circuits.roles import Head, Roles, read_roles
-from models.checkpoint import load_checkpoint
+from models.checkpoint import Checkpoint, load_checkpoint
 from models.config import TrainConfig
 from models.graphs import Adjacency, GraphSet, load_validation_set, validation_set
 from models.randomness import named_generator
 from models.transformer import Transformer
+
+REGISTRY = Path(__file__).parent.parent / "checkpoints"
+"""Directories of known checkpoints, each with `roles.json`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +135,7 @@ def answer(
 
 
 def load_subject(
-    path: Path | str, *, validation: Path | None = None, seed: int = 0, device: str = "cpu", registry: Path | None = None
+    path: Path | str, *, validation: Path | None = None, seed: int = 0, device: str = "cpu", registry: Path = REGISTRY
 ) -> Subject:
     """The checkpoint at `path` with its roles (read, or found where none are written) and validation graphs.
 
@@ -143,7 +146,7 @@ def load_subject(
     cfg = checkpoint.model.cfg
     if cfg.n_classes != 2:
         raise ValueError(f"{path}: has {cfg.n_classes} classes; planarity claims need 2")
-    home = _home(checkpoint.path, checkpoint.content_hash, registry)
+    home = home_of(checkpoint, registry)
     if (home / "roles.json").exists():
         roles = read_roles(home / "roles.json", cfg=cfg, content_hash=checkpoint.content_hash)
     else:
@@ -157,11 +160,11 @@ def load_subject(
     return Subject(checkpoint.name, checkpoint.content_hash, checkpoint.model, roles, graphs, edge_counts, seed, home)
 
 
-def _home(path: Path, content_hash: str, registry: Path | None) -> Path:
-    """The directory itself; for a file the registered directory of its hash, or the one of its name beside it."""
-    if path.is_dir():
-        return path
-    for known in sorted(registry.glob("*/roles.json")) if registry is not None else []:
-        if json.loads(known.read_bytes()).get("content_hash") == content_hash:
+def home_of(checkpoint: Checkpoint, registry: Path = REGISTRY) -> Path:
+    """Where its `roles.json` is: the directory itself; for a file the registered one of its hash, or that of its name beside it."""
+    if checkpoint.path.is_dir():
+        return checkpoint.path
+    for known in sorted(registry.glob("*/roles.json")):
+        if json.loads(known.read_bytes()).get("content_hash") == checkpoint.content_hash:
             return known.parent
-    return path.with_suffix("")
+    return checkpoint.path.with_suffix("")

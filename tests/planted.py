@@ -23,27 +23,29 @@ SHARPNESS = 20.0  # of the pointer's cutoff, per neighbour
 ROLES = Roles({"reader": READER, "anchors": ANCHORS, "pointer": POINTER, "target": TARGET, "dimension": DEGREE})
 
 
-def planted_model(dtype: torch.dtype = torch.float32) -> Transformer:
+def planted_model(
+    dtype: torch.dtype = torch.float32, *, cfg: ModelConfig = CONFIG, reader_head: Head = READER, pointer_head: Head = POINTER
+) -> Transformer:
     """Reader 0.1 scores SLOPE·(d − 2) at {3, 6} and 0 elsewhere; pointer 1.0 scores SHARPNESS·(2.5 − d) at 2; all else is zero.
 
     W_E is a unit vector in dimension 0 for every row, so a vertex of degree d holds d there; nothing writes to the
-    residual stream after that, so x₁ is the embedding.
+    residual stream after that, so x₁ is the embedding. Other sizes and heads do as well.
     """
-    model = Transformer(CONFIG).to(dtype)
-    root = math.sqrt(CONFIG.d_head)
+    model = Transformer(cfg).to(dtype)
+    root, n = math.sqrt(cfg.d_head), cfg.n_vertices
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
         model.W_E[:, DEGREE] = 1.0
-        model.W_pos[:, POSITION : POSITION + N] = torch.eye(N)
-        reader, pointer = model.attention(0), model.attention(1)
-        reader.W_Q[READER.index, DEGREE, 0] = 1.0
-        reader.W_Q[READER.index, POSITION : POSITION + N, 0] = -2.0
+        model.W_pos[:, POSITION : POSITION + n] = torch.eye(n)
+        reader, pointer = model.attention(reader_head.layer), model.attention(pointer_head.layer)
+        reader.W_Q[reader_head.index, DEGREE, 0] = 1.0
+        reader.W_Q[reader_head.index, POSITION : POSITION + n, 0] = -2.0
         for anchor in ANCHORS:
-            reader.W_K[READER.index, POSITION + anchor, 0] = SLOPE * root
-        pointer.W_Q[POINTER.index, DEGREE, 0] = -SHARPNESS
-        pointer.b_Q[POINTER.index, 0] = 2.5 * SHARPNESS
-        pointer.W_K[POINTER.index, POSITION + TARGET, 0] = root
+            reader.W_K[reader_head.index, POSITION + anchor, 0] = SLOPE * root
+        pointer.W_Q[pointer_head.index, DEGREE, 0] = -SHARPNESS
+        pointer.b_Q[pointer_head.index, 0] = 2.5 * SHARPNESS
+        pointer.W_K[pointer_head.index, POSITION + TARGET, 0] = root
     return model.requires_grad_(False).eval()
 
 

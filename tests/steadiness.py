@@ -43,7 +43,7 @@ def _subject(checkpoint: str, validation: str | None) -> Subject:
         owner = importlib.import_module(module)
         setattr(owner, name, _kept(getattr(owner, name)))
     importlib.import_module("circuits.nulls").UNTRAINED_MODELS = 19  # type: ignore[attr-defined]  # no verdict rests on them
-    return load_subject(checkpoint, validation=None if validation is None else Path(validation), registry=ROOT / "checkpoints")
+    return load_subject(checkpoint, validation=None if validation is None else Path(validation))
 
 
 def _kept(function: Callable[..., Any]) -> Callable[..., Any]:

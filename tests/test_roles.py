@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,10 @@ import torch
 
 from circuits.__main__ import main
 from circuits.finder import compare, find_roles, finding_graphs
+from circuits.gauge import GAUGES, transformed
 from circuits.roles import AbsentRole, Head, Roles, parse_roles, read_roles, write_roles
 from circuits.subject import load_subject
-from models.checkpoint import save_checkpoint
+from models.checkpoint import load_checkpoint, save_checkpoint
 from models.config import ModelConfig
 from models.randomness import named_generator
 from models.transformer import Transformer
@@ -19,6 +22,7 @@ from tests import planted
 from tests.planted import planted_model
 
 HASH = "sha256:0"
+DEFAULT = Path(__file__).parent.parent / "checkpoints" / "default"
 
 
 def test_heads_are_written_as_in_the_notebook() -> None:
@@ -83,15 +87,50 @@ def test_the_planted_roles_are_found() -> None:
     assert scores["dimension"]["score"] == pytest.approx(1.0)
 
 
-def test_roles_follow_a_permutation_of_heads() -> None:
-    model = planted_model()
-    for layer in range(2):
-        for name in ("W_Q", "W_K", "W_V", "W_O", "b_Q", "b_K", "b_V"):
-            weight = getattr(model.attention(layer), name)
-            weight.copy_(weight.flip(0).clone())
+@pytest.mark.parametrize("gauge", sorted(GAUGES))
+def test_the_planted_roles_are_found_in_equivalent_weights(gauge: str) -> None:
+    _same_roles(planted_model(), gauge)
+
+
+@pytest.mark.parametrize("gauge", ["head permutation", "residual rotation", "relabelling"])
+def test_the_roles_of_a_trained_model_are_found_in_equivalent_weights(gauge: str) -> None:
+    _same_roles(load_checkpoint(DEFAULT).model, gauge)
+
+
+def _same_roles(model: Transformer, gauge: str) -> None:
+    """But for the dimension, of which nothing is left in another basis of the residual stream."""
+    graphs = finding_graphs(10, per_edge_count=10)
+    roles, _ = find_roles(model, graphs)
+    same, renaming = transformed(model, gauge, generator=named_generator(0, gauge))
+    found, scores = find_roles(same, graphs)
+    expected = renaming.roles(roles).to_dict()
+    assert None not in expected.values()
+    if gauge in ("residual rotation", "residual basis"):
+        expected["dimension"] = None
+        assert "below the floor" in found.reasons["dimension"]
+    assert found.to_dict() == expected, scores
+
+
+def test_the_roles_are_the_same_on_either_half_of_the_graphs() -> None:
+    model = load_checkpoint(DEFAULT).model
     roles, _ = find_roles(model)
-    assert (roles.reader, roles.pointer) == (Head(0, 0), Head(1, 1))
-    assert (roles.anchors, roles.target) == (planted.ANCHORS, planted.TARGET)
+    for half in range(2):
+        assert find_roles(model, finding_graphs(10)[half::2])[0].to_dict() == roles.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("cfg", "reader", "pointer"),
+    [
+        (dataclasses.replace(planted.CONFIG, n_layers=4), Head(0, 1), Head(3, 0)),
+        (dataclasses.replace(planted.CONFIG, n_vertices=14), Head(0, 0), Head(1, 1)),
+        (dataclasses.replace(planted.CONFIG, n_heads=5), Head(0, 4), Head(1, 3)),
+    ],
+    ids=["four layers", "fourteen vertices", "five heads"],
+)
+def test_roles_are_found_in_other_architectures(cfg: ModelConfig, reader: Head, pointer: Head) -> None:
+    roles, scores = find_roles(planted_model(cfg=cfg, reader_head=reader, pointer_head=pointer))
+    expected = {"reader": str(reader), "pointer": str(pointer), "anchors": list(planted.ANCHORS), "target": planted.TARGET, "dimension": 0}
+    assert roles.to_dict() == expected, scores
 
 
 def test_two_alike_are_ambiguous_and_none_is_picked() -> None:
@@ -109,12 +148,14 @@ def test_two_alike_are_ambiguous_and_none_is_picked() -> None:
     assert roles.reader == planted.READER
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_untrained_models_have_no_roles(seed: int) -> None:
-    model = Transformer(ModelConfig()).initialise(named_generator(seed, "untrained"))
-    roles, scores = find_roles(model)
-    assert set(roles.to_dict().values()) == {None}, scores
-    assert all("absent" in reason for reason in roles.reasons.values())
+@pytest.mark.parametrize("seed", range(4))
+def test_a_hundred_untrained_models_have_no_roles(seed: int) -> None:
+    graphs = finding_graphs(10, per_edge_count=1)
+    for index in range(25):
+        model = Transformer(ModelConfig()).initialise(named_generator(25 * seed + index, "untrained"))
+        roles, scores = find_roles(model, graphs)
+        assert set(roles.to_dict().values()) == {None}, scores
+        assert all("absent" in reason for reason in roles.reasons.values())
 
 
 def test_a_model_of_one_layer_has_no_pointer() -> None:
@@ -135,13 +176,41 @@ def test_the_graphs_that_roles_are_found_on_have_vertices_of_many_degrees() -> N
     assert all((degree == d).sum() >= 30 for d in range(9))
 
 
-def test_roles_are_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_roles_are_printed_and_written_where_claims_read_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_checkpoint(tmp_path / "saved", planted_model())
-    assert main(["roles", str(tmp_path / "saved"), "--out", str(tmp_path / "saved" / "roles.json")]) == 0
-    assert "reader     0.1" in capsys.readouterr().out
+    assert main(["roles", str(tmp_path / "saved")]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"reader     0\.1 +score 0\.\d{3}, floor 0\.5; ahead of 0\.0 \(0\.000\), margin 0\.05\n", out), out
+    assert f"wrote {tmp_path / 'saved' / 'roles.json'}" in out
     assert load_subject(tmp_path / "saved").roles.to_dict() == planted.ROLES.to_dict()
+    file = tmp_path / "saved" / "model.safetensors"
+    assert main(["roles", str(file)]) == 0
+    assert (tmp_path / "saved" / "model" / "roles.json").exists()
     assert main(["roles", str(tmp_path / "none")]) == 2
     assert "no such file" in capsys.readouterr().err
+
+
+def test_roles_that_someone_wrote_are_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content_hash = save_checkpoint(tmp_path, planted_model())
+    path = tmp_path / "roles.json"
+    write_roles(path, planted.ROLES, content_hash=content_hash)
+    assert main(["roles", str(tmp_path)]) == 0
+    assert "roles.json says the same" in capsys.readouterr().out
+    write_roles(path, Roles({**planted.ROLES.found, "target": 7}), content_hash=content_hash)
+    before = path.read_bytes()
+    assert main(["roles", str(tmp_path)]) == 2
+    assert f"{path}: says that target is 7, not 2; remove it, or name another file with --out" in capsys.readouterr().err
+    assert path.read_bytes() == before
+    assert main(["roles", str(tmp_path), "--out", str(tmp_path / "other.json")]) == 0
+
+
+def test_roles_that_no_one_has_are_printed_with_the_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = Transformer(ModelConfig(n_layers=1, n_heads=1, d_model=16, d_head=4, d_mlp=8)).initialise(named_generator(0, "untrained"))
+    save_checkpoint(tmp_path, model)
+    assert main(["roles", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"pointer    absent +there is no layer after the reader's\n", out), out
+    assert re.search(r"reader     absent +the best candidate, 0\.0, scores 0\.\d+, below the floor of 0\.5\n", out), out
 
 
 def test_a_checkpoint_in_a_file_finds_its_roles_by_hash(tmp_path: Path) -> None:
