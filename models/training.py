@@ -6,7 +6,7 @@ import dataclasses
 import json
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from models.checkpoint import save_checkpoint, write_atomically
 from models.config import AnyModelConfig, MLPConfig, TrainConfig
-from models.graphs import GraphSet, balanced_set, count_isomorphic, relabel, validation_set
+from models.graphs import Adjacency, GraphSet, balanced_set, count_isomorphic, relabel, validation_set
 from models.mlp import MLPBaseline
 from models.randomness import named_generator
 from models.transformer import Transformer
@@ -40,6 +40,78 @@ class TrainingState:
     scheduler: torch.optim.lr_scheduler.OneCycleLR
     rows: list[dict[str, float]]
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+
+@dataclasses.dataclass
+class Run:
+    """One training run on its way: where it goes, what it learns from, and how far it is."""
+
+    directory: Path
+    seed: int
+    config: TrainConfig
+    training: GraphSet
+    validation: GraphSet
+    state: TrainingState
+    started: float
+
+    @property
+    def epochs_done(self) -> int:
+        """Whole epochs, all of them saved."""
+        return len(self.state.rows)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What the weights follow from, beside the sizes of the model."""
+        return {"seed": self.seed, "train": self.config.to_dict()}
+
+    def chance(self) -> torch.Generator:
+        """Order and relabelling of the epoch to come: they follow from the seed and the epoch alone."""
+        return named_generator(self.seed, f"epoch {self.epochs_done}")
+
+    def end_epoch(self, fitted: Mapping[str, float]) -> None:
+        """Add a row of metrics and save all."""
+        elapsed = round(time.perf_counter() - self.started, 1)
+        row = {"epoch": self.epochs_done + 1, **fitted, **evaluate(self.state.model, self.validation), "elapsed_s": elapsed}
+        self.state.rows.append(row)
+        _save(self.directory, self.state, self.recipe)
+
+    def finish(self) -> None:
+        """Put the checkpoint in place of the state."""
+        last = self.state.rows[-1]
+        receipt = {
+            **{key: last[key] for key in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")},
+            "wall_time_s": last["elapsed_s"],
+            "validation_graphs": len(self.validation),
+            "training_graphs_isomorphic_to_a_validation_graph": count_isomorphic(self.training.adjacency, self.validation.adjacency),
+            "torch": torch.__version__, "device": self.state.device.type,
+            "threads": torch.get_num_threads(), "machine": platform.machine(),
+        }  # fmt: skip
+        save_checkpoint(self.directory, self.state.model, recipe=self.recipe, metrics=receipt)
+        (self.directory / STATE_FILE).unlink()
+
+
+def open_run(directory: Path, *, seed: int, model_config: AnyModelConfig, train_config: TrainConfig, device: torch.device) -> Run:
+    """A run that starts, or that goes on where it was stopped in that directory. `ValueError` where it cannot."""
+    if (directory / "config.json").exists():
+        raise ValueError(f"{directory}: already holds a trained checkpoint; name another directory")
+    if device.type == "cpu" and train_config.precision == "bfloat16" and not torch.backends.mkldnn.is_available():
+        raise ValueError("precision 'bfloat16' needs a CPU build of torch with oneDNN; use 'float32'")
+    validation = validation_set(model_config.n_vertices, train_config.edge_counts)
+    training = balanced_set(
+        model_config.n_vertices, train_config.edge_counts, count=train_config.n_graphs,
+        generator=named_generator(seed, "training set"), exclude=validation,
+    )  # fmt: skip
+    state = _start(seed, model_config, train_config, device, steps_per_epoch=-(-len(training) // train_config.batch_size))
+    run = Run(directory, seed, train_config, training, validation, state, time.perf_counter())
+    if (directory / STATE_FILE).exists():
+        _restore(directory / STATE_FILE, state, run.recipe)
+        run.started -= state.rows[-1]["elapsed_s"]
+    return run
+
 
 def train(
     directory: Path, *, seed: int, model_config: AnyModelConfig, train_config: TrainConfig, device: torch.device, progress: bool = True
@@ -49,40 +121,15 @@ def train(
     Every epoch's order and relabelling follow from the seed and the epoch, so the state that is written after each
     epoch holds all. On one machine with one number of threads the weights are the same however often it is stopped.
     """
-    if (directory / "config.json").exists():
-        raise ValueError(f"{directory}: already holds a trained checkpoint; name another directory")
-    if device.type == "cpu" and train_config.precision == "bfloat16" and not torch.backends.mkldnn.is_available():
-        raise ValueError("precision 'bfloat16' needs a CPU build of torch with oneDNN; use 'float32'")
-    recipe = {"seed": seed, "train": train_config.to_dict()}
-    validation = validation_set(model_config.n_vertices, train_config.edge_counts)
-    training = balanced_set(
-        model_config.n_vertices, train_config.edge_counts, count=train_config.n_graphs,
-        generator=named_generator(seed, "training set"), exclude=validation,
-    )  # fmt: skip
-    state = _start(seed, model_config, train_config, device, steps_per_epoch=-(-len(training) // train_config.batch_size))
-    if (directory / STATE_FILE).exists():
-        _restore(directory / STATE_FILE, state, recipe)
-    started = time.perf_counter() - (state.rows[-1]["elapsed_s"] if state.rows else 0.0)
-    done = len(state.rows)
+    run = open_run(directory, seed=seed, model_config=model_config, train_config=train_config, device=device)
+    batches = -(-len(run.training) // train_config.batch_size)
     with tqdm(
-        total=train_config.epochs * state.scheduler.total_steps // train_config.epochs,
-        initial=done * state.scheduler.total_steps // train_config.epochs,
+        total=train_config.epochs * batches, initial=run.epochs_done * batches,
         unit="batch", disable=not progress, desc=f"seed {seed}", mininterval=0.5, dynamic_ncols=True,
     ) as bar:  # fmt: skip
-        for epoch in range(done, train_config.epochs):
-            fitted = _run_epoch(state, training, train_config, generator=named_generator(seed, f"epoch {epoch}"), bar=bar)
-            row = {"epoch": epoch + 1, **fitted, **evaluate(state.model, validation), "elapsed_s": round(time.perf_counter() - started, 1)}
-            state.rows.append(row)
-            _save(directory, state, recipe)
-    receipt = {
-        **{key: state.rows[-1][key] for key in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")},
-        "wall_time_s": state.rows[-1]["elapsed_s"],
-        "validation_graphs": len(validation),
-        "training_graphs_isomorphic_to_a_validation_graph": count_isomorphic(training.adjacency, validation.adjacency),
-        "torch": torch.__version__, "device": device.type, "threads": torch.get_num_threads(), "machine": platform.machine(),
-    }  # fmt: skip
-    save_checkpoint(directory, state.model, recipe=recipe, metrics=receipt)
-    (directory / STATE_FILE).unlink()
+        while run.epochs_done < train_config.epochs:
+            run.end_epoch(_run_epoch(run, bar=bar))
+    run.finish()
     return directory
 
 
@@ -100,28 +147,30 @@ def _start(
 ) -> TrainingState:
     untrained = MLPBaseline(model_config) if isinstance(model_config, MLPConfig) else Transformer(model_config)
     model = untrained.initialise(named_generator(seed, "weights")).to(device)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=train_config.lr_max, betas=(train_config.beta1, train_config.beta2),
-        weight_decay=train_config.weight_decay, fused=True,
-    )  # fmt: skip
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, train_config.lr_max, epochs=train_config.epochs, steps_per_epoch=steps_per_epoch,
-        pct_start=train_config.lr_pct_start, cycle_momentum=False,
-    )  # fmt: skip
+    optimizer, scheduler = new_optimizer(model.parameters(), train_config, steps=train_config.epochs * steps_per_epoch)
     return TrainingState(model, optimizer, scheduler, [])
 
 
-def _run_epoch(
-    state: TrainingState, training: GraphSet, config: TrainConfig, *, generator: torch.Generator, bar: tqdm[Any]
-) -> dict[str, float]:
-    device = next(state.model.parameters()).device
+def new_optimizer(
+    parameters: Iterable[torch.nn.Parameter], config: TrainConfig, *, steps: int
+) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.OneCycleLR]:
+    """AdamW and its schedule over so many steps, as the recipe says."""
+    optimizer = torch.optim.AdamW(
+        parameters, lr=config.lr_max, betas=(config.beta1, config.beta2), weight_decay=config.weight_decay, fused=True
+    )
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.lr_max, total_steps=steps, pct_start=config.lr_pct_start, cycle_momentum=False
+    )
+    return optimizer, scheduler
+
+
+def _run_epoch(run: Run, *, bar: tqdm[Any]) -> dict[str, float]:
+    state, training, config = run.state, run.training, run.config
     loss_sum = correct = 0.0
-    for indices in torch.randperm(len(training), generator=generator).split(config.batch_size):
-        graphs, labels = training.adjacency[indices], training.labels[indices].to(device)
-        if config.relabel:
-            graphs = relabel(graphs, generator)
-        with _autocast(config.precision, device):
-            logits = state.model(graphs.to(device))
+    for graphs, labels in batches_of(training, config, run.chance()):
+        labels = labels.to(state.device)
+        with autocast(config.precision, state.device):
+            logits = state.model(graphs.to(state.device))
         loss, hits = _step(state, logits.float(), labels)
         loss_sum, correct = loss_sum + loss * len(labels), correct + hits
         bar.update()
@@ -131,6 +180,13 @@ def _run_epoch(
         "train_accuracy": correct / len(training),
         "lr": float(state.scheduler.get_last_lr()[0]),
     }
+
+
+def batches_of(training: GraphSet, config: TrainConfig, generator: torch.Generator) -> Iterator[tuple[Adjacency, Int[Tensor, " batch"]]]:
+    """Graphs and labels of one epoch in a random order, relabelled where the recipe says so."""
+    for indices in torch.randperm(len(training), generator=generator).split(config.batch_size):
+        graphs = training.adjacency[indices]
+        yield relabel(graphs, generator) if config.relabel else graphs, training.labels[indices]
 
 
 def _step(state: TrainingState, logits: Float[Tensor, "batch n_classes"], labels: Int[Tensor, " batch"]) -> tuple[float, int]:
@@ -145,7 +201,8 @@ def _step(state: TrainingState, logits: Float[Tensor, "batch n_classes"], labels
     return loss.item(), int((logits.argmax(-1) == labels).sum())
 
 
-def _autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """Under which a model runs in that precision."""
     return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 

@@ -166,7 +166,12 @@ class Transformer(HookedRootModule):
         """
         if stop_at_layer is not None and not 0 <= stop_at_layer <= self.cfg.n_layers:
             raise ValueError(f"stop_at_layer must be from 0 to {self.cfg.n_layers}, got {stop_at_layer}")
-        adjacency = as_adjacency(graphs, n_vertices=self.cfg.n_vertices).to(self.W_pos)
+        return self.of_adjacency(as_adjacency(graphs, n_vertices=self.cfg.n_vertices).to(self.W_pos), stop_at_layer=stop_at_layer)
+
+    def of_adjacency(
+        self, adjacency: Float[Tensor, "batch vertex sender"], *, stop_at_layer: int | None = None
+    ) -> Float[Tensor, batch * rest]:
+        """`forward` without looking whether these are graphs, which `torch.func.vmap` cannot."""
         embed = self.hook_embed(self.embed(adjacency))
         pos_embed = self.hook_pos_embed(self.pos_embed(len(adjacency)))
         resid = embed + pos_embed
