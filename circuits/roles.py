@@ -7,11 +7,13 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any
 
 from models.checkpoint import write_json
 from models.config import ModelConfig
 
+MAX_BYTES = 1_000_000
 ROLES = ("reader", "anchors", "pointer", "target", "dimension")
 
 
@@ -37,7 +39,7 @@ class Head:
         """`"0.2"` to `Head(0, 2)`."""
         match = re.fullmatch(r"(\d{1,4})\.(\d{1,4})", text) if isinstance(text, str) else None
         if match is None:
-            raise ValueError(f"a head is written layer.index, like 0.2; got {text!r}")
+            raise ValueError(f"a head is written layer.index, like 0.2; got {brief(text)}")
         return cls(int(match[1]), int(match[2]))
 
     def __str__(self) -> str:
@@ -113,10 +115,10 @@ def parse_roles(values: Mapping[str, Any], *, cfg: ModelConfig, source: str) -> 
             if role in ("reader", "pointer"):
                 found[role] = head = Head.parse(value)
                 if head.layer >= cfg.n_layers or head.index >= cfg.n_heads:
-                    raise ValueError(f"got {value!r}, but the model has {cfg.n_layers} layers of {cfg.n_heads} heads")
+                    raise ValueError(f"got {brief(value)}, but the model has {cfg.n_layers} layers of {cfg.n_heads} heads")
             elif role == "anchors":
                 if not isinstance(value, list) or not value or len(set(map(repr, value))) < len(value):
-                    raise ValueError(f"expected a list of distinct positions, got {value!r}")
+                    raise ValueError(f"expected a list of distinct positions, got {brief(value)}")
                 found[role] = tuple(sorted(_index(item, cfg.n_vertices) for item in value))
             else:
                 found[role] = _index(value, cfg.n_vertices if role == "target" else cfg.d_model)
@@ -126,24 +128,24 @@ def parse_roles(values: Mapping[str, Any], *, cfg: ModelConfig, source: str) -> 
         raise ValueError(f"{source}: anchors: every position is an anchor; at least one must not be")
     reasons = values.get("reasons", {})
     if not isinstance(reasons, dict) or not all(isinstance(text, str) for text in reasons.values()):
-        raise ValueError(f"{source}: reasons: expected sentences by role, got {reasons!r}")
+        raise ValueError(f"{source}: reasons: expected sentences by role, got {brief(reasons)}")
     return Roles(found, reasons)
 
 
 def _index(value: object, size: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < size:
-        raise ValueError(f"expected an integer from 0 to {size - 1}, got {value!r}")
+        raise ValueError(f"expected an integer from 0 to {size - 1}, got {brief(value)}")
     return value
 
 
 def read_roles(path: Path, *, cfg: ModelConfig, content_hash: str) -> Roles:
     """The roles in a `roles.json`, which must be of these very weights."""
-    values = _read_object(path)
+    values = read_object(path)
     if values.get("content_hash") != content_hash:
-        raise ValueError(f"{path}: belongs to {values.get('content_hash')!r}, but this checkpoint is {content_hash}")
+        raise ValueError(f"{path}: belongs to {brief(values.get('content_hash'))}, but this checkpoint is {content_hash}")
     for key in values:
         if key not in (*ROLES, "content_hash", "reasons", "scores"):
-            raise ValueError(f"{path}: unknown key {key!r}")
+            raise ValueError(f"{path}: unknown key {brief(key)}")
     return parse_roles(values, cfg=cfg, source=str(path))
 
 
@@ -167,8 +169,11 @@ def keep_roles(path: Path, roles: Roles, *, cfg: ModelConfig, content_hash: str,
     return True
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; `ValueError` names the file that holds none."""
     try:
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise ValueError(f"it holds {size} bytes, more than the {MAX_BYTES} allowed")
         values = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not a readable JSON file: {error}") from None

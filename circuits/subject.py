@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from torch import Tensor
 
 from circuits.attention import Pattern, degrees, head_pattern
 from circuits.finder import find_roles
-from circuits.roles import Head, Roles, read_roles
+from circuits.roles import Head, Roles, read_object, read_roles
 from models.checkpoint import Checkpoint, load_checkpoint
 from models.config import TrainConfig
 from models.graphs import Adjacency, GraphSet, load_validation_set, validation_set
@@ -111,18 +109,13 @@ class Subject:
         """`cpu` or `cuda`."""
         return self.graphs.adjacency.device.type
 
-    @cached_property
-    def _validation_hash(self) -> str:
-        digest = hashlib.sha256(self.graphs.adjacency.cpu().to(torch.uint8).numpy().tobytes())
-        return f"sha256:{digest.hexdigest()}"
-
     def describe(self) -> dict[str, Any]:
         """Name, content hash, roles and hash of the validation set, as a record holds them."""
         return {
             "name": self.name,
             "content_hash": self.content_hash,
             "roles": self.roles.to_dict(),
-            "validation_set": self._validation_hash,
+            "validation_set": self.graphs.content_hash,
         }
 
 
@@ -165,6 +158,6 @@ def home_of(checkpoint: Checkpoint, registry: Path = REGISTRY) -> Path:
     if checkpoint.path.is_dir():
         return checkpoint.path
     for known in sorted(registry.glob("*/roles.json")):
-        if json.loads(known.read_bytes()).get("content_hash") == checkpoint.content_hash:
+        if read_object(known).get("content_hash") == checkpoint.content_hash:
             return known.parent
     return checkpoint.path.with_suffix("")

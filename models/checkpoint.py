@@ -7,12 +7,13 @@ import hashlib
 import json
 import math
 import os
-import pickle
 import re
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any
 
 import safetensors
@@ -23,12 +24,14 @@ from torch import Tensor
 
 from models.config import MAX_PARAMETERS, AnyModelConfig, MLPConfig, ModelConfig
 from models.mlp import MLPBaseline
+from models.refusal import in_one_line
 from models.transformer import Transformer
 
 FORMAT_VERSION = 1
 _METADATA_KEY = "circuit_claims"  # one key: safetensors writes several in random order
 _MLP_KEY = "mlp"  # of a config, in place of "model", as in a recipe
 _MAX_BYTES = 16 * MAX_PARAMETERS
+_MAX_SETTINGS_BYTES = 1_000_000
 _AUTHOR_BUFFERS = re.compile(r"blocks\.\d+\.attn\.(mask|IGNORE)")
 _AUTHOR_SIZES = {
     "n_vertices": "n_vertices", "n_layers": "n_layers", "n_heads": "n_heads",
@@ -172,7 +175,7 @@ def _verified_hash(path: Path, tensors: Mapping[str, Tensor], config: Mapping[st
     actual = content_hash(tensors)
     if "content_hash" in config and config["content_hash"] != actual:
         raise CheckpointError(
-            f"{path}: the weights are not those that were saved: the config says {config['content_hash']}, they have {actual}"
+            f"{path}: the weights are not those that were saved: the config says {config['content_hash'][:80]}, they have {actual}"
         )
     return actual
 
@@ -182,7 +185,9 @@ def _read_directory(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if not (path / name).is_file():
             raise CheckpointError(f"{path}: has no {name}; a checkpoint directory holds model.safetensors and config.json")
     tensors, _ = _read_safetensors(path / "model.safetensors")
-    return tensors, _read_config(path / "config.json", (path / "config.json").read_bytes())
+    config = path / "config.json"
+    _require_size(config, config.stat().st_size, most=_MAX_SETTINGS_BYTES)
+    return tensors, _read_config(config, config.read_bytes())
 
 
 def _read_config(path: Path, text: bytes | str) -> dict[str, Any]:
@@ -193,11 +198,13 @@ def _read_config(path: Path, text: bytes | str) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise CheckpointError(f"{path}: the config must be a JSON object, got {type(config).__name__}")
     if config.get("format_version") != FORMAT_VERSION:
-        raise CheckpointError(f"{path}: format_version must be {FORMAT_VERSION}, got {config.get('format_version')!r}")
+        raise CheckpointError(f"{path}: format_version must be {FORMAT_VERSION}, got {brief(config.get('format_version'))}")
     model = _MLP_KEY if _MLP_KEY in config else "model"
     for key, kind in {model: dict, "content_hash": str, "recipe": dict, "metrics": dict}.items():
         if not isinstance(config.get(key), kind):
-            raise CheckpointError(f"{path}: {key!r} must be {'an object' if kind is dict else 'a string'}, got {config.get(key)!r}")
+            raise CheckpointError(
+                f"{path}: {brief(key)} must be {'an object' if kind is dict else 'a string'}, got {brief(config.get(key))}"
+            )
     return config
 
 
@@ -208,7 +215,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             metadata = file.metadata() or {}
     except (safetensors.SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file: {error}") from None
+        raise CheckpointError(f"{path}: not a readable safetensors file: {in_one_line(error)}") from None
     return tensors, _read_config(path, metadata[_METADATA_KEY]) if _METADATA_KEY in metadata else {}
 
 
@@ -218,14 +225,14 @@ def _read_author(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with zipfile.ZipFile(path) as archive:
             _require_size(path, sum(entry.file_size for entry in archive.infolist()))
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file") from None
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        reason = str(error).partition("\n")[0][:200]
-        raise CheckpointError(f"{path}: not a file of plain tensors, and nothing else is ever loaded: {reason}") from None
+            if (damaged := archive.testzip()) is not None:  # torch does not look at the checksums
+                raise CheckpointError(f"{path}: {damaged} is damaged: its checksum is another")
+        with warnings.catch_warnings(action="ignore"):  # what torch warns of here is refused below
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
+    except Exception as error:  # bytes from outside make zipfile and torch raise almost anything
+        raise CheckpointError(f"{path}: not a file of plain tensors, and nothing else is ever loaded: {in_one_line(error)}") from None
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise CheckpointError(f"{path}: expected a state dict of named tensors, got {type(state).__name__}")
     tensors = {name: tensor.contiguous() for name, tensor in state.items() if not _AUTHOR_BUFFERS.fullmatch(name)}
@@ -234,27 +241,30 @@ def _read_author(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _read_author_yaml(path: Path) -> dict[str, Any]:
     try:
+        _require_size(path, path.stat().st_size, most=_MAX_SETTINGS_BYTES)
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such file; the author's .pt needs its .yaml beside it") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, OSError) as error:
-        raise CheckpointError(f"{path}: not a readable YAML file: {error}") from None
+        raise CheckpointError(f"{path}: not a readable YAML file: {in_one_line(error)}") from None
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: expected a mapping of settings, got {type(values).__name__}")
     for key, value in values.items():
+        if not isinstance(value, str | int | float | None):  # a few aliases of aliases make a list of billions
+            raise CheckpointError(f"{path}: {brief(key)} is a {type(value).__name__}; expected a plain value")
         if key in _AUTHOR_FIXED and value != _AUTHOR_FIXED[key]:
-            raise CheckpointError(f"{path}: {key} is {value!r}, but only {_AUTHOR_FIXED[key]!r} is supported")
+            raise CheckpointError(f"{path}: {key} is {brief(value)}, but only {brief(_AUTHOR_FIXED[key])} is supported")
         if key not in {*_AUTHOR_FIXED, *_AUTHOR_SIZES, *_AUTHOR_RECIPE}:
-            raise CheckpointError(f"{path}: unknown key {key!r}")
+            raise CheckpointError(f"{path}: unknown key {brief(key)}")
     for key in _AUTHOR_SIZES:
         if key not in values:
             raise CheckpointError(f"{path}: has no {key}")
     return {name: values[key] for key, name in _AUTHOR_SIZES.items()}
 
 
-def _require_size(path: Path, size: int) -> None:
-    if size > _MAX_BYTES:
-        raise CheckpointError(f"{path}: holds {size} bytes, more than the {_MAX_BYTES} allowed")
+def _require_size(path: Path, size: int, *, most: int = _MAX_BYTES) -> None:
+    if size > most:
+        raise CheckpointError(f"{path}: holds {size} bytes, more than the {most} allowed")
 
 
 def _require_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:

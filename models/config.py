@@ -7,7 +7,10 @@ import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any, TypeVar
+
+from models.refusal import in_one_line
 
 MAX_PARAMETERS = 100_000_000  # a config from outside must not be able to exhaust memory
 
@@ -24,7 +27,7 @@ class _Config:
         names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
         for key in values:
             if key not in names:
-                raise ValueError(f"{source}: unknown key {key!r}; known keys are {', '.join(names)}")
+                raise ValueError(f"{source}: unknown key {brief(key)}; known keys are {', '.join(names)}")
         try:
             return cls(**values)
         except ValueError as error:
@@ -37,12 +40,12 @@ class _Config:
 
 def _require_integer(name: str, value: object, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ValueError(f"{name} must be an integer from {low} to {high}, got {value!r}")
+        raise ValueError(f"{name} must be an integer from {low} to {high}, got {brief(value)}")
 
 
 def _require_number(name: str, value: object, low: float, high: float) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise ValueError(f"{name} must be a number from {low} to {high}, got {value!r}")
+        raise ValueError(f"{name} must be a number from {low} to {high}, got {brief(value)}")
 
 
 class _Sizes(_Config):
@@ -170,9 +173,9 @@ class TrainConfig(_Config):
         _require_number("beta2", self.beta2, 0.0, 0.999999)
         _require_number("weight_decay", self.weight_decay, 0.0, 1e3)
         if not isinstance(self.relabel, bool):
-            raise ValueError(f"relabel must be true or false, got {self.relabel!r}")
+            raise ValueError(f"relabel must be true or false, got {brief(self.relabel)}")
         if self.precision not in ("float32", "bfloat16"):
-            raise ValueError(f"precision must be 'float32' or 'bfloat16', got {self.precision!r}")
+            raise ValueError(f"precision must be 'float32' or 'bfloat16', got {brief(self.precision)}")
 
     @property
     def edge_counts(self) -> range:
@@ -193,10 +196,10 @@ def read_recipe(path: Path) -> tuple[AnyModelConfig, TrainConfig]:
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ValueError(f"{path}: not a readable TOML file: {error}") from None
+        raise ValueError(f"{path}: not a readable TOML file: {in_one_line(error)}") from None
     for name, table in tables.items():
         if name not in ("model", "mlp", "train") or not isinstance(table, dict):
-            raise ValueError(f"{path}: unknown entry {name!r}; a recipe has the tables [model] or [mlp], and [train]")
+            raise ValueError(f"{path}: unknown entry {brief(name)}; a recipe has the tables [model] or [mlp], and [train]")
     if "model" in tables and "mlp" in tables:
         raise ValueError(f"{path}: has both [model] and [mlp]; a recipe trains one of them")
     model: AnyModelConfig

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import networkx as nx
@@ -17,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from models.randomness import named_generator
+from models.refusal import in_one_line
 
 Adjacency = Float[Tensor, "batch vertex sender"]
 
@@ -34,6 +37,11 @@ class GraphSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 of the adjacency matrices, by which records tell sets apart."""
+        return f"sha256:{hashlib.sha256(self.adjacency.cpu().to(torch.uint8).numpy().tobytes()).hexdigest()}"
 
 
 def as_adjacency(graphs: object, *, n_vertices: int) -> Adjacency:
@@ -60,7 +68,7 @@ def as_adjacency(graphs: object, *, n_vertices: int) -> Adjacency:
         try:
             tensor = torch.tensor(graphs)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"graphs must be graphs or nested lists of numbers: {error}") from None
+            raise ValueError(f"graphs must be graphs or nested lists of numbers: {in_one_line(error)}") from None
     else:
         raise ValueError(f"graphs must be a networkx graph, an array, a tensor or a sequence, got {type(graphs).__name__}")
     if tensor.ndim not in (2, 3) or tensor.shape[-2] != tensor.shape[-1]:
@@ -295,12 +303,10 @@ def load_validation_set(path: Path, *, n_vertices: int) -> GraphSet:
             data, labels = arrays["data"], arrays["labels"]
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
-    except (OSError, zipfile.BadZipFile, EOFError, KeyError) as error:
-        raise ValueError(f"{path}: not a readable .npz file: {error}") from None
-    except ValueError as error:
+    except Exception as error:  # bytes from outside make zipfile and numpy raise almost anything
         if str(error).startswith(str(path)):
             raise
-        raise ValueError(f"{path}: not a readable .npz file: {error}") from None
+        raise ValueError(f"{path}: not a readable .npz file: {in_one_line(error)}") from None
     if labels.ndim != 1 or labels.dtype.kind not in "buif" or len(labels) != len(data):
         raise ValueError(f"{path}: labels must be [{len(data)}] numbers, one per graph, got {labels.dtype} {list(labels.shape)}")
     try:

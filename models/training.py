@@ -24,6 +24,7 @@ from models.config import AnyModelConfig, MLPConfig, TrainConfig
 from models.graphs import Adjacency, GraphSet, balanced_set, count_isomorphic, relabel, validation_set
 from models.mlp import MLPBaseline
 from models.randomness import named_generator
+from models.refusal import in_one_line
 from models.transformer import Transformer
 
 STATE_FILE = "training-state.safetensors"
@@ -226,7 +227,7 @@ def _restore(path: Path, state: TrainingState, recipe: Mapping[str, Any]) -> Non
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             extra = json.loads(file.metadata()[_METADATA_KEY])
     except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: not a training state: {error}; remove it to start anew") from None
+        raise ValueError(f"{path}: not a training state: {in_one_line(error)}; remove it to start anew") from None
     if extra["recipe"] != json.loads(json.dumps(recipe)):
         raise ValueError(f"{path}: belongs to another recipe or seed; name another directory, or remove it to start anew")
     state.model.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from circuits.roles import Head, Roles
 from circuits.subject import Subject, load_subject
+from claims.catalogue import all_claims
 from models.config import ModelConfig
 from models.graphs import validation_set
 from models.randomness import named_generator
@@ -17,19 +17,9 @@ from models.transformer import Transformer
 from tests.planted import planted_subject
 from verdicts.judge import Claim, judge
 
-FAMILIES = (
-    "test_behaviour", "test_pointer_pattern", "test_pointer_composition", "test_reader_pattern", "test_degree_direction",
-    "test_degree_in_residual", "test_decomposition", "test_attribution", "test_necessity",
-)  # fmt: skip
 REFERENCE = Path(__file__).parent.parent.parent / "shared" / "reference"
 AUTHOR = REFERENCE / "transformer_2024-09-05_13-28-07.pt"
 AUTHORS_ROLES = Roles({"reader": Head(0, 2), "anchors": (3, 6), "pointer": Head(1, 6), "target": 2, "dimension": 68})
-
-
-def all_claims() -> list[Claim]:
-    modules = [importlib.import_module(f"claims.{family}") for family in FAMILIES]
-    functions = [function for module in modules for name, function in vars(module).items() if name.startswith("test_")]
-    return [Claim.from_function(function) for function in functions]
 
 
 CLAIMS = all_claims()

@@ -6,11 +6,11 @@ import dataclasses
 import inspect
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from verdicts.expectations import Expect, plain
-from verdicts.nulls import NullTest
+from verdicts.nulls import NullTest, with_corrected
 
 EVIDENCE = ("exact", "proved", "searched", "estimated", "causal")
 _KEYWORDS = ("source", "evidence", "gauge", "companion", "about", "broken_by", "spared")
@@ -126,6 +126,12 @@ def judge(claim: Claim, subject: Any) -> Verdict:
         reason = str(error) if verdict == "absent" else _without_addresses(f"{type(error).__name__}: {error}")
         broken = error if verdict == "error" else None
     return Verdict(claim, verdict, expect, reason, broken, time.perf_counter() - started)
+
+
+def judge_all(claims: Iterable[Claim], subject: Any) -> dict[str, Any]:
+    """The subject with all its claims as a record holds them, p-values corrected over them."""
+    results = sorted((judge(claim, subject).to_dict() for claim in claims), key=lambda result: result["id"])
+    return {**subject.describe(), "claims": with_corrected(results)}
 
 
 def _conclude(claim: Claim, expect: Expect) -> tuple[str, str | None]:

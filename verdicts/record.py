@@ -8,6 +8,7 @@ import os
 import platform
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any
 
 import jsonschema
@@ -15,6 +16,7 @@ import jsonschema
 from verdicts.judge import VERDICTS
 
 SCHEMA_VERSION = 1
+MAX_BYTES = 100_000_000
 _SCHEMA = json.loads((Path(__file__).parent / "record.schema.json").read_text(encoding="utf-8"))
 _PACKAGES = ("hypothesis", "numpy", "pytest", "scipy", "torch", "transformer-lens")
 
@@ -44,7 +46,7 @@ def _installed(name: str) -> bool:
 def validate(record: object, *, source: str) -> dict[str, Any]:
     """The record, if it is one; `RecordError` names `source` and the first place that breaks the schema."""
     if isinstance(record, dict) and record.get("schema_version") != SCHEMA_VERSION:
-        raise RecordError(f"{source}: schema_version must be {SCHEMA_VERSION}, got {record.get('schema_version')!r}")
+        raise RecordError(f"{source}: schema_version must be {SCHEMA_VERSION}, got {brief(record.get('schema_version'))}")
     error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(_SCHEMA).iter_errors(record))
     if error is not None:
         raise RecordError(f"{source}: at {error.json_path}: {error.message[:300]}")
@@ -55,6 +57,8 @@ def validate(record: object, *, source: str) -> dict[str, Any]:
 def read_record(path: Path) -> dict[str, Any]:
     """The record in a file, held to the schema."""
     try:
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise ValueError(f"it holds {size} bytes, more than the {MAX_BYTES} allowed")
         value = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise RecordError(f"{path}: not a readable JSON file: {error}") from None

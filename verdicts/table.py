@@ -13,7 +13,7 @@ from verdicts.record import worst_first
 
 WIDTH = 100
 _INDENT = 12  # width of the verdict column
-_SIGN = {"error": "!", "refuted": "✗", "unresolved": "?", "absent": "-", "holds": "✓"}
+SIGNS = {"error": "!", "refuted": "✗", "unresolved": "?", "absent": "-", "holds": "✓"}
 _STYLE = {"error": "red", "refuted": "red", "unresolved": "yellow", "absent": "yellow", "holds": "green"}
 
 Line = tuple[str, dict[str, bool]]
@@ -103,7 +103,7 @@ def render_side_by_side(subjects: Sequence[Mapping[str, Any]]) -> Iterator[Line]
     )
     yield f"{'claim':<{widest}}  {_letters([subject['name'] for subject in subjects])}".rstrip(), {}
     for name in names:
-        cells = " ".join(f"{_SIGN[one[name]] if name in one else ' ':^3}" for one in verdicts)
+        cells = " ".join(f"{SIGNS[one[name]] if name in one else ' ':^3}" for one in verdicts)
         yield f"{name:<{widest}}  {cells}".rstrip(), {}
     yield "✓  holds    ✗  refuted    ?  unresolved    -  absent    !  error", {}
 
@@ -156,12 +156,10 @@ def _claim(claim: Mapping[str, Any], known: str) -> Iterator[Line]:
     for name, measurement in claim["measurements"].items():
         yield from _measurement(f"{name:<{width}}", measurement)
     for name, null in claim["nulls"].items():
-        among = f"of {null['draws']:,} {null['kind']} {null['as_large']:,} reach it, {_number(null['largest'])} at most"
+        among = f"of {null['draws']:,} {null['kind']} {null['as_large']:,} reach it, {number(null['largest'])} at most"
         yield from _wrapped(f"{name} {_text(null['observed'])}: {among}", indent=_INDENT + 2)
     if claim["p"] is not None:
-        yield from _wrapped(
-            f"p = {_number(claim['p_corrected'])}, corrected over the run ({_number(claim['p'])} alone)", indent=_INDENT + 2
-        )
+        yield from _wrapped(f"p = {number(claim['p_corrected'])}, corrected over the run ({number(claim['p'])} alone)", indent=_INDENT + 2)
     for kind, count in claim["counts"].items():
         yield from _wrapped(f"seen: {count['seen']:,} {kind} (at least {count['needed']:,} needed)", indent=_INDENT + 2)
     if claim["counterexample"]:
@@ -188,15 +186,15 @@ def shown(measurement: Mapping[str, Any]) -> str:
     value = _text(measurement["value"])
     if measurement["low"] is None or measurement["high"] is None:
         return value
-    return f"{value} [{_number(measurement['low'])}, {_number(measurement['high'])}]"
+    return f"{value} [{number(measurement['low'])}, {number(measurement['high'])}]"
 
 
 def bound(measurement: Mapping[str, Any]) -> str:
     """`≥ 0.9`, `≤ 0.1` or `in [2, 3]`; empty where there is none."""
     low, high = measurement["at_least"], measurement["at_most"]
     if low is not None and high is not None:
-        return f"in [{_number(low)}, {_number(high)}]"
-    return f"≥ {_number(low)}" if low is not None else f"≤ {_number(high)}" if high is not None else ""
+        return f"in [{number(low)}, {number(high)}]"
+    return f"≥ {number(low)}" if low is not None else f"≤ {number(high)}" if high is not None else ""
 
 
 def _text(value: object) -> str:
@@ -206,10 +204,10 @@ def _text(value: object) -> str:
         return ", ".join(f"{key}: {_text(item)}" for key, item in value.items())
     if isinstance(value, list):
         return "(" + ", ".join(_text(item) for item in value) + ")"
-    return "—" if value is None else _number(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+    return "—" if value is None else number(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Four significant digits, whole numbers whole: enough to compare with a bound."""
     return f"{value:.0f}" if value == int(value) and abs(value) < 1e6 else f"{value:.4g}"
 

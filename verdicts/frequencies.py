@@ -1,0 +1,63 @@
+"""In how many of several subjects each claim holds: what is a law of the task, and what an accident of a seed."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from scipy.stats import binomtest
+
+from verdicts.table import SIGNS, WIDTH, Line, bound, number
+
+CONFIDENCE = 0.95
+
+
+def frequency(subjects: Sequence[Mapping[str, Any]], claim: str) -> tuple[int, float, float]:
+    """How many of the subjects a claim holds in, with the exact (Clopper–Pearson) 95 % interval of the rate."""
+    count = sum(_verdicts(subject).get(claim) == "holds" for subject in subjects)
+    interval = binomtest(count, len(subjects)).proportion_ci(CONFIDENCE, method="exact")
+    return count, float(interval.low), float(interval.high)
+
+
+def render_frequencies(subjects: Mapping[str, Mapping[str, Any]], beside: Mapping[str, Mapping[str, Any]] | None = None) -> Iterator[Line]:
+    """Claims × subjects, both by name, the most frequent claims first; those `beside` are shown and not counted."""
+    beside = beside or {}
+    columns = [_verdicts(subject) for subject in subjects.values()]
+    others = [_verdicts(subject) for subject in beside.values()]
+    counted = {name: frequency(list(subjects.values()), name) for name in sorted(set().union(*columns))}
+    widest = max([len("claim"), *map(len, counted)])
+    cells = max(len(columns), 5)
+    letters = "  ".join(chr(ord("a") + index) for index in range(len(others)))
+    yield from ((line, {"bold": True}) for line in textwrap.wrap(f"{len(columns)} seeds, in order: {', '.join(subjects)}", WIDTH))
+    yield from ((f"{chr(ord('a') + index)}  {name}, not counted", {}) for index, name in enumerate(beside))
+    yield f"{'claim':<{widest}}  {'seeds':<{cells}}  {letters}{'  ' if letters else ''}{'holds':>5}  95 % interval", {}
+    for name, (count, low, high) in sorted(counted.items(), key=lambda item: -item[1][0]):
+        signs = "".join(SIGNS[one[name]] if name in one else " " for one in columns)
+        marks = "  ".join(SIGNS[one[name]] if name in one else " " for one in others)
+        share = f"{count}/{len(columns)}"
+        yield f"{name:<{widest}}  {signs:<{cells}}  {marks}{'  ' if letters else ''}{share:>5}  [{low:.2f}, {high:.2f}]", {}
+    yield "✓  holds    ✗  refuted    ?  unresolved    -  absent    !  error", {}
+
+
+def render_ranges(subjects: Mapping[str, Mapping[str, Any]]) -> Iterator[Line]:
+    """Lowest and highest value over the subjects of every measurement that decides a claim, with its bound."""
+    found: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
+    for subject in subjects.values():
+        for claim in subject["claims"]:
+            for name, measurement in claim["measurements"].items():
+                if measurement["outcome"] is not None and isinstance(measurement["value"], int | float):
+                    found.setdefault(claim["id"], {}).setdefault(name, []).append(measurement)
+    yield "lowest, median and highest value of what decides each claim, and its bound", {"bold": True}
+    for claim, measurements in sorted(found.items()):
+        yield claim, {}
+        for name, several in measurements.items():
+            values = sorted(m["value"] for m in several)
+            middle = (values[(len(values) - 1) // 2] + values[len(values) // 2]) / 2
+            of = f"{len(values)} of {len(subjects)}" if len(values) < len(subjects) else ""
+            shown = f"{number(values[0]):>9} {number(middle):>9} {number(values[-1]):>9}"
+            yield f"    {name:<36} {shown}   {bound(several[0]):<22} {of}".rstrip(), {}
+
+
+def _verdicts(subject: Mapping[str, Any]) -> dict[str, str]:
+    return {claim["id"]: claim["verdict"] for claim in subject["claims"]}
