@@ -14,7 +14,7 @@ from circuits.finder import find_roles
 from circuits.roles import keep_roles
 from circuits.subject import load_subject
 from claims.catalogue import all_claims
-from models.checkpoint import load_checkpoint
+from models.checkpoint import load_checkpoint, remove_leftovers
 from models.config import ModelConfig, TrainConfig
 from models.graphs import load_validation_set, validation_set
 from models.stacked import train_stacked
@@ -144,6 +144,9 @@ def train_and_judge(study: Study, targets: Sequence[Target]) -> dict[str, str]:
     if study.device == "cpu":
         torch.set_num_threads(1)  # as many workers as cores; and weights depend on the number of threads
     failed: dict[str, str] = {}
+    for target in targets:
+        if target.seed is not None:
+            remove_leftovers(target.path)
     untrained = {target.seed: target.path for target in targets if target.seed is not None and not target.trained}
     device = torch.device(study.device)
     try:

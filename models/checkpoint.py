@@ -90,6 +90,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(directory: Path) -> None:
+    """Delete what a process that was killed while it wrote has left in a directory; none may be writing there."""
+    for leftover in directory.glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
 def write_json(path: Path, value: object) -> None:
     """Sorted, indented JSON with a newline at its end; `ValueError` on NaN."""
     text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"

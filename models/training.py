@@ -6,7 +6,7 @@ import dataclasses
 import json
 import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from models.checkpoint import save_checkpoint, write_atomically
+from models.checkpoint import remove_leftovers, save_checkpoint, write_atomically
 from models.config import AnyModelConfig, MLPConfig, TrainConfig
 from models.graphs import Adjacency, GraphSet, balanced_set, count_isomorphic, relabel, validation_set
 from models.mlp import MLPBaseline
@@ -97,7 +97,9 @@ class Run:
 
 def open_run(directory: Path, *, seed: int, model_config: AnyModelConfig, train_config: TrainConfig, device: torch.device) -> Run:
     """A run that starts, or that goes on where it was stopped in that directory. `ValueError` where it cannot."""
+    remove_leftovers(directory)
     if (directory / "config.json").exists():
+        (directory / STATE_FILE).unlink(missing_ok=True)  # killed between writing the one and deleting the other
         raise ValueError(f"{directory}: already holds a trained checkpoint; name another directory")
     if device.type == "cpu" and train_config.precision == "bfloat16" and not torch.backends.mkldnn.is_available():
         raise ValueError("precision 'bfloat16' needs a CPU build of torch with oneDNN; use 'float32'")
@@ -111,6 +113,7 @@ def open_run(directory: Path, *, seed: int, model_config: AnyModelConfig, train_
     if (directory / STATE_FILE).exists():
         _restore(directory / STATE_FILE, state, run.recipe)
         run.started -= state.rows[-1]["elapsed_s"]
+    _write_metrics(directory, state.rows)  # if nothing can be written there, that is known now and not after an epoch
     return run
 
 
@@ -217,7 +220,11 @@ def _save(directory: Path, state: TrainingState, recipe: Mapping[str, Any]) -> N
     extra = {"recipe": recipe, "rows": state.rows, "param_groups": optimizer["param_groups"], "scheduler": schedule}
     metadata = {_METADATA_KEY: json.dumps(extra, sort_keys=True)}
     write_atomically(directory / STATE_FILE, lambda path: save_file(tensors, path, metadata=metadata))
-    lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in state.rows)
+    _write_metrics(directory, state.rows)
+
+
+def _write_metrics(directory: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
     write_atomically(directory / METRICS_FILE, lambda path: path.write_text(lines, encoding="utf-8"))
 
 

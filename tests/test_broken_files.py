@@ -132,8 +132,8 @@ def absurd(values: Any, chance: Chance) -> Any:
     return {**values, key: absurd(values[key], chance)}
 
 
-def deep(chance: Chance) -> bytes:
-    return b"[" * chance.choice([10_000, 300_000])
+def deep(_: bytes, chance: Chance) -> bytes:
+    return b"[" * chance.choice([1_000, 10_000, 100_000])
 
 
 class Hostile:
@@ -231,7 +231,7 @@ def test_two_hundred_damaged_configs(seed: int, checkpoint: Path, graphs: Path) 
         if index % 2:
             file.write_text(json.dumps(absurd(json.loads(whole), chance)))
         else:
-            file.write_bytes(chance.choice([*BYTES, lambda _, chance: deep(chance)])(whole, chance))
+            file.write_bytes(chance.choice([*BYTES, deep])(whole, chance))
         judged_or_refused(checkpoint, graphs, original)
 
 
@@ -245,7 +245,7 @@ def test_two_hundred_damaged_files_of_the_author(seed: int, author: Path, graphs
         if index % 4 == 0:
             settings.write_text(yaml.safe_dump(absurd(yaml.safe_load(said), chance)))
         elif index % 4 == 1:
-            settings.write_bytes(chance.choice([*BYTES, lambda _, chance: deep(chance)])(said, chance))
+            settings.write_bytes(chance.choice([*BYTES, deep])(said, chance))
         elif index % 4 == 2:
             torch.save(damaged_tensors(torch.load(io.BytesIO(whole), weights_only=True), chance), author)
         else:
@@ -355,7 +355,7 @@ def test_two_hundred_damaged_roles(checkpoint: Path, graphs: Path) -> None:
         if index % 2:
             path.write_text(json.dumps(absurd(json.loads(whole), chance)))
         else:
-            path.write_bytes(chance.choice([*BYTES, lambda _, chance: deep(chance)])(whole, chance))
+            path.write_bytes(chance.choice([*BYTES, deep])(whole, chance))
         judged_or_refused(checkpoint, graphs, original)
 
 
@@ -380,7 +380,7 @@ def test_two_hundred_damaged_ledgers_and_baselines(project: pytest.Pytester, tmp
         if index % 2:
             path.write_text(json.dumps(absurd(json.loads(whole), chance)))
         else:
-            path.write_bytes(chance.choice([*BYTES, lambda _, chance: deep(chance)])(whole, chance))
+            path.write_bytes(chance.choice([*BYTES, deep])(whole, chance))
         refused(lambda: read_record(path), path)
     with path.open("ab") as file:
         file.truncate(2**40)

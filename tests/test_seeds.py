@@ -25,7 +25,6 @@ from claims.executors import ProcessEach, open_executor
 from claims.seeds import Study, Target, run_study, train_and_judge
 from models.checkpoint import load_checkpoint
 from models.config import ModelConfig, TrainConfig
-from models.training import METRICS_FILE
 from tests.processes import killed, process_id
 from verdicts.frequencies import frequency, render_frequencies, render_ranges
 from verdicts.record import read_record
@@ -214,7 +213,7 @@ def test_the_command_killed_in_the_middle_goes_on_where_it_was(tmp_path: Path, w
     options = ["--count", "1", "--config", str(tmp_path / "recipe.toml"), "--device", "cpu", f"--claim={CLAIM_IDS[0]}"]
     command = [sys.executable, "-m", "claims", "seeds", "--out", str(out), *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _wait_until((out / "seed-0" / METRICS_FILE).exists)
+    _wait_until(lambda: Target.of_seed(out, 0).epochs_done > 0)
     process.kill()
     process.wait()
     assert not (out / "seed-0" / "record.json").exists()
@@ -231,7 +230,7 @@ def test_a_dask_cluster_does_as_well_though_a_worker_is_killed(tmp_path: Path, w
     victims: list[int] = []
 
     def kill_a_worker() -> None:
-        _wait_until(lambda: any((tmp_path / f"seed-{seed}" / METRICS_FILE).exists() for seed in range(3)))
+        _wait_until(lambda: any(target.epochs_done for target in targets(tmp_path, range(3))))
         with distributed.Client(cluster.scheduler_address, set_as_default=False) as client:
             busy = [worker for worker, tasks in client.processing().items() if tasks]
             victims.extend(client.run(os.getpid, workers=busy[:1]).values())

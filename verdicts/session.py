@@ -240,12 +240,16 @@ class ClaimsSession:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if record is None:
             return
-        if (path := self.config.getoption("claims_json")) is not None:
-            write_record(path, record)
-        if (path := self.config.getoption("claims_markdown")) is not None:
-            write_text(path, markdown(record, self.complaints))
-        if self.config.getoption("claims_accept"):
-            self._accept(record, session)
+        try:
+            if (path := self.config.getoption("claims_json")) is not None:
+                write_record(path, record)
+            if (path := self.config.getoption("claims_markdown")) is not None:
+                write_text(path, markdown(record, self.complaints))
+            if self.config.getoption("claims_accept"):
+                self._accept(record, session)
+        except OSError as error:  # a disk that is full by now; what was measured is still shown
+            self.complaints.append(f"{error.filename or 'the record'}: not written: {error.strerror}")
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _complaints(self, record: Mapping[str, Any] | None) -> Iterator[str]:
         if record is None and self.baseline is not None:

@@ -1,0 +1,244 @@
+"""A disk that is full at any write, and processes that are killed at any moment: nothing that was saved is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from circuits.roles import read_roles
+from claims.seeds import Study, run_study
+from models.__main__ import main
+from models.checkpoint import load_checkpoint
+from models.config import ModelConfig, TrainConfig
+from models.training import METRICS_FILE, STATE_FILE, train
+from tests import planted
+from tests.test_plugin import CLAIMS, facts, project, run
+from tests.test_seeds import CLAIM_IDS, hashes, study, targets
+from verdicts.record import read_record, write_record
+
+pytest_plugins = ["pytester"]
+__all__ = ["project"]
+
+KILLS = 50
+MODEL = ModelConfig(n_vertices=8, n_layers=1, n_heads=2, d_model=16, d_head=8, d_mlp=32)
+TRAIN = TrainConfig(n_graphs=200, min_edges=13, max_edges=15, epochs=2, batch_size=50, relabel=True)
+MANY_EPOCHS = TrainConfig(**{**TRAIN.to_dict(), "epochs": 12})
+
+
+class FullDisk(OSError):
+    """Room has run out."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@contextlib.contextmanager
+def full_after(writes: int) -> Iterator[list[int]]:
+    """A disk on which that many steps of writing succeed and no more; a write that fails leaves half a file. Yields the count."""
+    done = [0]
+
+    def step(fail: Callable[[], object]) -> None:
+        if done[0] >= writes:
+            fail()
+            raise FullDisk
+        done[0] += 1
+
+    def save_file(tensors: Any, path: Path, **named: Any) -> None:
+        step(lambda: Path(path).write_bytes(safetensors.torch.save(tensors)[:1000]))
+        real["save_file"](tensors, path, **named)
+
+    def write_text(path: Path, text: str, **named: Any) -> int:
+        step(lambda: real["write_text"](path, text[: len(text) // 2], **named))
+        return real["write_text"](path, text, **named)  # type: ignore[no-any-return]
+
+    def mkdir(path: Path, *arguments: Any, **named: Any) -> None:
+        step(lambda: None)
+        real["mkdir"](path, *arguments, **named)
+
+    def replace(path: Path, target: Path) -> Path:
+        step(lambda: None)
+        return real["replace"](path, target)  # type: ignore[no-any-return]
+
+    def fsync(file: int) -> None:
+        step(lambda: None)
+        real["fsync"](file)
+
+    real: dict[str, Callable[..., Any]] = {
+        "save_file": safetensors.torch.save_file, "write_text": Path.write_text, "mkdir": Path.mkdir,
+        "replace": Path.replace, "fsync": os.fsync,
+    }  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.training.save_file", save_file)
+        patch.setattr("models.checkpoint.save_file", save_file)
+        patch.setattr(os, "fsync", fsync)
+        for function in (write_text, mkdir, replace):
+            patch.setattr(Path, function.__name__, function)
+        yield done
+
+
+def train_one(directory: Path, config: TrainConfig = TRAIN) -> str:
+    train(directory, seed=0, model_config=MODEL, train_config=config, device=torch.device("cpu"), progress=False)
+    return load_checkpoint(directory).content_hash
+
+
+def test_training_on_a_disk_that_is_full_at_each_write_in_turn(tmp_path: Path) -> None:
+    with full_after(1000) as writes:
+        whole = train_one(tmp_path / "whole")
+    assert writes[0] > 25
+    for room in range(writes[0]):
+        directory = tmp_path / str(room)
+        with full_after(room), pytest.raises(FullDisk):
+            train_one(directory)
+        left = {path.name for path in directory.iterdir()} if directory.exists() else set()
+        assert left <= {METRICS_FILE, STATE_FILE, "model.safetensors"}, left  # nothing half written under any name
+        assert train_one(directory) == whole
+
+
+def test_judging_on_a_disk_that_is_full_at_each_write_in_turn(tmp_path: Path) -> None:
+    """Roles and record; the weights stay what they were."""
+    one = Study(ModelConfig(n_heads=2, d_model=16, d_head=8, d_mlp=16), TrainConfig(n_graphs=100, epochs=1), claims=CLAIM_IDS[:1])
+    study(tmp_path, [0], study=one)
+    path = tmp_path / "seed-0"
+    weights, cfg = hashes(tmp_path, [0]), one.model_config
+    record = read_record(path / "record.json")
+    for room in range(1000):
+        for name in ("roles.json", "record.json"):
+            (path / name).unlink(missing_ok=True)
+        with full_after(room):
+            subjects, failed = study(tmp_path, [0], study=one)
+        assert hashes(tmp_path, [0]) == weights
+        assert not [file for file in path.iterdir() if file.name.startswith(".")]
+        if not failed:
+            break
+        assert failed == {"seed 0": "FullDisk: [Errno 28] No space left on device"}
+        assert subjects == {}
+        if (path / "roles.json").exists():
+            read_roles(path / "roles.json", cfg=cfg, content_hash=weights[0])
+    assert room > 4
+    assert read_record(path / "record.json")["subjects"][0]["content_hash"] == record["subjects"][0]["content_hash"]
+
+
+def test_an_old_record_outlives_a_disk_that_is_full_at_each_write_in_turn(tmp_path: Path, project: pytest.Pytester) -> None:
+    project.makepyfile(test_claims=CLAIMS)
+    facts(project)
+    run(project, "--claims-json=old.json")
+    old = read_record(project.path / "old.json")
+    before = (project.path / "old.json").read_bytes()
+    for room in range(2):
+        with full_after(room), pytest.raises(FullDisk):
+            write_record(project.path / "old.json", {**old, "environment": {}})
+        assert (project.path / "old.json").read_bytes() == before
+        assert not list(project.path.glob(".*.tmp"))
+
+
+def test_a_run_whose_record_cannot_be_written_shows_what_it_measured_and_fails(project: pytest.Pytester) -> None:
+    project.makepyfile(test_claims=CLAIMS)
+    project.makeconftest(
+        (project.path / "conftest.py").read_text()
+        + """
+def pytest_runtest_teardown():
+    import errno, os
+    from pathlib import Path
+    def full(path, target):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+    Path.replace = full
+"""
+    )
+    facts(project)
+    result = run(project, "--claims-json=out.json")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["toy: 2 holds", "out.json: not written: No space left on device"])
+    assert not (project.path / "out.json").exists()
+    assert not list(project.path.glob(".*.tmp"))
+
+
+def test_a_directory_that_cannot_be_written_is_refused_before_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "recipe.toml").write_text("[model]\nn_vertices = 8\n[train]\nn_graphs = 100\nmin_edges = 13\nmax_edges = 15\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.training._run_epoch", None)  # not called
+        assert main(["train", "--out", str(tmp_path / "file" / "out"), "--seed", "0", "--config", str(tmp_path / "recipe.toml")]) == 2
+    assert f"Not a directory: '{tmp_path / 'file' / 'out'}'" in capsys.readouterr().err
+
+
+def killed_at_random(work: Callable[[], object], chance: random.Random, longest: float) -> bool:
+    """Run in a process group of its own, killed after a random time; whether it was still running then."""
+    process = multiprocessing.get_context("fork").Process(target=_in_own_group, args=(work,))
+    process.start()
+    process.join(chance.random() * longest)
+    alive = process.is_alive()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid or 0, signal.SIGKILL)
+    process.kill()
+    process.join()
+    assert alive or process.exitcode == 0
+    return alive
+
+
+def _in_own_group(work: Callable[[], object]) -> None:
+    os.setsid()
+    torch.set_num_threads(1)
+    work()
+
+
+def until_killed_often(work: Callable[[Path], object], check: Callable[[Path], None], tmp_path: Path, longest: float) -> None:
+    """Killed fifty times, in as many directories as that takes, each of which is finished and looked at."""
+    chance, kills = random.Random(0), 0
+    for index in range(KILLS):
+        directory = tmp_path / str(index)
+        while killed_at_random(lambda directory=directory: work(directory), chance, longest):  # type: ignore[misc]
+            kills += 1
+        check(directory)
+        if kills >= KILLS:
+            return
+    raise AssertionError(f"killed only {kills} times: the work is done sooner than it can be killed")
+
+
+def test_training_killed_fifty_times_ends_with_the_same_weights(tmp_path: Path) -> None:
+    started = time.perf_counter()
+    whole = train_one(tmp_path / "whole", MANY_EPOCHS)
+    longest = 0.5 * (time.perf_counter() - started)
+
+    def work(directory: Path) -> None:
+        if not (directory / "config.json").exists():
+            train_one(directory, MANY_EPOCHS)
+
+    def check(directory: Path) -> None:
+        assert load_checkpoint(directory).content_hash == whole
+        assert (directory / METRICS_FILE).read_text().count("\n") == 12
+        with pytest.raises(ValueError, match="already holds a trained checkpoint"):
+            train_one(directory)
+        assert {path.name for path in directory.iterdir()} == {"config.json", "model.safetensors", METRICS_FILE}
+
+    until_killed_often(work, check, tmp_path, longest)
+
+
+def test_a_run_of_seeds_killed_fifty_times_ends_with_the_same_weights_and_records(tmp_path: Path) -> None:
+    quick = Study(planted.CONFIG, TrainConfig(n_graphs=100, epochs=4, batch_size=50), claims=CLAIM_IDS[:1])
+
+    def work(out: Path) -> None:
+        with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as executor:
+            _, failed = run_study(quick, targets(out, range(3)), executor, report=lambda line: None)
+        assert failed == {}
+
+    def check(out: Path) -> None:
+        assert hashes(out) == expected
+        assert all(read_record(out / f"seed-{seed}" / "record.json") for seed in range(3))
+
+    started = time.perf_counter()
+    work(tmp_path / "whole")
+    expected = hashes(tmp_path / "whole")
+    until_killed_often(work, check, tmp_path, 0.7 * (time.perf_counter() - started))
