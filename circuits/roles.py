@@ -35,7 +35,7 @@ class Head:
     index: int
 
     @classmethod
-    def parse(cls, text: str) -> Head:
+    def parse(cls, text: object) -> Head:
         """`"0.2"` to `Head(0, 2)`."""
         match = re.fullmatch(r"(\d{1,4})\.(\d{1,4})", text) if isinstance(text, str) else None
         if match is None:

@@ -223,7 +223,7 @@ def _save(directory: Path, state: TrainingState, recipe: Mapping[str, Any]) -> N
     _write_metrics(directory, state.rows)
 
 
-def _write_metrics(directory: Path, rows: Sequence[Mapping[str, float]]) -> None:
+def _write_metrics(directory: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
     write_atomically(directory / METRICS_FILE, lambda path: path.write_text(lines, encoding="utf-8"))
 
