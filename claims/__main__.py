@@ -1,4 +1,4 @@
-"""Command line: `python -m claims seeds --count N --out DIR`."""
+"""Command line: `python -m claims seeds --count N --out DIR`, and `table RECORD …` of what stands already."""
 
 from __future__ import annotations
 
@@ -31,9 +31,12 @@ def main(arguments: list[str] | None = None) -> int:
     seeds.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: cuda where there is one")
     seeds.add_argument("--validation-set", type=Path, metavar="NPZ", help="data [n, v, v] and labels [n]; default: from a fixed seed")
     seeds.add_argument("--claims-seed", type=int, default=0, metavar="N", help="seed of every sample, search and bootstrap (default 0)")
+    table = commands.add_parser("table", help="in how many of several records each claim holds")
+    table.add_argument("records", type=Path, nargs="+", metavar="RECORD", help="records or ledgers, of a checkpoint each")
+    table.add_argument("--beside", type=Path, action="append", default=[], metavar="RECORD", help="one that is shown and not counted")
     options = parser.parse_args(arguments)
     try:
-        return _seeds(options)
+        return _seeds(options) if options.command == "seeds" else _table(options)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -53,7 +56,6 @@ def _seeds(options: argparse.Namespace) -> int:
     from claims.executors import open_executor
     from claims.seeds import Study, Target, run_study
     from models.config import ModelConfig, TrainConfig, read_recipe
-    from verdicts.frequencies import render_frequencies, render_ranges
 
     model_config, train_config = read_recipe(options.config) if options.config else (ModelConfig(), TrainConfig())
     if not isinstance(model_config, ModelConfig):
@@ -80,12 +82,32 @@ def _seeds(options: argparse.Namespace) -> int:
         subjects, failed = run_study(study, [*seeds, *beside], executor, report=report)
     trained, others = ({t.name: subjects[t.name] for t in targets if t.name in subjects} for targets in (seeds, beside))
     if trained:
-        print("", *_roles_table({**trained, **others}), "", sep="\n")
-        for lines in (render_frequencies(trained, others), render_ranges(trained)):
-            print(*(text for text, _ in lines), "", sep="\n")
+        _print_tables(trained, others)
     for name, reason in failed.items():
         print(f"{name} failed: {reason}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _table(options: argparse.Namespace) -> int:
+    from verdicts.record import read_record
+
+    subjects: tuple[dict[str, Any], dict[str, Any]] = {}, {}
+    for paths, found in zip((options.records, options.beside), subjects, strict=True):
+        for path in paths:
+            for subject in read_record(path)["subjects"]:
+                if any(subject["name"] in known for known in subjects):
+                    raise ValueError(f"{path}: a second record of {subject['name']}")
+                found[subject["name"]] = subject
+    _print_tables(*subjects)
+    return 0
+
+
+def _print_tables(subjects: Mapping[str, Mapping[str, Any]], beside: Mapping[str, Mapping[str, Any]]) -> None:
+    from verdicts.frequencies import render_frequencies, render_ranges
+
+    print("", *_roles_table({**subjects, **beside}), "", sep="\n")
+    for lines in (render_frequencies(subjects, beside), render_ranges(subjects)):
+        print(*(text for text, _ in lines), "", sep="\n")
 
 
 def _roles_table(subjects: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -205,6 +205,18 @@ def test_other_graphs_and_accepting_at_once_exit_with_four(project: pytest.Pytes
     assert "was judged on validation set sha256:v, but toy on sha256:w" in result.stderr.str()
 
 
+def test_what_is_refused_is_refused_under_xdist_too(project: pytest.Pytester, baseline: str) -> None:
+    facts(project, set="sha256:w")
+    result = run(project, baseline, "-n", "2")
+    assert result.ret == 4
+    result.stdout.fnmatch_lines(["ERROR: old.json: was judged on validation set sha256:v, but toy on sha256:w*"])
+    facts(project, x=None)
+    result = run(project, "-n", "2")
+    assert result.ret == 4
+    result.stdout.fnmatch_lines(["ERROR: toy.json: x must be a number, got None"])
+    assert "INTERNALERROR" not in result.stdout.str()
+
+
 def test_the_record_of_a_comparison_is_itself_a_baseline(project: pytest.Pytester, baseline: str) -> None:
     found = record(project, baseline)
     assert found["subjects"][0]["comparison"]["claims"]["y_is_small"] == {"status": "fails still", "moved": []}

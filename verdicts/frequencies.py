@@ -27,16 +27,15 @@ def render_frequencies(subjects: Mapping[str, Mapping[str, Any]], beside: Mappin
     others = [_verdicts(subject) for subject in beside.values()]
     counted = {name: frequency(list(subjects.values()), name) for name in sorted(set().union(*columns))}
     widest = max([len("claim"), *map(len, counted)])
-    cells = max(len(columns), 5)
     letters = "  ".join(chr(ord("a") + index) for index in range(len(others)))
-    yield from ((line, {"bold": True}) for line in textwrap.wrap(f"{len(columns)} seeds, in order: {', '.join(subjects)}", WIDTH))
+    yield from ((line, {"bold": True}) for line in textwrap.wrap(f"in order: {', '.join(subjects)}", WIDTH))
     yield from ((f"{chr(ord('a') + index)}  {name}, not counted", {}) for index, name in enumerate(beside))
-    yield f"{'claim':<{widest}}  {'seeds':<{cells}}  {letters}{'  ' if letters else ''}{'holds':>5}  95 % interval", {}
+    yield f"{'claim':<{widest}}  {'':<{len(columns)}}  {letters}{'  ' if letters else ''}{'holds':>5}  95 % interval", {}
     for name, (count, low, high) in sorted(counted.items(), key=lambda item: -item[1][0]):
         signs = "".join(SIGNS[one[name]] if name in one else " " for one in columns)
         marks = "  ".join(SIGNS[one[name]] if name in one else " " for one in others)
         share = f"{count}/{len(columns)}"
-        yield f"{name:<{widest}}  {signs:<{cells}}  {marks}{'  ' if letters else ''}{share:>5}  [{low:.2f}, {high:.2f}]", {}
+        yield f"{name:<{widest}}  {signs}  {marks}{'  ' if letters else ''}{share:>5}  [{low:.2f}, {high:.2f}]", {}
     yield "✓  holds    ✗  refuted    ?  unresolved    -  absent    !  error", {}
 
 

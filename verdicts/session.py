@@ -62,6 +62,8 @@ class ClaimsSession:
         self.complaints: list[str] = []
         """What is wrong with the claims of the run taken together."""
         self.accept_message: str | None = None
+        self.refused: str | None = None
+        """Why nothing was judged, where a worker of xdist could not use what it was given."""
         self.results: dict[str, dict[str, Any]] = {}
         """Description of each subject with its claims, by content hash, from reports: the same under xdist."""
         self.known: dict[str, dict[str, str]] = {}
@@ -94,7 +96,12 @@ class ClaimsSession:
             if len({judged.describe()["content_hash"] for judged in self.subjects}) < len(self.subjects):
                 raise ValueError("--checkpoint names the same weights twice")
         except ValueError as error:
-            raise pytest.UsageError(str(error)) from None
+            if not hasattr(self.config, "workerinput"):
+                raise pytest.UsageError(str(error)) from None
+            self.config.workeroutput["claims_refused"] = str(error)  # type: ignore[attr-defined]
+            items.clear()  # an error here would be a crash of the worker
+            self.subjects.clear()
+            return
         for item, claim in claims.items():
             index = int(item.callspec.params.get("subject", 0)) if hasattr(item, "callspec") else 0  # type: ignore[call-overload]
             self._expect_what_the_ledger_accepts(item, claim, self.subjects[index])
@@ -230,9 +237,17 @@ class ClaimsSession:
         device = next(iter(self.results.values()))["device"]
         return make_record(subjects, seed=self.config.getoption("claims_seed"), device=device)
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """What a worker of xdist could not use: it must not raise, so it tells."""
+        self.refused = getattr(node, "workeroutput", {}).get("claims_refused", self.refused)
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if hasattr(self.config, "workerinput"):
+            return
+        if self.refused is not None:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
             return
         record = self.record()
         self.complaints = list(self._complaints(record))
@@ -273,6 +288,8 @@ class ClaimsSession:
         self.accept_message = f"--claims-accept: wrote {', '.join(written)}"
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.refused is not None:
+            terminalreporter.write_line(f"ERROR: {self.refused}", red=True)
         record = self.record()
         if record is not None:
             terminalreporter.section("claims", "=")
