@@ -9,6 +9,12 @@ from typing import Any
 
 import pytest
 
+from circuits.finder import find_roles
+from circuits.roles import read_roles
+from claims.__main__ import main
+from models.checkpoint import load_checkpoint
+from verdicts.record import read_record
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -39,3 +45,22 @@ def test_its_example_runs_and_gives_what_it_says(monkeypatch: pytest.MonkeyPatch
     assert eval(first, scope)["embed->q"] == pytest.approx(0.913, abs=5e-4)
     best = eval(second, scope)
     assert (round(best.score, 3), best.paths) == (0.617, ("0.3->q", "embed->k"))
+
+
+def test_its_table_of_seeds_is_that_of_the_shipped_records(capsys: pytest.CaptureFixture[str]) -> None:
+    records = [ROOT / "checkpoints" / name / "verdicts.json" for name in ("seed-0", "default", *(f"seed-{seed}" for seed in range(2, 8)))]
+    beside = ROOT / "checkpoints" / "transformer_2024-09-05_13-28-07" / "verdicts.json"
+    assert main(["table", *map(str, records), "--beside", str(beside)]) == 0
+    table, _, _ = capsys.readouterr().out.partition("lowest, median")
+    assert table.strip() in README
+
+
+@pytest.mark.parametrize("name", ["default", *(f"seed-{seed}" for seed in range(2, 8) if seed not in (3, 4))])
+def test_shipped_weights_are_those_of_their_roles_and_ledger(name: str) -> None:
+    directory = ROOT / "checkpoints" / name
+    checkpoint = load_checkpoint(directory)
+    roles, _ = find_roles(checkpoint.model)
+    ledger = read_record(directory / "verdicts.json")["subjects"][0]
+    read = read_roles(directory / "roles.json", cfg=checkpoint.model.cfg, content_hash=checkpoint.content_hash)
+    assert roles.to_dict() == read.to_dict() == ledger["roles"]
+    assert ledger["content_hash"] == checkpoint.content_hash
