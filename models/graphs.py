@@ -8,7 +8,7 @@ import math
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import networkx as nx
@@ -281,7 +281,8 @@ def _walk_invariants(adjacency: Adjacency) -> list[bytes]:
     return [row.tobytes() for row in profile.sort(dim=1).values.numpy()]
 
 
-def validation_set(n_vertices: int = 10, edge_counts: Sequence[int] = range(15, 21), *, count: int = 4992) -> GraphSet:
+@cache  # the same for all checkpoints of a run, and nothing changes it
+def validation_set(n_vertices: int = 10, edge_counts: range = range(15, 21), *, count: int = 4992) -> GraphSet:
     """The project's own validation set: balanced at each number of edges, from a fixed seed, in random order."""
     return balanced_set(n_vertices, edge_counts, count=count, generator=named_generator(VALIDATION_SEED, "validation set"))
 

@@ -23,6 +23,7 @@ AUTHORS_ROLES = Roles({"reader": Head(0, 2), "anchors": (3, 6), "pointer": Head(
 
 
 CLAIMS = all_claims()
+pytestmark = pytest.mark.usefixtures("few_untrained_models")
 
 
 @pytest.fixture(scope="module", params=[0, 1])
