@@ -85,8 +85,13 @@ def stand_in(values: Float[Tensor, case * rest], ablation: str, *, generator: to
 def head_ablated_logits(
     model: Transformer, adjacency: Adjacency, head: Head, *, ablation: str = "mean", generator: torch.Generator | None = None
 ) -> Float[Tensor, "graph n_classes"]:
-    """Logits with a head's result replaced, at each position, by its stand-in over the graphs."""
+    """Logits with a head's result replaced, at each position, by its stand-in over the graphs.
+
+    Its mean over graphs and vertices stays in place, under `zero` as well: a constant could as well be in b_O or W_pos,
+    so where a head's zero is depends on the gauge, and what it does must not.
+    """
     result = head_result(model, adjacency, head)
+    result = result - result.mean((0, 1))
     change = stand_in(result, ablation, generator=generator) - result
     hook = f"blocks.{head.layer}.hook_attn_out"
     logits = []

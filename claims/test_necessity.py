@@ -45,9 +45,10 @@ def test_reader_is_necessary(subject: Subject, expect: Expect) -> None:
 
 def _accuracy_by_head(subject: Subject, heads: list[Head], ablation: str) -> Float[Tensor, " head"]:
     """Accuracy without each head, on `G/4`."""
-    labels, generator = subject.graphs.labels[::4], subject.generator(f"ablation by {ablation}")
+    labels = subject.graphs.labels[::4]
     accuracies = []
     for head in heads:
+        generator = subject.generator(f"ablation by {ablation}")  # the same for each head, whatever its index
         logits = head_ablated_logits(subject.model, subject.quarter, head, ablation=ablation, generator=generator)
         accuracies.append((logits.argmax(-1) == labels).double().mean())
     return torch.stack(accuracies)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from circuits.ablation import (
+    ABLATIONS,
     ablate_direction,
     erase_linearly,
     head_ablated_logits,
@@ -14,6 +15,7 @@ from circuits.ablation import (
     swap_partners,
 )
 from circuits.attention import degrees, head_keys, head_pattern
+from circuits.gauge import transformed
 from circuits.residual import (
     activation,
     correlation,
@@ -192,11 +194,22 @@ def test_stand_ins_are_zero_the_mean_or_another_case() -> None:
 
 
 @pytest.mark.parametrize("head", [Head(0, 1), Head(1, 2)])
-def test_zero_ablation_is_a_model_whose_head_writes_nothing(head: Head) -> None:
+def test_zero_ablation_is_a_model_whose_head_writes_its_mean_everywhere(head: Head) -> None:
     model, graphs = random_model(), some_graphs(6).double()
     found = head_ablated_logits(model, graphs, head, ablation="zero")
-    model.attention(head.layer).W_O[head.index] = 0
+    attention = model.attention(head.layer)
+    attention.b_O += head_result(model, graphs, head).mean((0, 1))
+    attention.W_O[head.index] = 0
     torch.testing.assert_close(found, model(graphs))
+
+
+@pytest.mark.parametrize("gauge", ["b_V", "W_pos constant", "b_O constant"])
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_no_ablation_depends_on_where_constants_are(gauge: str, ablation: str) -> None:
+    model, graphs, head = random_model(), some_graphs(6).double(), Head(1, 2)
+    same, _ = transformed(model, gauge, generator=chance())
+    one, other = (head_ablated_logits(m, graphs, head, ablation=ablation, generator=chance()) for m in (model, same))
+    torch.testing.assert_close(one, other)
 
 
 def test_resampling_a_head_that_gives_every_graph_the_same_changes_nothing() -> None:
