@@ -7,6 +7,7 @@ a plain sum over components, biases and b_U.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float, Int
@@ -43,14 +44,15 @@ class Attribution:
         """Mean over graphs of each component."""
         return {name: part.double().mean().item() for name, part in self.components.items()}
 
-    def by_layer(self) -> dict[str, float]:
-        """The same with the heads of a layer together: `embed`, `pos_embed`, `attn_0`, `mlp_0`, …"""
-        totals: dict[str, float] = {}
-        for name, value in self.means().items():
-            layer, dot, _ = name.partition(".")
-            key = f"attn_{layer}" if dot else name
-            totals[key] = totals.get(key, 0.0) + value
-        return totals
+
+def by_layer(means: Mapping[str, float]) -> dict[str, float]:
+    """Means of components with the heads of a layer together: `embed`, `pos_embed`, `attn_0`, `mlp_0`, …"""
+    totals: dict[str, float] = {}
+    for name, value in means.items():
+        layer, dot, _ = name.partition(".")
+        key = f"attn_{layer}" if dot else name
+        totals[key] = totals.get(key, 0.0) + value
+    return totals
 
 
 @torch.no_grad()

@@ -97,6 +97,24 @@ def path_patching(
     return [PatchScores(numerator, denominator.to(clean.device)) for numerator in numerators]
 
 
+@torch.no_grad()
+def patched_patterns(
+    model: Transformer, clean: Adjacency, corrupted: Corrupted, *, head: Head, configurations: Sequence[tuple[int, int]]
+) -> Float[Tensor, "graph configuration query key"]:
+    """Pattern of the head under each configuration, a query set and a key set: what `path_patching` scores, for few graphs to look at.
+
+    Nothing patched is the corrupted pattern, everything the clean one.
+    """
+    blocks = [([query], [key]) for query, key in configurations]
+    _require_pairs(model, clean, corrupted, head, blocks)
+    sides, sets = _Sides.of(model, clean, corrupted, head), _Sets.of(blocks, n_components=1 + model.cfg.n_heads)
+    buffer = sides.pre.new_empty(len(clean), len(sets.masks), sides.pre[0, 0].numel())
+    q, k = sides.queries_and_keys(slice(None), sets, buffer=buffer)
+    q = q[:, [sets.query_row[query] for query, _ in configurations]]
+    k = k[:, [sets.key_row[key] for _, key in configurations]]
+    return (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1).to(clean.device)
+
+
 def _require_pairs(model: Transformer, clean: Adjacency, corrupted: Corrupted, head: Head, blocks: Sequence[Block]) -> None:
     require_layer_1(head)
     top = 2 ** (1 + model.cfg.n_heads)

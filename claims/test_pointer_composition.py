@@ -13,10 +13,11 @@ from torch import Tensor
 from circuits.ablation import swap_partners
 from circuits.attention import head_keys
 from circuits.coalitions import best_by_size, notebook_coalitions, notebook_configurations, notebook_players, shapley_values
+from circuits.examples import without_low_degree
 from circuits.patching import PatchScores, path_patching
 from circuits.statistics import bootstrap, ratio, smallest_rank_correlation
 from circuits.subject import Subject
-from models.graphs import Adjacency, as_adjacency, named_graph
+from models.graphs import Adjacency, as_adjacency
 
 if TYPE_CHECKING:
     from verdicts.expectations import Expect
@@ -36,9 +37,7 @@ def _patch(subject: Subject, corrupted: Adjacency, blocks: list[tuple[list[int],
 
 
 def _petersen(subject: Subject) -> Adjacency:
-    """A graph without a vertex of low degree: the Petersen graph, or where there are not ten vertices a 4-regular one."""
-    n = subject.model.cfg.n_vertices
-    return subject.label(named_graph("petersen") if n == 10 else as_adjacency(nx.circulant_graph(n, [1, 2]), n_vertices=n))
+    return subject.label(without_low_degree(subject.model.cfg.n_vertices))
 
 
 def _lead(means: Float[Tensor, "resample quantity"], reader: int) -> Float[Tensor, " resample"]:

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 
 from circuits.attribution import (
+    by_layer,
     logit_attribution,
     logit_diff_directions,
     mean_neuron_activations,
@@ -40,8 +41,8 @@ def test_components_and_biases_add_up_to_the_logit_difference(n_classes: int, d_
     torch.testing.assert_close(sum(found.components.values()) + found.biases, expected)
     heads = {"0.0", "0.1", "0.2", "1.0", "1.1", "1.2"}
     assert set(found.components) == {"embed", "pos_embed"} | heads | ({"mlp_0", "mlp_1"} if d_mlp else set())
-    assert sum(found.by_layer().values()) == pytest.approx(sum(found.means().values()))
-    assert found.by_layer()["attn_1"] == pytest.approx(sum(found.means()[f"1.{h}"] for h in range(3)))
+    assert sum(by_layer(found.means()).values()) == pytest.approx(sum(found.means().values()))
+    assert by_layer(found.means())["attn_1"] == pytest.approx(sum(found.means()[f"1.{h}"] for h in range(3)))
 
 
 def test_each_component_is_its_hooked_output_along_the_direction() -> None:
