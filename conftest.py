@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from circuits.subject import Subject
     from circuits.variants import Variants
+    from verdicts.page import Exhibit
 
 pytest_plugins = ["verdicts.plugin"]
 
@@ -41,3 +42,10 @@ def pytest_claims_variants() -> Variants:
     from circuits.variants import Variants
 
     return Variants()
+
+
+def pytest_claims_exhibit(subject: Subject, result: dict[str, Any]) -> Exhibit:
+    """The figures of `claims`, for the page."""
+    from claims.figures import exhibit
+
+    return exhibit(subject, result)

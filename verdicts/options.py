@@ -23,6 +23,7 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption("--claims-json", type=Path, metavar="PATH", help="write the record of the run")
     group.addoption("--claims-markdown", type=Path, metavar="PATH", help="write a summary in Markdown, for a pull request or a CI step")
+    group.addoption("--claims-page", type=Path, metavar="PATH", help="write a page that shows the claims, the circuit and its figures")
     group.addoption(
         "--claims-baseline", type=Path, metavar="PATH",
         help="another run's record or a ledger: its verdicts are what is expected, and a claim that is lost, gone or drifted fails the run",
@@ -41,7 +42,7 @@ def check_options(config: pytest.Config) -> None:
     if config.getoption("claims_accept"):
         _require_plain_run(config)
     try:
-        for option in ("--claims-json", "--claims-markdown"):
+        for option in ("--claims-json", "--claims-markdown", "--claims-page"):
             if (path := config.getoption(option)) is not None:
                 require_writable(path, option=option)
     except RecordError as error:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from verdicts.options import add_options, check_options
+from verdicts.page import Exhibit
 from verdicts.record import RecordError, read_record
 from verdicts.session import ClaimsSession, JudgedSubject
 from verdicts.variants import Variants
@@ -23,6 +24,10 @@ class ClaimsHooks:
     @pytest.hookspec(firstresult=True)
     def pytest_claims_subjects(self, config: pytest.Config) -> list[JudgedSubject]:  # type: ignore[empty-body]
         """The subjects of this run, one for each `--checkpoint`; `ValueError` for what cannot be judged."""
+
+    @pytest.hookspec(firstresult=True)
+    def pytest_claims_exhibit(self, subject: JudgedSubject, result: dict[str, Any]) -> Exhibit | None:
+        """What the page shows of a subject beside its claims; `result` is what the record says of it."""
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:

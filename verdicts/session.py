@@ -14,6 +14,7 @@ from verdicts.judge import Claim, ClaimNotHeld, Verdict, judge
 from verdicts.markdown import markdown
 from verdicts.nulls import null_complaints, with_corrected
 from verdicts.options import selections
+from verdicts.page import render_page
 from verdicts.record import (
     RecordError,
     as_ledger,
@@ -262,9 +263,18 @@ class ClaimsSession:
                 write_text(path, markdown(record, self.complaints))
             if self.config.getoption("claims_accept"):
                 self._accept(record, session)
+            if (path := self.config.getoption("claims_page")) is not None:
+                write_text(path, self._page(record))
         except OSError as error:  # a disk that is full by now; what was measured is still shown
             self.complaints.append(f"{error.filename or 'the record'}: not written: {error.strerror}")
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _page(self, record: Mapping[str, Any]) -> str:
+        """The page of the record; its exhibit is of the first subject, which only the workers have under xdist."""
+        subjects = self.subjects or self.config.hook.pytest_claims_subjects(config=self.config)
+        result = record["subjects"][0]
+        judged = next(one for one in subjects if one.describe()["content_hash"] == result["content_hash"])
+        return render_page(record, self.config.hook.pytest_claims_exhibit(subject=judged, result=result))
 
     def _complaints(self, record: Mapping[str, Any] | None) -> Iterator[str]:
         if record is None and self.baseline is not None:

@@ -1,0 +1,138 @@
+"""One self-contained page of a record: a card for each claim, filters, checkpoints side by side, and what a project adds.
+
+The page asks for nothing from anywhere and computes no number: all of it stands in the record or in the exhibit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from verdicts.axes import has_axis, measurement_axis
+from verdicts.frequencies import frequency
+from verdicts.judge import EVIDENCE, VERDICTS
+from verdicts.record import worst_first
+from verdicts.table import SIGNS, bound, number, shown
+
+_EVIDENCE_WORDS = {
+    "exact": "Read off the weights. No sample, so no interval.",
+    "proved": "True of every possible input: all cases were gone through, in double precision.",
+    "searched": "Said of every input of a kind. Nobody proved it; a search looked for a counterexample, and one is enough to refute it.",
+    "estimated": "Measured on a sample of inputs. The interval holds the true value 95 times in 100.",
+    "causal": "Something inside the model was changed, and its effect measured on a sample. The interval holds the true effect "
+    "95 times in 100.",
+}
+_VERDICT_WORDS = {
+    "holds": "every measurement meets its bound, with its whole interval",
+    "refuted": "a measurement misses its bound, with its whole interval",
+    "unresolved": "an interval straddles its bound, or there was too little to judge",
+    "absent": "the checkpoint lacks the part that the claim is about",
+    "error": "the test itself broke",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A drawing that stands beside the first of its claims; the others point to it."""
+
+    id: str
+    title: str
+    caption: str
+    body: Markup
+    source: str
+    claims: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """A part of the page that the project draws by itself, above the claims."""
+
+    id: str
+    title: str
+    body: Markup
+
+
+@dataclasses.dataclass(frozen=True)
+class Exhibit:
+    """What a project adds to the page of one subject."""
+
+    figures: Sequence[Figure] = ()
+    panels: Sequence[Panel] = ()
+    parts: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    """Claims by the part of the model that they are about, to filter by."""
+    counterexamples: Mapping[str, Markup] = dataclasses.field(default_factory=dict)
+    """Drawings of counterexamples by claim."""
+    counted: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    """Subjects of other records by name, to count in how many each claim holds."""
+    beside: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    """Subjects that are shown with those and not counted."""
+    style: str = ""
+    script: str = ""
+    """Plain CSS and JavaScript: they go into the page as they are."""
+
+
+def render_page(record: Mapping[str, Any], exhibit: Exhibit | None = None, *, served: bool = False) -> str:
+    """The page; the exhibit is of the record's first subject. A `served` page may ask the server that it came from."""
+    exhibit = exhibit or Exhibit()
+    subjects = record["subjects"]
+    cards = _cards(subjects, exhibit)
+    return _environment().get_template("page.html").render(
+        record=record, subjects=subjects, exhibit=exhibit, cards=cards, served=served,
+        counts=Counter(card["verdict"] for card in cards), verdicts=VERDICTS, evidence=EVIDENCE,
+        evidence_words=_EVIDENCE_WORDS, verdict_words=_VERDICT_WORDS, signs=SIGNS, frequencies=_frequencies(exhibit),
+    )  # fmt: skip
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("verdicts"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "shown": shown, "bound": bound, "number": number, "words": lambda name: str(name).replace("_", " "),
+    }  # fmt: skip
+    environment.globals |= {"has_axis": has_axis, "measurement_axis": measurement_axis}
+    return environment
+
+
+def _cards(subjects: Sequence[Mapping[str, Any]], exhibit: Exhibit) -> list[dict[str, Any]]:
+    """One for each claim of any subject: those of the first subject worst first, then those of it alone that others have."""
+    results: dict[str, list[tuple[Mapping[str, Any], Mapping[str, Any]]]] = {}
+    for subject in subjects:
+        for claim in worst_first(subject["claims"]):
+            results.setdefault(claim["id"], []).append((subject, claim))
+    return [
+        {
+            "id": id_, "claim": found[0][1], "verdict": found[0][1]["verdict"], "results": found,
+            "verdicts": sorted({claim["verdict"] for _, claim in found}),
+            "parts": [part for part, ids in exhibit.parts.items() if id_ in ids],
+            "figures": [figure for figure in exhibit.figures if figure.claims[0] == id_],
+            "elsewhere": [figure for figure in exhibit.figures if id_ in figure.claims[1:]],
+        }
+        for id_, found in results.items()
+    ]  # fmt: skip
+
+
+def _frequencies(exhibit: Exhibit) -> list[dict[str, Any]]:
+    """In how many of the counted subjects each claim holds, the most frequent first."""
+    counted, beside = ([_verdicts(subject) for subject in group.values()] for group in (exhibit.counted, exhibit.beside))
+    rows = []
+    for name in sorted(set().union(*counted)) if counted else []:
+        count, low, high = frequency(list(exhibit.counted.values()), name)
+        rows.append(
+            {
+                "claim": name, "count": count, "low": low, "high": high, "of": len(counted),
+                "verdicts": [one.get(name) for one in counted], "beside": [one.get(name) for one in beside],
+            }
+        )  # fmt: skip
+    return sorted(rows, key=lambda row: -row["count"])
+
+
+def _verdicts(subject: Mapping[str, Any]) -> dict[str, str]:
+    return {claim["id"]: claim["verdict"] for claim in subject["claims"]}
