@@ -1,13 +1,17 @@
-"""Command line: `python -m claims seeds --count N --out DIR`, and `table RECORD …` of what stands already."""
+"""Command line: `python -m claims seeds --count N --out DIR`, `table RECORD …`, and `page` and `serve` of a checkpoint."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from circuits.subject import Subject
 
 EXECUTORS = "process, or dask://HOST:PORT of a scheduler whose workers see the same files"
 
@@ -34,14 +38,23 @@ def main(arguments: list[str] | None = None) -> int:
     table = commands.add_parser("table", help="in how many of several records each claim holds")
     table.add_argument("records", type=Path, nargs="+", metavar="RECORD", help="records or ledgers, of a checkpoint each")
     table.add_argument("--beside", type=Path, action="append", default=[], metavar="RECORD", help="one that is shown and not counted")
+    page = commands.add_parser("page", help="write the page of a checkpoint from its record, without judging it again")
+    page.add_argument("--out", type=Path, required=True, metavar="PATH", help="where the page goes")
+    serve = commands.add_parser("serve", help="show the page with the model behind it, for graphs typed in, on this machine alone")
+    serve.add_argument("--port", type=int, default=8000, metavar="N", help="where on 127.0.0.1 (default 8000; 0 takes any that is free)")
+    for command in (page, serve):
+        command.add_argument("checkpoint", type=Path, nargs="?", metavar="PATH", help="default: checkpoints/default")
+        command.add_argument("--record", type=Path, metavar="RECORD", help="what --claims-json wrote; default: the checkpoint's ledger")
+        command.add_argument("--validation-set", type=Path, metavar="NPZ", help="that of the record; default: from a fixed seed")
     options = parser.parse_args(arguments)
     try:
-        return _seeds(options) if options.command == "seeds" else _table(options)
+        return {"seeds": _seeds, "table": _table, "page": _page, "serve": _serve}[options.command](options)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\nstopped; the same command goes on where it was, in {options.out}", file=sys.stderr)
+        goes_on = f"; the same command goes on where it was, in {options.out}" if options.command == "seeds" else ""
+        print(f"\nstopped{goes_on}", file=sys.stderr)
         return 130
 
 
@@ -100,6 +113,60 @@ def _table(options: argparse.Namespace) -> int:
                 found[subject["name"]] = subject
     _print_tables(*subjects)
     return 0
+
+
+def _page(options: argparse.Namespace) -> int:
+    from verdicts.record import require_writable, write_text
+
+    require_writable(options.out, option="--out")
+    page = _render(*_load(options))
+    write_text(options.out, page)
+    print(f"{options.out}: {len(page.encode()) / 1e6:.1f} MB")
+    return 0
+
+
+def _serve(options: argparse.Namespace) -> int:
+    if not 0 <= options.port < 65536:
+        raise ValueError(f"--port must be from 0 to 65535, got {options.port}")
+    subject, record = _load(options)
+
+    from claims.serve import PageServer
+
+    try:
+        server = PageServer(subject, port=options.port)
+    except OSError as error:
+        raise OSError(f"--port {options.port}: {error.strerror}") from None
+    with server:
+        server.page = _render(subject, record, served=True)
+        print(f"{server.address} (Ctrl-C stops it)", flush=True)
+        server.serve_forever()
+    return 0
+
+
+def _load(options: argparse.Namespace) -> tuple[Subject, dict[str, Any]]:
+    """A checkpoint, and its record or ledger with what it says of that checkpoint first."""
+    from circuits.subject import REGISTRY, load_subject
+    from verdicts.record import read_record
+
+    subject = load_subject(options.checkpoint or REGISTRY / "default", validation=options.validation_set)
+    path = options.record or subject.ledger_path
+    if not path.exists():
+        raise ValueError(f"{path}: no such record; write one with: pytest claims --checkpoint=… --claims-json=PATH")
+    record, about = read_record(path), subject.describe()
+    subjects = sorted(record["subjects"], key=lambda one: one["content_hash"] != about["content_hash"])
+    if subjects[0]["content_hash"] != about["content_hash"]:
+        raise ValueError(f"{path}: says nothing of {subject.name}, {about['content_hash'][:19]}…")
+    then = subjects[0]["validation_set"]
+    if then != about["validation_set"]:
+        raise ValueError(f"{path}: was measured on another validation set, {then[:19]}…; name it with --validation-set")
+    return dataclasses.replace(subject, seed=record["run"]["seed"]), {**record, "subjects": subjects}
+
+
+def _render(subject: Subject, record: Mapping[str, Any], *, served: bool = False) -> str:
+    from claims.figures import exhibit
+    from verdicts.page import render_page
+
+    return render_page(record, exhibit(subject, record["subjects"][0]), served=served)
 
 
 def _print_tables(subjects: Mapping[str, Mapping[str, Any]], beside: Mapping[str, Mapping[str, Any]]) -> None:
