@@ -1,8 +1,9 @@
 """Whether verdicts depend on the seed of a run: every claim that uses chance, judged with many values of `--claims-seed`.
 
 `make steady` runs it on the author's checkpoint, or on the default one where that is not at hand. What is done is kept in
-a file of one line a seed, and not done again. A verdict that is not always the same is shown with the interval behind it;
-one that both holds and is refuted exits with 1, for no interval can say why.
+a file of one line a seed, and not done again. A verdict that is not always the same is shown with the interval behind it.
+Where a value is next to its bound, a 95 % interval lies wholly on the wrong side of it once in 40; a claim that is decided
+both ways more often than that exits with 1.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from typing import Any
 
 import torch
 
+from circuits.statistics import clopper_pearson
 from circuits.subject import Subject, load_subject
 from tests.test_judging_models import AUTHOR, CLAIMS, REFERENCE
 from verdicts.judge import judge
 
 ROOT = Path(__file__).parent.parent
+WRONG_SIDE = 0.025  # how often a 95 % interval lies wholly above, or below, the truth
 CHANCE = ("estimated", "causal", "searched")
 _SAME_FOR_EVERY_SEED = (
     ("claims.test_pointer_composition", "path_patching"),
@@ -92,8 +95,14 @@ def unsteady(runs: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Counter[s
             yield name, counts, [f"seed {seed}: {found['verdict']} {found['missed'] or found['reason'] or ''}" for seed, found in results]
 
 
+def contradicts(counts: Mapping[str, int]) -> bool:
+    """Whether a claim broke, or was decided both ways more often than its intervals may be wrong."""
+    rarer = min(counts.get("holds", 0), counts.get("refuted", 0))
+    return "error" in counts or clopper_pearson(rarer, sum(counts.values())).low > WRONG_SIDE
+
+
 def main() -> int:
-    """Exit code 0 where no claim both holds and is refuted."""
+    """Exit code 0 where no claim is decided both ways by more than chance."""
     at_hand = AUTHOR.exists()
     parser = argparse.ArgumentParser(description="Judge the claims that use chance with many seeds.")
     parser.add_argument("--count", type=int, default=200, help="seeds, from 0 (default 200)")
@@ -115,7 +124,7 @@ def main() -> int:
             print(json.dumps(runs[-1]), file=out, flush=True)
     contradicted = False
     for name, counts, behind in unsteady(sorted(runs, key=lambda run: run["seed"])):
-        contradicted |= {"holds", "refuted"} <= set(counts) or "error" in counts
+        contradicted |= contradicts(counts)
         print(f"{name}: {dict(counts)}", *behind, sep="\n  ")
     print(f"{len(runs)} seeds, {len(runs[0]['claims'])} claims" if runs else "no seeds")
     return 1 if contradicted else 0
