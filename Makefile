@@ -6,14 +6,20 @@ INSTALLED := .venv/installed
 # shapes are checked while the tests run, in the modules that handle tensors
 SHAPES := models.graphs,models.transformer,models.training,circuits,beartype.beartype
 
-.PHONY: claims test check bench mutants steady clean
+.PHONY: claims page screenshots test check bench mutants steady clean
 
 claims: $(INSTALLED)
 	$(BIN)/python -m pytest claims
 
+page: $(INSTALLED)
+	$(BIN)/python -m claims page --out=claims.html
+
+screenshots: page
+	$(BIN)/python -m tests.screenshots
+
 test: check
 	@echo "== tests of the instrument, on two processes"
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 2 --jaxtyping-packages=$(SHAPES)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 2 -rs --jaxtyping-packages=$(SHAPES)
 	@echo "== the claims on the shipped checkpoint"
 	$(BIN)/python -m pytest claims
 

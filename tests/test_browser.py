@@ -1,0 +1,264 @@
+"""The page in a real browser, at the width of a phone and of a desk: nothing asked for, no error, and all of it works."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from claims.diagram import PARTS
+from claims.serve import PageServer
+from tests.pages import shipped, shipped_page
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="the page is not tested in a browser: pip install playwright")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="the page is not tested in a browser: there is none here (apt-get install chromium)"
+)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
+WIDTHS = (400, 1400)
+PAGE_HOST = "http://127.0.0.1"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[sync_api.Browser]:
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, env={**os.environ, "DBUS_SESSION_BUS_ADDRESS": ""})
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path: Path = tmp_path_factory.mktemp("page") / "claims.html"
+    path.write_text(shipped_page(), encoding="utf-8")
+    return path.as_uri()
+
+
+class Watched:
+    """A page, with every complaint of the browser and every request that it makes."""
+
+    def __init__(self, browser: sync_api.Browser, address: str, *, width: int = 1400, dark: bool = False) -> None:
+        self.page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light")
+        self.page.set_default_timeout(10_000)
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(address)
+
+    def shown_claims(self) -> list[str]:
+        return self.page.eval_on_selector_all(".card", "cards => cards.filter(c => c.offsetParent).map(c => c.id.slice(6))")
+
+
+@pytest.fixture(params=WIDTHS, ids=lambda width: f"{width}px")
+def watched(request: pytest.FixtureRequest, browser: sync_api.Browser, file: str) -> Iterator[Watched]:
+    opened = Watched(browser, file, width=request.param, dark=request.param == WIDTHS[0])
+    yield opened
+    assert opened.complaints == []
+    assert [url for url in opened.requests if not url.startswith(("data:", "file:"))] == []
+    opened.page.close()
+
+
+def ids(**wanted: str) -> list[str]:
+    claims = shipped()[1]["subjects"][0]["claims"]
+    return [claim["id"] for claim in claims if all(claim[key] == value for key, value in wanted.items())]
+
+
+def shows(page: sync_api.Page, count: int) -> None:
+    sync_api.expect(page.locator("output")).to_have_text(f"{count} of {len(ids())} shown")
+
+
+def test_every_claim_is_shown_and_nothing_runs_over_the_edge(watched: Watched) -> None:
+    assert sorted(watched.shown_claims()) == sorted(ids())
+    assert watched.page.locator("output").inner_text() == f"{len(ids())} of {len(ids())} shown"
+    width = watched.page.viewport_size["width"]
+    assert watched.page.evaluate("document.documentElement.scrollWidth") == width
+    over = "es => es.filter(e => e.offsetParent && !e.closest('.scrolls,nav') && e.getBoundingClientRect().right > innerWidth + 1).length"
+    assert watched.page.eval_on_selector_all("main *:not(svg *)", over) == 0
+
+
+def test_text_in_drawings_can_be_read(watched: Watched) -> None:
+    sizes = "ts => ts.map(t => parseFloat(getComputedStyle(t).fontSize) * Math.hypot(t.getScreenCTM().a, t.getScreenCTM().b))"
+    assert min(watched.page.eval_on_selector_all("svg.axis text, svg.plot text", sizes)) >= 8.5
+    assert min(watched.page.eval_on_selector_all(".circuit text, .viewer svg text", sizes)) >= 7.5
+
+
+def test_filters_show_what_fits_and_reset(watched: Watched) -> None:
+    page = watched.page
+    page.get_by_role("checkbox", name=re.compile("^refuted")).check()
+    assert sorted(watched.shown_claims()) == sorted(ids(verdict="refuted"))
+    page.get_by_role("checkbox", name=re.compile("^searched")).check()
+    assert sorted(watched.shown_claims()) == sorted(ids(verdict="refuted", evidence="searched"))
+    page.get_by_role("button", name="Show all").click()
+    shows(page, 49)
+    page.get_by_role("checkbox", name=re.compile("^last MLP")).check()
+    assert sorted(watched.shown_claims()) == sorted(PARTS["last MLP"])
+    page.get_by_role("button", name="Show all").click()
+    page.get_by_label("Find").fill("erasing degree")
+    assert watched.shown_claims() == ["the_pointer_needs_degree"]
+    assert page.locator("output").inner_text() == "1 of 49 shown"
+
+
+def test_filters_work_by_keyboard(watched: Watched) -> None:
+    page = watched.page
+    page.get_by_role("checkbox", name=re.compile("^proved")).focus()
+    page.keyboard.press("Space")
+    assert sorted(watched.shown_claims()) == sorted(ids(evidence="proved"))
+    page.get_by_role("button", name="Show all").focus()
+    page.keyboard.press("Enter")
+    shows(page, 49)
+
+
+def test_a_link_into_what_is_filtered_away_shows_it(watched: Watched) -> None:
+    page = watched.page
+    page.get_by_role("checkbox", name=re.compile("^proved")).check()
+    page.evaluate("location.hash = 'figure-dimensions'")
+    sync_api.expect(page.locator("#figure-dimensions")).to_be_visible()
+    shows(page, 49)
+
+
+def test_a_node_or_path_of_the_circuit_opens_its_claims(watched: Watched) -> None:
+    page = watched.page
+    page.locator(".circuit a[aria-label^='dimension'], .circuit a[aria-label^='residual']").first.click()
+    shows(page, 6)
+    assert sorted(watched.shown_claims()) == sorted(PARTS["dimension"])
+    page.locator(".circuit a[aria-label^='embed into the key']").first.focus()
+    page.keyboard.press("Enter")
+    shows(page, 1)
+    assert watched.shown_claims() == ["key_paths_alone_do_not_reproduce_the_pattern"]
+
+
+def viewer(page: sync_api.Page) -> dict[str, object]:
+    return json.loads(page.locator("#viewer-data").text_content())
+
+
+def test_a_vertex_shades_all_by_its_attention(watched: Watched) -> None:
+    page, data = watched.page, viewer(watched.page)
+    shown = data["graphs"][data["first"]]
+    layer, head = map(int, data["start"].split("."))
+    for vertex in (4, 7):
+        page.locator(f".viewer [data-vertex='{vertex}']").hover()
+        row = shown["patterns"][layer][head][vertex]
+        assert page.locator(".viewer .share").all_text_contents() == [f"{value / 1000:.2f}" for value in row]
+        assert f"vertex {vertex}" in page.locator(".told").inner_text()
+        assert page.locator(".viewer .chosen").get_attribute("data-vertex") == str(vertex)
+
+
+def test_the_same_cell_is_lit_in_both(watched: Watched) -> None:
+    page = watched.page
+    page.locator(".pattern [data-cell='37']").hover()
+    assert page.locator(".viewer .chosen").get_attribute("data-vertex") == "3"
+    assert page.locator(".pattern .lit").get_attribute("visibility") == "visible"
+    ring, vertex = page.locator(".drawing .ring"), page.locator(".viewer [data-vertex='7'] circle")
+    assert ring.get_attribute("cx") == vertex.get_attribute("cx")
+    cell = page.locator(".pattern [data-cell='37']")
+    assert float(page.locator(".pattern .lit").get_attribute("x")) == pytest.approx(float(cell.get_attribute("x")))
+
+
+def test_the_viewer_works_by_keyboard(watched: Watched) -> None:
+    page = watched.page
+    page.locator(".viewer [data-vertex][tabindex='0']").focus()
+    start = int(page.locator(".viewer .chosen").get_attribute("data-vertex"))
+    page.keyboard.press("ArrowRight")
+    assert page.locator(".viewer .chosen").get_attribute("data-vertex") == str((start + 1) % 10)
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate("document.activeElement.dataset.vertex") == str((start - 1) % 10)
+    assert "attention" in page.evaluate("document.activeElement.getAttribute('aria-label')")
+
+
+def test_every_graph_and_head_can_be_chosen(watched: Watched) -> None:
+    page, data = watched.page, viewer(watched.page)
+    choose = page.locator("select[name=graph]")
+    for index, shown in enumerate(data["graphs"]):
+        choose.select_option(str(index))
+        assert page.locator(".viewer .edge").count() == len(shown["edges"])
+        assert page.locator(".viewer .obstructs").count() == len(shown["obstruction"])
+        assert shown["graph6"] in page.locator(".about").inner_text()
+        if shown["vertex"] is not None:
+            assert page.locator(".viewer .chosen").get_attribute("data-vertex") == str(shown["vertex"])
+    page.locator("select[name=head]").select_option("0.5")
+    row = data["graphs"][-1]["patterns"][0][5][int(page.locator(".viewer .chosen").get_attribute("data-vertex"))]
+    assert page.locator(".viewer .share").all_text_contents() == [f"{value / 1000:.2f}" for value in row]
+
+
+def test_a_heat_map_tells_its_numbers(watched: Watched) -> None:
+    heat = watched.page.locator("#figure-reader-pattern .heat")
+    cells = json.loads(heat.get_attribute("data-cells"))
+    heat.focus()
+    watched.page.keyboard.press("ArrowDown")
+    watched.page.keyboard.press("ArrowDown")
+    told = watched.page.locator("#readout").inner_text()
+    assert told.endswith(f"position 0: {cells[1][0]}")
+    assert told.startswith("vertex, degree 1, ")
+
+
+def test_edges_of_a_counterexample_can_be_copied(watched: Watched) -> None:
+    button = watched.page.get_by_role("button", name="Copy the edges").first
+    button.click()
+    watched.page.wait_for_selector("#readout:not([hidden])")
+    assert watched.page.locator("#readout").inner_text() == f"copied: {button.get_attribute('data-copy')}"
+
+
+def test_what_can_be_reached_has_a_name(watched: Watched) -> None:
+    named = (
+        "e => ['aria-label', 'alt'].some(a => e.getAttribute(a)) || e.textContent.trim() || e.labels?.length || e.querySelector('[alt]')"
+    )
+    nameless = f"es => es.filter(e => !({named})(e)).map(e => e.outerHTML.slice(0, 99))"
+    reachable = "a, button, input, select, summary, [tabindex='0'], [role=img], [role=button]"
+    assert watched.page.eval_on_selector_all(reachable, nameless) == []
+
+
+def test_it_opens_in_a_second(browser: sync_api.Browser, file: str) -> None:
+    opened = Watched(browser, file)
+    timing = opened.page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd")
+    opened.page.close()
+    assert timing < 5000, "a second on a machine with nothing else to do; measured: a quarter of one"
+
+
+def test_a_hostile_name_does_nothing(browser: sync_api.Browser, tmp_path: Path) -> None:
+    from tests.pages import shipped_exhibit
+    from verdicts.page import render_page
+
+    ledger = shipped()[1]
+    name = "<img src=x onerror=\"document.title='owned'\"></script><script>document.title='owned'</script>"
+    path = tmp_path / "hostile.html"
+    path.write_text(render_page({**ledger, "subjects": [{**ledger["subjects"][0], "name": name}]}, shipped_exhibit()), encoding="utf-8")
+    opened = Watched(browser, path.as_uri())
+    assert opened.page.title() == f"{name}: claims"
+    assert opened.complaints == []
+    opened.page.close()
+
+
+def test_the_served_page_looks_at_what_is_typed(browser: sync_api.Browser) -> None:
+    with PageServer(shipped()[0], port=0) as server:
+        server.page = shipped_page(served=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        opened = Watched(browser, server.address)
+        page, field = opened.page, opened.page.get_by_label(re.compile("^Or type one"))
+        field.fill("0-1 1-2 2-3")
+        page.keyboard.press("Enter")
+        sync_api.expect(page.locator(".viewer .edge")).to_have_count(3)
+        field.fill("0-99")
+        page.get_by_role("button", name="Look").click()
+        sync_api.expect(page.locator(".about")).to_have_text("edge 0-99: an edge joins two different vertices from 0 to 9")
+        assert page.locator(".viewer .edge").count() == 3, "what was there stays"
+        assert {url.rpartition(":")[0] for url in opened.requests if not url.startswith("data:")} == {PAGE_HOST}
+        assert [text for text in opened.complaints if "400" not in text] == []
+        page.close()
+        server.shutdown()
