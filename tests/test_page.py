@@ -244,6 +244,26 @@ def test_a_run_that_fails_writes_it_and_so_does_one_on_two_processes(project: py
     assert dict(CARD.findall((project.path / "page.html").read_text(encoding="utf-8")))["x_is_large"] == "refuted"
 
 
+def test_a_figure_that_breaks_takes_no_verdict_with_it(project: pytest.Pytester) -> None:
+    conftest = (
+        project.path / "conftest.py"
+    ).read_text() + "\n\ndef pytest_claims_exhibit(subject, result):\n    raise KeyError('no such head')\n"
+    project.makeconftest(conftest)
+    result = run(project, "--claims-page=page.html", "--claims-json=record.json")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*x is large*", "toy: 2 holds", "--claims-page=page.html: not written: KeyError: 'no such head'"])
+    assert len(read_record(project.path / "record.json")["subjects"][0]["claims"]) == 2
+    assert not (project.path / "page.html").exists()
+
+
+def test_the_first_checkpoint_comes_first_on_two_processes(project: pytest.Pytester) -> None:
+    facts(project, "b.json", hash="sha256:b", x=1)
+    for first, second in (("toy.json", "b.json"), ("b.json", "toy.json")):
+        run(project, f"--checkpoint={first}", f"--checkpoint={second}", "--claims-json=record.json", "-n", "2")
+        hashes = [subject["content_hash"] for subject in read_record(project.path / "record.json")["subjects"]]
+        assert hashes == (["sha256:a", "sha256:b"] if first == "toy.json" else ["sha256:b", "sha256:a"])
+
+
 def test_a_page_that_cannot_be_written_is_refused_first(project: pytest.Pytester) -> None:
     result = run(project, "--claims-page=no/such/page.html")
     assert result.ret == 4

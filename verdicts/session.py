@@ -163,7 +163,7 @@ class ClaimsSession:
         judged = cast(JudgedSubject, pyfuncitem.funcargs["subject"])
         claim = Claim.from_function(pyfuncitem.function)
         verdict = judge(claim, judged)
-        about = {**judged.describe(), "device": judged.device}
+        about = {**judged.describe(), "device": judged.device, "place": self.subjects.index(judged)}
         result = verdict.to_dict()
         complaints = list(self._put_to_the_test(claim, result, about["content_hash"]))
         accepted = self.accepted(about["content_hash"]).get(claim.id, "holds")
@@ -229,7 +229,8 @@ class ClaimsSession:
         """The record of the run so far; `None` where no claim was judged."""
         if not self.results:
             return None
-        subjects = [{key: value for key, value in result.items() if key != "device"} for result in self.results.values()]
+        in_order = sorted(self.results.values(), key=lambda result: result["place"])  # of the checkpoints; xdist reports in any
+        subjects = [{key: value for key, value in result.items() if key not in ("device", "place")} for result in in_order]
         for result in subjects:
             result["claims"] = with_corrected(sorted(result["claims"], key=lambda claim: claim["id"]))  # xdist reports in any order
             if self.baseline is not None:  # and not self.baselines: under xdist only the workers load the subjects
@@ -263,18 +264,22 @@ class ClaimsSession:
                 write_text(path, markdown(record, self.complaints))
             if self.config.getoption("claims_accept"):
                 self._accept(record, session)
-            if (path := self.config.getoption("claims_page")) is not None:
-                write_text(path, self._page(record))
         except OSError as error:  # a disk that is full by now; what was measured is still shown
             self.complaints.append(f"{error.filename or 'the record'}: not written: {error.strerror}")
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if (path := self.config.getoption("claims_page")) is not None:
+            self._write_page(path, record, session)
 
-    def _page(self, record: Mapping[str, Any]) -> str:
+    def _write_page(self, path: Path, record: Mapping[str, Any], session: pytest.Session) -> None:
         """The page of the record; its exhibit is of the first subject, which only the workers have under xdist."""
-        subjects = self.subjects or self.config.hook.pytest_claims_subjects(config=self.config)
-        result = record["subjects"][0]
-        judged = next(one for one in subjects if one.describe()["content_hash"] == result["content_hash"])
-        return render_page(record, self.config.hook.pytest_claims_exhibit(subject=judged, result=result))
+        try:
+            subjects = self.subjects or self.config.hook.pytest_claims_subjects(config=self.config)
+            result = record["subjects"][0]
+            judged = next(one for one in subjects if one.describe()["content_hash"] == result["content_hash"])
+            write_text(path, render_page(record, self.config.hook.pytest_claims_exhibit(subject=judged, result=result)))
+        except Exception as error:  # neither a full disk nor a figure that breaks may take the verdicts with it
+            self.complaints.append(f"--claims-page={path}: not written: {type(error).__name__}: {error}")
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _complaints(self, record: Mapping[str, Any] | None) -> Iterator[str]:
         if record is None and self.baseline is not None:
