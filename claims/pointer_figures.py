@@ -58,7 +58,7 @@ def patching(studio: Studio) -> Iterator[Figure]:
     yield Figure(
         "figure-one-path",
         "One path patched",
-        "Score of each path alone, from every fourth validation graph into the Petersen graph: 1 brings nothing back, 0 everything.",
+        "Score of each path alone, from every fourth validation graph into one without low degrees: 1 brings nothing back, 0 everything.",
         bars(single, name="path", unit="score", marked=[f"{reader}->q"]),
         "1.2",
         ("reader_q_composes_with_pointer", "key_paths_alone_do_not_reproduce_the_pattern"),
@@ -128,7 +128,7 @@ def parts(studio: Studio) -> Iterator[Figure]:
     yield Figure(
         "figure-score-grid",
         "The pointer's score, component by component",
-        f"{studio.about_the_graph} Each block is one pair: its query part by rows, its key part by columns, vertices within.",
+        f"{studio.about_the_graph} Each block is one pair: query part by rows, key part by columns, vertices within; biases left out.",
         heatmap(grid, rows=Axis("query part", names.labels), columns=Axis("key part", names.labels), unit="nats", signed=True),
         "Unused 1.2",
         ("reader_query_meets_position_key",),

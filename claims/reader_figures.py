@@ -73,7 +73,7 @@ def parts(studio: Studio) -> Iterator[Figure]:
     yield Figure(
         "figure-reader-norms",
         "Norms of the parts of the reader's query and key",
-        "Means over the validation set; one scale for both.",
+        "Means over the validation set, biases left out; one scale for both.",
         stacked(drawn),
         "1.3",
         ("degree_enters_through_the_query", "anchor_positions_enter_through_the_key"),
@@ -83,7 +83,7 @@ def parts(studio: Studio) -> Iterator[Figure]:
     yield Figure(
         "figure-score-terms",
         "The four terms of the reader's score",
-        f"{studio.about_the_graph} Each block is a term: its query part by rows, its key part by columns, vertices within.",
+        f"{studio.about_the_graph} Each block is a term: query part by rows, key part by columns, vertices within; biases left out.",
         heatmap(
             tile(grid),
             rows=Axis("query part", list(_PARTS.values())),

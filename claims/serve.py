@@ -87,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _from_elsewhere(self) -> bool:
         """Refuse what was addressed to another name, which a page from elsewhere may have pointed at this machine."""
-        if self.headers.get("Host", "").rpartition(":")[0] in (HOST, "localhost"):
+        if self.headers.get("Host", "").partition(":")[0] in (HOST, "localhost"):
             return False
         self._refuse(HTTPStatus.FORBIDDEN, f"this page is served at {self.server.address} only")
         return True
