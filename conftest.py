@@ -15,6 +15,15 @@ if TYPE_CHECKING:
 pytest_plugins = ["verdicts.plugin"]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """A path that leads nowhere is said before anything is imported that takes seconds."""
+    paths = {"--checkpoint": config.getoption("checkpoint") or [], "--validation-set": [config.getoption("validation_set")]}
+    for option, given in paths.items():
+        for path in given:
+            if path is not None and not path.exists():
+                raise pytest.UsageError(f"{option}={path}: no such file or directory")
+
+
 def pytest_claims_subjects(config: pytest.Config) -> list[Subject]:
     """One subject for each `--checkpoint`, all on the same validation set, seed and device."""
     import torch  # here and not above: `pytest --help` need not wait for it

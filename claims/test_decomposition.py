@@ -44,7 +44,7 @@ def _norms(subject: Subject, parts: ApproximateParts) -> tuple[list[str], Float[
 @pytest.mark.claim(
     source="Unused 1.2",
     evidence="estimated",
-    gauge={"W_pos constant", "b_O constant", "b_V", "b_out constant", "head basis"},
+    gauge={"b_O constant", "b_V", "b_out constant", "head basis"},
     about="reader",
     companion="reader_q_composes_with_pointer",
 )

@@ -140,7 +140,7 @@ def _stream(subject: Subject) -> Float[Tensor, "graph vertex d_model"]:
 @pytest.mark.claim(
     source="2.2",
     evidence="estimated",
-    gauge={"b_V", "b_out constant", "residual basis", "residual rotation"},
+    gauge={"residual basis", "residual rotation"},
     companion="pointer_reads_degree_along_its_score_direction",
     spared={
         "scrambled heads": "Embed and the MLP write degree there by themselves: with all heads scrambled |r| is still 0.85 on the author's"

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from verdicts.lock import hold
+from verdicts.record import read_record
 
 pytest_plugins = ["pytester"]
 
@@ -60,7 +66,9 @@ def facts(pytester: pytest.Pytester, name: str = "toy.json", **values: Any) -> N
 
 
 def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:jaxtyping", *arguments)
+    """In this process, which has all that a run imports; its workers, under xdist, are others."""
+    quiet = [f"no:{plugin}" for plugin in ("cacheprovider", "jaxtyping", "benchmark", "hypothesispytest")]
+    return pytester.runpytest_inprocess(*(f"-p{name}" for name in quiet), *arguments)
 
 
 def record(pytester: pytest.Pytester, *arguments: str) -> dict[str, Any]:
@@ -168,8 +176,14 @@ def test_accepting_is_refused_where_it_would_say_too_little_or_hide_an_error(pro
     [
         (["--claims-json=none/out.json"], "*--claims-json=none/out.json: cannot be written: No such file or directory"),
         (["--claims-json=."], "*--claims-json=.: is a directory; name a file"),
+        (["--claims-json="], "*argument --claims-json: is empty; name a file"),
+        (["--claims-page="], "*argument --claims-page: is empty; name a file"),
+        (["--claims-baseline="], "*argument --claims-baseline: is empty; name a file"),
+        (["--checkpoint="], "*argument --checkpoint: is empty; name a file"),
+        (["--validation-set="], "*argument --validation-set: is empty; name a file"),
+        (["--claims-json=toy.json/out.json"], "*--claims-json=toy.json/out.json: cannot be written: Not a directory"),
         (["--claims-seed=-1"], "*--claims-seed must be 0 or more, got -1"),
-        (["--checkpoint=toy.json", "--checkpoint=toy.json"], "*--checkpoint names the same weights twice"),
+        (["--checkpoint=toy.json", "--checkpoint=toy.json"], "*the weights of toy are to be judged twice; name them once"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_measured(project: pytest.Pytester, arguments: list[str], message: str) -> None:
@@ -231,6 +245,190 @@ def test_p_values_are_corrected_over_the_run_and_a_claim_that_is_chance_fails_it
         result.stdout.fnmatch_lines(["x_beats_chance holds, but chance does as well: p = 0.1, corrected over 2 claims 0.1;*"])
     result.stdout.fnmatch_lines(["--claims-accept: no ledger written, for there were errors: see above"])
     assert run(project, "-k", "y_beats_chance").ret == 0
+
+
+# subjects, and hooks that are absent or return too little
+
+
+def test_every_subject_of_the_hook_is_judged_whatever_the_options_say(project: pytest.Pytester) -> None:
+    facts(project, "bad.json", hash="sha256:b", x=3)
+    project.makeconftest(CONFTEST.replace('["toy.json"]', '["toy.json", "bad.json"]'))
+    for workers in ([], ["-n2"]):
+        result = run(project, *workers)
+        assert result.ret == 1
+        result.assert_outcomes(passed=3, failed=1)
+    found = record(project, "--checkpoint=bad.json")  # one is named: the hook returns one
+    assert [subject["content_hash"] for subject in found["subjects"]] == ["sha256:b"]
+
+
+def test_one_subject_leaves_the_names_of_the_tests_alone(project: pytest.Pytester) -> None:
+    assert "test_claims.py::test_x_is_large PASSED" in run(project, "-v").stdout.str()
+
+
+def test_with_several_subjects_every_line_says_of_which_it_speaks(project: pytest.Pytester) -> None:
+    project.makepyfile(test_claims=CLAIMS + NULL_CLAIM)
+    facts(project, x=36, y=-100)
+    facts(project, "bad.json", hash="sha256:b", x=3, y=-100)
+    facts(project, "twin.json", hash="sha256:c", x=3, y=-100)
+    project.makeconftest(CONFTEST.replace('"name": "toy"', '"name": self.ledger_path.name[0]'))
+    result = run(project, *(f"--checkpoint={name}.json" for name in ("toy", "bad", "twin")), "--claims-markdown=out.md")
+    result.stdout.fnmatch_lines([
+        "checkpoint: t sha256:a*", "device of t-a:*", "ledger of t-a: none*", "checkpoint: b *", "device of b:*",
+        "ledger of b: none*", "*test_x_is_large?b*", "refuted: x is 3*", "*test_x_is_large?t-c?*",
+        "t-a: x_beats_chance holds, but chance does as well*", "FAILED*test_x_is_large?b?*", "FAILED*test_x_is_large?t-c?*",
+    ])  # fmt: skip
+    assert "> ❌ t-a: x&#95;beats&#95;chance holds, but chance" in (project.path / "out.md").read_text()
+
+
+HOOK = "def pytest_claims_subjects(config):"
+SUBJECT = "dict(name='n', content_hash='h', roles={}, validation_set='v')"
+
+
+@pytest.mark.parametrize(
+    ("conftest", "arguments", "message"),
+    [
+        ("", [], "there are claims, but nothing to judge: write in conftest.py def pytest_claims_subjects(config): return *"),
+        (f"{HOOK} return None", [], "there are claims, but nothing to judge*"),
+        (f"{HOOK} return []", [], "pytest_claims_subjects returned an empty list: there is nothing to judge"),
+        (f"{HOOK} return 3", [], "pytest_claims_subjects must return a list of subjects, got a int"),
+        (f"{HOOK} return 'toy'", [], "pytest_claims_subjects must return a list of subjects, got a str"),
+        (f"{HOOK} return [3]", [], "pytest_claims_subjects()?0?, a int, has no ledger_path"),
+        (f"{HOOK} return [Toy(dict(name='n'))]", [], "pytest_claims_subjects()?0?.describe() has no 'content_hash'; it returns *"),
+        (f"{HOOK} return [Toy({SUBJECT}), Toy(None)]", [], "pytest_claims_subjects()?1?.describe() has no 'name'; it returns *"),
+        (
+            f"{HOOK} return [Toy({SUBJECT} | dict(name=3))]", [],
+            "pytest_claims_subjects()?0?.describe()?'name'? must be text, got 3",
+        ),
+        (f"{HOOK} return [Toy({SUBJECT}, 'l.json')]", [], "pytest_claims_subjects()?0?.ledger_path must be a Path, got 'l.json'"),
+        (
+            f"{HOOK} return [Toy({SUBJECT})]", ["--claims-controls"],
+            "--claims-controls needs controls and gauges: write in conftest.py def pytest_claims_variants(): return *",
+        ),
+        (f"{HOOK} return [Toy({SUBJECT})]", ["--claims-gauge"], "--claims-gauge needs controls and gauges: *"),
+        (
+            f"{HOOK} return [Toy({SUBJECT})]\ndef pytest_claims_variants(): return dict(a=1)", ["--claims-gauge"],
+            "pytest_claims_variants returned a dict without controls, gauges, for_controls, for_gauges, under_gauge, stand_ins",
+        ),
+    ],
+)  # fmt: skip
+def test_a_hook_that_is_absent_or_returns_too_little_is_said_in_one_sentence(
+    project: pytest.Pytester, conftest: str, arguments: list[str], message: str
+) -> None:
+    toy = """
+from pathlib import Path
+pytest_plugins = ["verdicts.plugin"]
+class Toy:
+    device = "cpu"
+    def __init__(self, about, ledger_path=Path("l.json")):
+        self.about, self.ledger_path = about, ledger_path
+    def describe(self):
+        return self.about
+"""
+    project.makeconftest(toy + conftest)
+    result = run(project, *arguments)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([f"ERROR: {message}"])
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+    result = run(project, "-n1", *arguments)
+    assert result.ret == 4
+    result.stdout.fnmatch_lines([f"ERROR: {message}"])
+
+
+def test_an_ordinary_test_that_asks_for_a_subject_is_told_what_to_write(project: pytest.Pytester) -> None:
+    project.makepyfile(test_claims="def test_plain(subject):\n    assert subject\n")
+    result = run(project)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["test_plain asks for the fixture 'subject', which claims alone get; mark it with *"])
+
+
+# nothing lost
+
+
+@pytest.mark.parametrize("arguments", [["-kx_is"], ["-mclaim"], ["--deselect=test_claims.py::test_y_is_small"], ["test_claims.py"]])
+def test_a_part_of_a_run_says_so_and_replaces_no_record(project: pytest.Pytester, arguments: list[str]) -> None:
+    outputs = ["--claims-json=out.json", "--claims-markdown=out.md"]
+    run(project, *outputs)
+    whole = [(project.path / name).read_bytes() for name in ("out.json", "out.md")]
+    result = run(project, *outputs, *arguments)
+    result.stdout.fnmatch_lines(["out.partial.json: of a part of the claims (*); out.json is left as it was"])
+    assert [(project.path / name).read_bytes() for name in ("out.json", "out.md")] == whole
+    part = read_record(project.path / "out.partial.json")
+    assert part["run"]["partial"].startswith(("-k x_is", "-m claim", "--deselect", "a part of the claims"))
+    assert (project.path / "out.partial.md").read_text().startswith("> Of a part of the claims only: ")
+    for name in ("out.json", "out.md"):
+        (project.path / name).unlink()
+    for _ in range(2):  # nothing is there, or what is there is of a part itself
+        result = run(project, *outputs, *arguments)
+        assert read_record(project.path / "out.json")["run"]["partial"]
+    result.stdout.fnmatch_lines(["out.json: of a part of the claims (*)", "out.md: of a part of the claims (*)"])
+
+
+def test_a_run_that_stops_early_is_a_part(project: pytest.Pytester) -> None:
+    facts(project, x=3)
+    for arguments in (["-x"], ["-x", "-n1"]):
+        run(project, "--claims-json=out.json", *arguments)
+        assert read_record(project.path / "out.json")["run"]["partial"].endswith("1 of 2 claims not judged")
+    project.makepyfile(test_broken="1 / 0")
+    result = run(project, "--claims-json=out.json", "--claims-page=out.html", "--continue-on-collection-errors")
+    assert read_record(project.path / "out.json")["run"]["partial"] == "0 of 2 claims not judged, 1 files could not be collected"
+    result.stdout.fnmatch_lines(["--claims-page=out.html: not written: 0 of 2 claims not judged*"])
+    assert not (project.path / "out.html").exists()
+
+
+def test_a_record_of_a_part_is_no_baseline_and_no_ledger_and_has_no_page(project: pytest.Pytester) -> None:
+    run(project, "--claims-json=part.json", "-kx_is")
+    message = "*part.json: is of a part of the claims only (-k x_is); use the record of a whole run"
+    result = run(project, "--claims-baseline=part.json")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([message])
+    (project.path / "part.json").rename(project.path / "toy.verdicts.json")
+    result = run(project)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([message.replace("part.json", "toy.verdicts.json")])
+    result = run(project, "--claims-page=out.html", "-kx_is")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*--claims-page=out.html draws a whole run; drop -k x_is"])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("--claims-json", "--claims-page"), ("--claims-json", "--claims-markdown"), ("--claims-markdown", "--claims-page"),
+        ("--claims-json", "--junitxml"), ("--claims-json", "--claims-baseline"), ("--claims-page", "--claims-baseline"),
+    ],
+)  # fmt: skip
+def test_two_outputs_at_one_path_are_refused(project: pytest.Pytester, one: str, other: str) -> None:
+    run(project, "--claims-json=old.json")
+    (project.path / "link").symlink_to("old.json")
+    before = (project.path / "old.json").read_bytes()
+    for first, second in (("old.json", "old.json"), ("link", "./old.json")):
+        result = run(project, f"{one}={first}", f"{other}={second}")
+        assert result.ret == 4
+        result.stderr.fnmatch_lines([f"ERROR: {one} and {other} are both {first}; name two files"])
+        assert (project.path / "old.json").read_bytes() == before
+
+
+def test_a_ledger_is_written_by_one_run_at_a_time(project: pytest.Pytester) -> None:
+    lock = hold(project.path / "toy.verdicts.json", what="is being written")
+    result = run(project, "--claims-accept")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([f"*toy.verdicts.json: is being written by process {os.getpid()} now; wait until it has ended"])
+    assert run(project).ret == 0  # who only reads need not wait
+    lock.release()
+    assert run(project, "--claims-accept").ret == 0
+    assert run(project, "--claims-accept").ret == 0
+
+
+def test_a_lock_ends_with_the_process_that_holds_it(tmp_path: Path) -> None:
+    code = f"from pathlib import Path; from verdicts.lock import hold; lock = hold(Path({str(tmp_path / 'l')!r}), what='is')"
+    then = "; print('held', flush=True); import time; time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", code + then], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(ValueError, match=f"by process {holder.pid} now"):
+            hold(tmp_path / "l", what="is being written")
+        holder.kill()
+    hold(tmp_path / "l", what="is being written").release()
 
 
 def test_tests_without_claims_are_left_alone(project: pytest.Pytester, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from circuits.interventions import run_edited
 from tests.planted import planted_subject
+from tests.test_plugin import run as run_claims
 from tests.test_verdicts import claim as claim_of
 from verdicts.expectations import Expect
 from verdicts.judge import Claim, judge
@@ -78,9 +79,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 
 def run(pytester: pytest.Pytester, claim: str, *arguments: str) -> pytest.RunResult:
     pytester.makepyfile(test_claims=claim)
-    return pytester.runpytest_subprocess(
-        "-p", "no:cacheprovider", "-p", "no:jaxtyping", "--claims-controls", "--claims-gauge", "--claims-json=out.json", *arguments
-    )
+    return run_claims(pytester, "--claims-controls", "--claims-gauge", "--claims-json=out.json", *arguments)
 
 
 def test_an_honest_claim_passes_with_its_matrices_in_table_and_record(project: pytest.Pytester) -> None:
@@ -116,7 +115,7 @@ def test_an_honest_claim_passes_with_its_matrices_in_table_and_record(project: p
         ("", 'expect("c", subject.coordinates + subject.x, at_least=13, because="b")', "does not name the gauge 'rotation'.* change: c;"),
         (
             ', gauge={"names"}, companion="x_is_large"', 'expect("x", subject.x, at_least=10, because="b")',
-            "names the gauge 'names', but nothing changes",
+            "names the gauge 'names', but nothing that it is judged by changes",
         ),
         (
             "", 'expect("x", 1 / (subject.x - 5), at_least=0.1, because="b")',
@@ -131,6 +130,35 @@ def test_a_careless_claim_is_refused(project: pytest.Pytester, mark: str, body: 
     result = run(project, text)
     assert result.ret == 1
     result.stdout.re_match_lines([f".*{message}"])
+
+
+GAUGED = '''
+import pytest
+
+class Absent(LookupError):
+    verdict = "absent"
+
+@pytest.mark.claim(source="1", evidence="exact", gauge={"rotation"}, companion="y")
+def test_y(subject, expect):
+    """y."""
+    BODY
+'''
+
+
+def test_a_gauge_is_named_for_what_a_claim_is_judged_by_and_not_for_what_it_reports(project: pytest.Pytester) -> None:
+    body = 'expect("x", subject.x, at_least=10, because="b"); expect("reported", subject.coordinates)'
+    result = run(project, GAUGED.replace("BODY", body))
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["y names the gauge 'rotation', but nothing that it is judged by changes under it; drop the label"])
+    result = run(project, GAUGED.replace(', gauge={"rotation"}, companion="y"', "").replace("BODY", body))
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["y   ~   ·", "*~  only numbers without a bound change*"])
+
+
+def test_no_gauge_is_blamed_where_the_part_of_a_claim_is_absent(project: pytest.Pytester) -> None:
+    result = run(project, GAUGED.replace("BODY", 'raise Absent("no such part")'), "--claims-accept")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["y   ·   ·   y"])
 
 
 def test_a_reason_spares_a_claim_a_control(project: pytest.Pytester) -> None:

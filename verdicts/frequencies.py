@@ -6,8 +6,6 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from scipy.stats import binomtest
-
 from verdicts.table import SIGNS, WIDTH, Line, bound, number
 
 CONFIDENCE = 0.95
@@ -15,6 +13,8 @@ CONFIDENCE = 0.95
 
 def frequency(subjects: Sequence[Mapping[str, Any]], claim: str) -> tuple[int, float, float]:
     """How many of the subjects a claim holds in, with the exact (Clopper–Pearson) 95 % interval of the rate."""
+    from scipy.stats import binomtest  # takes seconds to import, and few runs count
+
     count = sum(_verdicts(subject).get(claim) == "holds" for subject in subjects)
     interval = binomtest(count, len(subjects)).proportion_ci(CONFIDENCE, method="exact")
     return count, float(interval.low), float(interval.high)

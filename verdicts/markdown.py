@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from verdicts.compare import FAILING, STATUSES, comparison_summary
-from verdicts.record import worst_first
+from verdicts.record import PARTIAL_SUMMARY, worst_first
 from verdicts.table import bound, shown, summary
 
 MAX_BYTES = 900_000  # a CI step summary takes a megabyte
@@ -26,6 +26,8 @@ def markdown(record: Mapping[str, Any], complaints: Sequence[str] = ()) -> str:
 
 
 def _lines(record: Mapping[str, Any], complaints: Sequence[str]) -> Iterator[str]:
+    if (partial := record["run"].get("partial")) is not None:
+        yield f"{PARTIAL_SUMMARY}{_escaped(partial)}\n"
     for complaint in complaints:
         yield f"> ❌ {_escaped(complaint)}\n"
     for subject in record["subjects"]:

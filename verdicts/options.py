@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +11,31 @@ import pytest
 
 from verdicts.record import RecordError, require_writable
 
+OUTPUTS = ("--claims-json", "--claims-markdown", "--claims-page")
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("is empty; name a file")
+    return Path(text)
+
 
 def add_options(parser: pytest.Parser) -> None:
     """All options, in one group."""
     group = parser.getgroup("claims", "claims about a checkpoint")
     group.addoption(
-        "--checkpoint", action="append", metavar="PATH",
+        "--checkpoint", action="append", type=_path, metavar="PATH",
         help="a directory, .safetensors or the author's .pt (its .yaml beside it); write it with '='; may be repeated. "
         "Default: $CLAIMS_CHECKPOINT, or checkpoints/default",
     )  # fmt: skip
     group.addoption(
-        "--validation-set", type=Path, metavar="NPZ", help="data [n, v, v] and labels [n]; default: 4,992 graphs from a fixed seed"
+        "--validation-set", type=_path, metavar="NPZ", help="data [n, v, v] and labels [n]; default: 4,992 graphs from a fixed seed"
     )
-    group.addoption("--claims-json", type=Path, metavar="PATH", help="write the record of the run")
-    group.addoption("--claims-markdown", type=Path, metavar="PATH", help="write a summary in Markdown, for a pull request or a CI step")
-    group.addoption("--claims-page", type=Path, metavar="PATH", help="write a page that shows the claims, the circuit and its figures")
+    group.addoption("--claims-json", type=_path, metavar="PATH", help="write the record of the run")
+    group.addoption("--claims-markdown", type=_path, metavar="PATH", help="write a summary in Markdown, for a pull request or a CI step")
+    group.addoption("--claims-page", type=_path, metavar="PATH", help="write a page that shows the claims, the circuit and its figures")
     group.addoption(
-        "--claims-baseline", type=Path, metavar="PATH",
+        "--claims-baseline", type=_path, metavar="PATH",
         help="another run's record or a ledger: its verdicts are what is expected, and a claim that is lost, gone or drifted fails the run",
     )  # fmt: skip
     group.addoption("--claims-accept", action="store_true", help="write this run's verdicts as the checkpoint's ledger")
@@ -41,12 +51,26 @@ def check_options(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--claims-seed must be 0 or more, got {config.getoption('claims_seed')}")
     if config.getoption("claims_accept"):
         _require_plain_run(config)
+    if (page := config.getoption("claims_page")) is not None:
+        for option, value in selections(config).items():
+            raise pytest.UsageError(f"--claims-page={page} draws a whole run; drop {option} {value}")
+    _require_different_files(config)
     try:
-        for option in ("--claims-json", "--claims-markdown", "--claims-page"):
+        for option in OUTPUTS:
             if (path := config.getoption(option)) is not None:
                 require_writable(path, option=option)
     except RecordError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _require_different_files(config: pytest.Config) -> None:
+    """No output may replace another, nor what the run is compared with."""
+    options = (*OUTPUTS, "--claims-baseline", "--junitxml")
+    dests = {"--junitxml": "xmlpath"}
+    paths = {option: config.getoption(dests.get(option, option), None) for option in options}
+    for (first, one), (second, other) in combinations(paths.items(), 2):
+        if one and other and Path(one).resolve() == Path(other).resolve():
+            raise pytest.UsageError(f"{first} and {second} are both {one}; name two files")
 
 
 def selections(config: pytest.Config) -> dict[str, Any]:

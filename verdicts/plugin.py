@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from verdicts.options import add_options, check_options
 from verdicts.page import Exhibit
-from verdicts.record import RecordError, read_record
-from verdicts.session import ClaimsSession, JudgedSubject
+from verdicts.record import RecordError, read_whole_record
+from verdicts.session import ClaimsSession
+from verdicts.subjects import JudgedSubject
 from verdicts.variants import Variants
 
 
@@ -23,7 +23,7 @@ class ClaimsHooks:
 
     @pytest.hookspec(firstresult=True)
     def pytest_claims_subjects(self, config: pytest.Config) -> list[JudgedSubject]:  # type: ignore[empty-body]
-        """The subjects of this run, one for each `--checkpoint`; `ValueError` for what cannot be judged."""
+        """The subjects of this run, each judged on every claim; `ValueError` for what cannot be judged."""
 
     @pytest.hookspec(firstresult=True)
     def pytest_claims_exhibit(self, subject: JudgedSubject, result: dict[str, Any]) -> Exhibit | None:
@@ -46,23 +46,20 @@ def pytest_configure(config: pytest.Config) -> None:
     check_options(config)
     try:
         path = config.getoption("claims_baseline")
-        baseline = None if path is None else read_record(path)
+        baseline = None if path is None else read_whole_record(path)
     except RecordError as error:
         raise pytest.UsageError(f"--claims-baseline={error}") from None
     config.pluginmanager.register(ClaimsSession(config, baseline), "claims-session")
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    checkpoints = metafunc.config.getoption("checkpoint") or []
-    if len(checkpoints) > 1 and "subject" in metafunc.fixturenames and any(metafunc.definition.iter_markers("claim")):
-        metafunc.parametrize("subject", range(len(checkpoints)), indirect=True, ids=[Path(path).stem for path in checkpoints])
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture
 def subject(request: pytest.FixtureRequest) -> JudgedSubject:
-    """The checkpoint that the claims are about."""
-    session = cast(ClaimsSession, request.config.pluginmanager.getplugin("claims-session"))
-    return session.subjects[getattr(request, "param", 0)]
+    """What a claim is about: a claim gets it by parametrisation, one subject at a time."""
+    return pytest.fail(
+        f"{request.node.name} asks for the fixture 'subject', which claims alone get; "
+        "mark it with @pytest.mark.claim(source=…, evidence=…), or give your fixture another name",
+        pytrace=False,
+    )
 
 
 @pytest.fixture

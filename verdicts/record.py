@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -25,8 +26,12 @@ class RecordError(ValueError):
     """A record or ledger that cannot be used: the message names the file and what is wrong in it."""
 
 
-def make_record(subjects: Iterable[Mapping[str, Any]], *, seed: int, device: str) -> dict[str, Any]:
-    """The record of a run; `subjects` are descriptions with their `claims` in the order of the run."""
+def make_record(subjects: Iterable[Mapping[str, Any]], *, seed: int, device: str, partial: str | None = None) -> dict[str, Any]:
+    """The record of a run; `subjects` are descriptions with their `claims` in the order of the run.
+
+    `partial` says why claims may be missing, where not all of them were judged.
+    """
+    run: dict[str, Any] = {"seed": seed, "device": device}
     return {
         "schema_version": SCHEMA_VERSION,
         "environment": {
@@ -34,7 +39,7 @@ def make_record(subjects: Iterable[Mapping[str, Any]], *, seed: int, device: str
             "machine": platform.machine(),
             "packages": {name: importlib.metadata.version(name) for name in _PACKAGES if _installed(name)},
         },
-        "run": {"seed": seed, "device": device},
+        "run": run if partial is None else {**run, "partial": partial},
         "subjects": [dict(subject) for subject in subjects],
     }
 
@@ -65,6 +70,14 @@ def read_record(path: Path) -> dict[str, Any]:
     return validate(value, source=str(path))
 
 
+def read_whole_record(path: Path) -> dict[str, Any]:
+    """As `read_record`; `RecordError` for one of a run that did not judge all its claims."""
+    record = read_record(path)
+    if (partial := record["run"].get("partial")) is not None:
+        raise RecordError(f"{path}: is of a part of the claims only ({partial}); use the record of a whole run")
+    return record
+
+
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
     """Validate, then `write_text`."""
     validate(record, source="record")
@@ -88,9 +101,31 @@ def require_writable(path: Path, *, option: str) -> None:
     probe = path.with_name(f".{path.name}.{os.getpid()}.probe")
     try:
         probe.touch()
-        probe.unlink()
     except OSError as error:
         raise RecordError(f"{option}={path}: cannot be written: {error.strerror}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
+
+
+PARTIAL_SUMMARY = "> Of a part of the claims only: "
+"""How a summary in Markdown begins, where not all claims were judged."""
+
+
+def place_for(path: Path, *, partial: bool) -> Path:
+    """Where to write: what a whole run wrote at `path` is left alone by one that judged a part."""
+    if not partial or not path.exists() or _is_partial(path):
+        return path
+    return path.with_name(f"{path.stem}.partial{path.suffix}")
+
+
+def _is_partial(path: Path) -> bool:
+    try:
+        return read_record(path)["run"].get("partial") is not None
+    except RecordError:
+        start = PARTIAL_SUMMARY.encode()
+        with path.open("rb") as file:
+            return file.read(len(start)) == start
 
 
 def as_ledger(record: Mapping[str, Any], subject: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import pytest
 
 from verdicts.compare import baseline_for, compare, comparison_complaints
 from verdicts.judge import Claim, ClaimNotHeld, Verdict, judge
+from verdicts.lock import hold
 from verdicts.markdown import markdown
 from verdicts.nulls import null_complaints, with_corrected
 from verdicts.options import selections
@@ -19,33 +20,32 @@ from verdicts.record import (
     RecordError,
     as_ledger,
     make_record,
-    read_record,
+    place_for,
+    read_whole_record,
     write_record,
     write_text,
 )
+from verdicts.subjects import JudgedSubject, labels, obtain_subjects
 from verdicts.table import render, render_comparison, render_controls, render_gauges, render_side_by_side, shown, summary
-from verdicts.variants import Workbench, control_complaints, gauge_complaints, must_break, require_known
+from verdicts.variants import (
+    VARIANTS,
+    Variants,
+    Workbench,
+    control_complaints,
+    gauge_complaints,
+    must_break,
+    require_known,
+)
 
 _RESULT = pytest.StashKey[dict[str, Any]]()
 
 
-class JudgedSubject(Protocol):
-    """What a project's subjects must offer; everything else about them is between the subject and its claims."""
-
-    @property
-    def ledger_path(self) -> Path:
-        """Where the accepted verdicts of this subject are kept."""
-
-    @property
-    def device(self) -> str:
-        """Where it runs."""
-
-    def describe(self) -> dict[str, Any]:
-        """`name`, `content_hash`, `roles` and `validation_set` (its hash), as the record holds them."""
+def _is_claim(node: pytest.Item) -> bool:
+    return node.get_closest_marker("claim") is not None
 
 
-def _claim_items(items: list[pytest.Item]) -> list[pytest.Function]:
-    return [item for item in items if isinstance(item, pytest.Function) and item.get_closest_marker("claim")]
+def _subject_of(item: pytest.Function) -> JudgedSubject:
+    return cast(JudgedSubject, item.callspec.params["subject"])
 
 
 class ClaimsSession:
@@ -56,62 +56,105 @@ class ClaimsSession:
         self.baseline = baseline
         self.baselines: dict[str, dict[str, Any]] = {}
         """What each subject is compared with, by its content hash."""
-        self.subjects: list[JudgedSubject] = []
+        self.subjects: Sequence[JudgedSubject] = ()
         self.workbenches: dict[str, Workbench] = {}
         """Broken and equivalent copies of each subject, by its content hash, where they were asked for."""
         self.ledgers: dict[str, dict[str, Any]] = {}
         self.complaints: list[str] = []
         """What is wrong with the claims of the run taken together."""
-        self.accept_message: str | None = None
+        self.messages: list[str] = []
+        """What was written where, and why not."""
+        self.broken_files = 0
+        """Files that could not be collected."""
         self.refused: str | None = None
-        """Why nothing was judged, where a worker of xdist could not use what it was given."""
+        """Why nothing can be judged; under xdist a worker finds out, and tells."""
+        self.collected = 0
+        """Claims times subjects, before any was deselected."""
+        self.partial: str | None = None
+        """Why claims are missing, at the end of a run that did not judge all that it collected."""
         self.results: dict[str, dict[str, Any]] = {}
         """Description of each subject with its claims, by content hash, from reports: the same under xdist."""
         self.known: dict[str, dict[str, str]] = {}
         """Verdicts that the baseline or ledger expects, by content hash and claim, from reports as well."""
 
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Every claim is judged on every subject: they are obtained once, and what is collected is they."""
+        if not _is_claim(metafunc.definition) or "subject" not in metafunc.fixturenames:
+            return
+        if not self.subjects and self.refused is None:
+            try:
+                self.subjects = obtain_subjects(self.config)
+            except ValueError as error:
+                self.refused = str(error)
+        self.collected += len(self.subjects)
+        names = labels([subject.describe() for subject in self.subjects])
+        ids = list(names.values()) if len(names) > 1 else [pytest.HIDDEN_PARAM] * len(names)
+        metafunc.parametrize("subject", self.subjects, ids=ids, scope="session")
+
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        functions = _claim_items(items)
+        functions = [item for item in items if isinstance(item, pytest.Function) and _is_claim(item)]
         if not functions:
+            self.refused = None
             return
         try:
+            if self.refused is not None:
+                raise ValueError(self.refused)
             claims = {item: Claim.from_function(item.function) for item in functions}
             seen: dict[str, str] = {}
             for item, claim in claims.items():
                 if seen.setdefault(claim.id, str(item.path)) != str(item.path):
                     raise ValueError(f"two claims are called {claim.id}: in {seen[claim.id]} and {item.path}")
-            self.subjects = self.config.hook.pytest_claims_subjects(config=self.config)
             for judged in self.subjects:
-                self._read_ledger(judged)
-                if self.baseline is not None:
-                    about = judged.describe()
-                    self.baselines[about["content_hash"]] = baseline_for(
-                        self.baseline, about, source=self.config.getoption("claims_baseline")
-                    )
+                self._prepare(judged)
             if self.config.getoption("claims_controls") or self.config.getoption("claims_gauge"):
-                variants = self.config.hook.pytest_claims_variants()
+                variants = self._variants()
                 for claim in claims.values():
                     require_known(claim, variants)
                 self.workbenches = {judged.describe()["content_hash"]: Workbench(variants, judged) for judged in self.subjects}
-            if len({judged.describe()["content_hash"] for judged in self.subjects}) < len(self.subjects):
-                raise ValueError("--checkpoint names the same weights twice")
         except ValueError as error:
+            self.refused = str(error)
             if not hasattr(self.config, "workerinput"):
+                self.refused = None  # pytest itself says it
                 raise pytest.UsageError(str(error)) from None
-            self.config.workeroutput["claims_refused"] = str(error)  # type: ignore[attr-defined]
+            self.config.workeroutput["claims_refused"] = self.refused  # type: ignore[attr-defined]
             items.clear()  # an error here would be a crash of the worker
-            self.subjects.clear()
             return
         for item, claim in claims.items():
-            index = int(item.callspec.params.get("subject", 0)) if hasattr(item, "callspec") else 0  # type: ignore[call-overload]
-            self._expect_what_the_ledger_accepts(item, claim, self.subjects[index])
+            self._expect_what_the_ledger_accepts(item, claim, _subject_of(item))
+
+    def _variants(self) -> Variants:
+        option = "--claims-controls" if self.config.getoption("claims_controls") else "--claims-gauge"
+        variants = self.config.hook.pytest_claims_variants()
+        if variants is None:
+            raise ValueError(
+                f"{option} needs controls and gauges: write in conftest.py "
+                "def pytest_claims_variants(): return … (what it needs is verdicts.variants.Variants)"
+            )
+        lacking = [name for name in VARIANTS if not hasattr(variants, name)]
+        if lacking:
+            raise ValueError(f"pytest_claims_variants returned a {type(variants).__name__} without {', '.join(lacking)}")
+        return cast(Variants, variants)
+
+    def _prepare(self, judged: JudgedSubject) -> None:
+        """What is expected of a subject, and its ledger for this run alone where it is to be written."""
+        if self.config.getoption("claims_accept"):
+            try:
+                lock = hold(judged.ledger_path, what="is being written")
+            except OSError as error:
+                raise ValueError(f"--claims-accept: {judged.ledger_path}: cannot be written: {error.strerror}") from None
+            self.config.add_cleanup(lock.release)
+        self._read_ledger(judged)
+        if self.baseline is not None:
+            about = judged.describe()
+            source = self.config.getoption("claims_baseline")
+            self.baselines[about["content_hash"]] = baseline_for(self.baseline, about, source=source)
 
     def _read_ledger(self, judged: JudgedSubject) -> None:
         description = judged.describe()
         if not judged.ledger_path.exists():
             return
-        ledger = read_record(judged.ledger_path)
+        ledger = read_whole_record(judged.ledger_path)
         if ledger["subjects"][0]["content_hash"] != description["content_hash"]:
             raise RecordError(
                 f"{judged.ledger_path}: is of other weights: {ledger['subjects'][0]['content_hash']}, not {description['content_hash']}"
@@ -135,44 +178,49 @@ class ClaimsSession:
 
     def pytest_report_collectionfinish(self) -> list[str]:
         lines = []
+        names = labels([judged.describe() for judged in self.subjects])
         for judged in self.subjects:
             about = judged.describe()
             lines.append(f"checkpoint: {about['name']} {about['content_hash'][:19]}…, validation set {about['validation_set'][:19]}…")
-            lines.append(f"device: {judged.device}, seed: {self.config.getoption('claims_seed')}")
-            lines += self._about_the_ledger(judged, about)
+            of = f" of {names[about['content_hash']]}" if len(names) > 1 else ""
+            lines.append(f"device{of}: {judged.device}, seed: {self.config.getoption('claims_seed')}")
+            lines += self._about_the_ledger(judged, about, of=of)
         return lines
 
-    def _about_the_ledger(self, judged: JudgedSubject, about: Mapping[str, Any]) -> Iterator[str]:
+    def _about_the_ledger(self, judged: JudgedSubject, about: Mapping[str, Any], *, of: str) -> Iterator[str]:
         if (baseline := self.baselines.get(about["content_hash"])) is not None:
-            yield f"baseline: {baseline['name']} {baseline['content_hash'][:19]}…, {summary(baseline)}"
+            yield f"baseline{of}: {baseline['name']} {baseline['content_hash'][:19]}…, {summary(baseline)}"
             return
         ledger = self.ledgers.get(about["content_hash"])
         if ledger is None:
-            yield "ledger: none; every claim must hold"
+            yield f"ledger{of}: none; every claim must hold"
             return
-        yield f"ledger: {summary(ledger['subjects'][0])}"
+        yield f"ledger{of}: {summary(ledger['subjects'][0])}"
         now = {"validation set": about["validation_set"], "seed": self.config.getoption("claims_seed"), "device": judged.device}
         then = {"validation set": ledger["subjects"][0]["validation_set"], **ledger["run"]}
-        yield from (f"ledger: accepted with {key} {then[key]}, but this run has {now[key]}" for key in now if now[key] != then[key])
+        yield from (f"ledger{of}: accepted with {key} {then[key]}, but this run has {now[key]}" for key in now if now[key] != then[key])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
         __tracebackhide__ = True
         if not pyfuncitem.get_closest_marker("claim"):
             return None
-        judged = cast(JudgedSubject, pyfuncitem.funcargs["subject"])
+        judged = _subject_of(pyfuncitem)
         claim = Claim.from_function(pyfuncitem.function)
         verdict = judge(claim, judged)
-        about = {**judged.describe(), "device": judged.device, "place": self.subjects.index(judged)}
+        about = {**judged.describe(), "device": judged.device, "place": self._place_of(judged)}
         result = verdict.to_dict()
         complaints = list(self._put_to_the_test(claim, result, about["content_hash"]))
         accepted = self.accepted(about["content_hash"]).get(claim.id, "holds")
-        pyfuncitem.stash[_RESULT] = {"subject": about, "claim": result, "accepted": accepted}
+        pyfuncitem.stash[_RESULT] = {"subject": about, "claim": result, "accepted": accepted, "collected": self.collected}
         pyfuncitem.user_properties += junit_properties(result)
         if complaints and verdict.error is None:
             raise pytest.fail.Exception("\n".join(complaints), pytrace=False)
         self._raise_unless_held(verdict, about["content_hash"])
         return True
+
+    def _place_of(self, judged: JudgedSubject) -> int:
+        return next(place for place, one in enumerate(self.subjects) if one is judged)
 
     def _put_to_the_test(self, claim: Claim, result: dict[str, Any], content_hash: str) -> Iterator[str]:
         """Add to the result what controls and gauges show; yield what is wrong with the claim by them."""
@@ -185,7 +233,7 @@ class ClaimsSession:
             yield from control_complaints(claim, result, trials, bench.variants.controls)
         if bench is not None and self.config.getoption("claims_gauge"):
             result["gauges"] = bench.gauges(claim)
-            yield from gauge_complaints(claim, result["gauges"])
+            yield from gauge_complaints(claim, result, result["gauges"])
 
     def _raise_unless_held(self, verdict: Verdict, content_hash: str) -> None:
         __tracebackhide__ = True
@@ -224,6 +272,7 @@ class ClaimsSession:
         about = result["subject"]
         self.results.setdefault(about["content_hash"], {**about, "claims": []})["claims"].append(result["claim"])
         self.known.setdefault(about["content_hash"], {})[result["claim"]["id"]] = result["accepted"]
+        self.collected = result["collected"]  # xdist's controller collects nothing itself
 
     def record(self) -> dict[str, Any] | None:
         """The record of the run so far; `None` where no claim was judged."""
@@ -237,7 +286,7 @@ class ClaimsSession:
                 baseline = baseline_for(self.baseline, result, source=self.config.getoption("claims_baseline"))
                 result["comparison"] = compare(baseline, result, whole=not selections(self.config))
         device = next(iter(self.results.values()))["device"]
-        return make_record(subjects, seed=self.config.getoption("claims_seed"), device=device)
+        return make_record(subjects, seed=self.config.getoption("claims_seed"), device=device, partial=self.partial)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -245,12 +294,13 @@ class ClaimsSession:
         self.refused = getattr(node, "workeroutput", {}).get("claims_refused", self.refused)
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         if hasattr(self.config, "workerinput"):
             return
         if self.refused is not None:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
             return
+        self.partial = self._why_partial(exitstatus)
         record = self.record()
         self.complaints = list(self._complaints(record))
         if self.complaints and session.exitstatus == pytest.ExitCode.OK:
@@ -258,9 +308,9 @@ class ClaimsSession:
         if record is None:
             return
         try:
-            if (path := self.config.getoption("claims_json")) is not None:
+            if (path := self._output("claims_json")) is not None:
                 write_record(path, record)
-            if (path := self.config.getoption("claims_markdown")) is not None:
+            if (path := self._output("claims_markdown")) is not None:
                 write_text(path, markdown(record, self.complaints))
             if self.config.getoption("claims_accept"):
                 self._accept(record, session)
@@ -268,7 +318,35 @@ class ClaimsSession:
             self.complaints.append(f"{error.filename or 'the record'}: not written: {error.strerror}")
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if (path := self.config.getoption("claims_page")) is not None:
-            self._write_page(path, record, session)
+            if self.partial is None:
+                self._write_page(path, record, session)
+            else:
+                self.messages.append(f"--claims-page={path}: not written: {self.partial}")
+
+    def _why_partial(self, exitstatus: int) -> str | None:
+        """Why not all claims that were collected have a verdict, or those collected are not all; `None` where they have."""
+        if selected := selections(self.config):
+            return "; ".join(f"{option} {value}" for option, value in selected.items())
+        missing = self.collected - sum(len(result["claims"]) for result in self.results.values())
+        if exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR):
+            return f"interrupted, {missing} of {self.collected} claims not judged"
+        if missing or self.broken_files:
+            broken = f", {self.broken_files} files could not be collected" if self.broken_files else ""
+            return f"{missing} of {self.collected} claims not judged{broken}"
+        return None
+
+    def _output(self, option: str) -> Path | None:
+        path: Path | None = self.config.getoption(option)
+        if path is None:
+            return None
+        place = place_for(path, partial=self.partial is not None)
+        if self.partial is not None:
+            beside = "" if place == path else f"; {path} is left as it was"
+            self.messages.append(f"{place}: of a part of the claims ({self.partial}){beside}")
+        return place
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self.broken_files += report.failed
 
     def _write_page(self, path: Path, record: Mapping[str, Any], session: pytest.Session) -> None:
         """The page of the record; its exhibit is of the first subject, which only the workers have under xdist."""
@@ -284,15 +362,19 @@ class ClaimsSession:
     def _complaints(self, record: Mapping[str, Any] | None) -> Iterator[str]:
         if record is None and self.baseline is not None:
             yield "--claims-baseline: no claim was judged, so nothing was compared"
-        for result in [] if record is None else record["subjects"]:
-            yield from null_complaints(result["claims"])
+        subjects = [] if record is None else record["subjects"]
+        names = labels(subjects)
+        for result in subjects:
+            of = f"{names[result['content_hash']]}: " if len(names) > 1 else ""
+            yield from (of + complaint for complaint in null_complaints(result["claims"]))
             if "comparison" in result:
-                yield from comparison_complaints(result["comparison"])
+                yield from (of + complaint for complaint in comparison_complaints(result["comparison"]))
 
     def _accept(self, record: Mapping[str, Any], session: pytest.Session) -> None:
         broken = [claim["id"] for result in record["subjects"] for claim in result["claims"] if claim["verdict"] == "error"]
-        if broken or session.testsfailed or self.complaints:
-            self.accept_message = f"--claims-accept: no ledger written, for there were errors: {', '.join(broken) or 'see above'}"
+        if broken or session.testsfailed or self.complaints or self.partial:
+            why = ", ".join(broken) or self.partial or "see above"
+            self.messages.append(f"--claims-accept: no ledger written, for there were errors: {why}")
             return
         written = []
         for judged in self.subjects:
@@ -300,7 +382,7 @@ class ClaimsSession:
             judged.ledger_path.parent.mkdir(parents=True, exist_ok=True)
             write_record(judged.ledger_path, as_ledger(record, result))
             written.append(f"{judged.ledger_path} ({summary(result)})")
-        self.accept_message = f"--claims-accept: wrote {', '.join(written)}"
+        self.messages.append(f"--claims-accept: wrote {', '.join(written)}")
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.refused is not None:
@@ -316,8 +398,8 @@ class ClaimsSession:
             terminalreporter.write_line(line, **markup)
         for complaint in self.complaints:
             terminalreporter.write_line(complaint, red=True)
-        if self.accept_message:
-            terminalreporter.write_line(self.accept_message)
+        for message in self.messages:
+            terminalreporter.write_line(message)
 
 
 def junit_properties(claim: Mapping[str, Any]) -> list[tuple[str, object]]:

@@ -10,6 +10,7 @@ from typing import Any
 from verdicts.compare import FAILING, STATUSES, comparison_summary
 from verdicts.judge import VERDICTS
 from verdicts.record import worst_first
+from verdicts.variants import gating
 
 WIDTH = 100
 _INDENT = 12  # width of the verdict column
@@ -120,11 +121,17 @@ def render_gauges(subject: Mapping[str, Any]) -> Iterator[Line]:
     widest = max(len(claim["id"]) for claim in claims)
     yield f"{'claim':<{widest}}  {_letters(names)}  companion", {}
     for claim in claims:
-        lies = [bool(changed) != (name in claim["gauge"]) for name, changed in claim["gauges"].items()]
-        marks = ["!" if lie else "×" if changed else "·" for lie, changed in zip(lies, claim["gauges"].values(), strict=True)]
-        cells = " ".join(f"{mark:^3}" for mark in marks)
-        yield f"{claim['id']:<{widest}}  {cells}  {claim['companion'] or ''}".rstrip(), {"red": any(lies)}
-    yield "·  stays    ×  changes, as it says    !  not as it says", {}
+        marks = {name: _gauge_mark(claim, name) for name in names}
+        cells = " ".join(f"{mark:^3}" for mark in marks.values())
+        yield f"{claim['id']:<{widest}}  {cells}  {claim['companion'] or ''}".rstrip(), {"red": "!" in marks.values()}
+    yield "·  stays    ~  only numbers without a bound change    ×  changes, as it says    !  not as it says", {}
+
+
+def _gauge_mark(claim: Mapping[str, Any], gauge: str) -> str:
+    decisive = gating(claim).intersection(claim["gauges"][gauge])
+    if bool(decisive) != (gauge in claim["gauge"]) and (decisive or claim["verdict"] != "absent"):
+        return "!"
+    return "×" if decisive else "~" if claim["gauges"][gauge] else "·"
 
 
 def _heading(subject: Mapping[str, Any]) -> Iterator[Line]:
@@ -171,7 +178,7 @@ def _claim(claim: Mapping[str, Any], known: str) -> Iterator[Line]:
 def _measurement(name: str, measurement: Mapping[str, Any]) -> Iterator[Line]:
     value = shown(measurement)
     limits = bound(measurement)
-    missed = {"refuted": "  ✗ misses it", "unresolved": "  ? straddles it"}.get(measurement["outcome"] or "", "")
+    missed = {"refuted": "  ✗ misses it", "unresolved": _why_open(measurement)}.get(measurement["outcome"] or "", "")
     line = f"{name} {value:<{60 - len(name)}} {limits}{missed if limits else ''}"
     if len(line) + _INDENT + 2 <= WIDTH:
         yield " " * (_INDENT + 2) + line.rstrip(), {"bold": bool(missed)}
@@ -179,6 +186,13 @@ def _measurement(name: str, measurement: Mapping[str, Any]) -> Iterator[Line]:
         yield from _wrapped(f"{name.rstrip()}  {value}  {limits}{missed if limits else ''}", indent=_INDENT + 2)
     if measurement["note"]:
         yield from _wrapped(f"({measurement['note']})", indent=_INDENT + 4)
+
+
+def _why_open(measurement: Mapping[str, Any]) -> str:
+    low, high = measurement["low"], measurement["high"]
+    bounds = [at for at in (measurement["at_least"], measurement["at_most"]) if at is not None]
+    straddles = low is not None and high is not None and any(low <= at <= high for at in bounds)
+    return "  ? straddles it" if straddles else "  ? too little to say"
 
 
 def shown(measurement: Mapping[str, Any]) -> str:

@@ -55,6 +55,10 @@ class Variants(Protocol):
         """The subject with every other part in the role that a claim is about."""
 
 
+VARIANTS = tuple(name for name in vars(Variants) if not name.startswith("_"))
+"""Names of all that a project offers."""
+
+
 def require_known(claim: Claim, variants: Variants) -> None:
     """`ValueError` for a control or gauge that does not exist, in the words of the claim that names it."""
     controls = {control.name for control in variants.controls}
@@ -198,13 +202,20 @@ def control_complaints(
                 )
 
 
-def gauge_complaints(claim: Claim, found: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Labels that lie, either way."""
+def gating(result: Mapping[str, Any]) -> set[str]:
+    """What a claim is judged by: its verdict, and the measurements that have a bound."""
+    return {"verdict", *(name for name, m in result["measurements"].items() if m["outcome"] is not None)}
+
+
+def gauge_complaints(claim: Claim, result: Mapping[str, Any], found: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Labels that lie, either way; a number that is only reported may change, and an absent part shows nothing."""
+    judged_by = gating(result)
     for gauge, changed in found.items():
-        if changed and gauge not in claim.gauge:
+        decisive = [name for name in changed if name in judged_by]
+        if decisive and gauge not in claim.gauge:
             yield (
-                f"{claim.id} does not name the gauge {gauge!r}, but under it these change: {', '.join(changed)}; "
+                f"{claim.id} does not name the gauge {gauge!r}, but under it these change: {', '.join(decisive)}; "
                 "measure something that does not depend on coordinates, or name the gauge"
             )
-        if not changed and gauge in claim.gauge:
-            yield f"{claim.id} names the gauge {gauge!r}, but nothing changes under it; drop the label"
+        if not decisive and gauge in claim.gauge and result["verdict"] != "absent":
+            yield (f"{claim.id} names the gauge {gauge!r}, but nothing that it is judged by changes under it; drop the label")
