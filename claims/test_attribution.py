@@ -28,8 +28,6 @@ PLANAR = 1
 @pytest.mark.claim(
     source="Unused, neurons",
     evidence="estimated",
-    gauge={"residual rotation", "residual basis"},
-    companion="the_pointer_needs_degree",
     spared={"scrambled heads": "the first MLP reads Embed itself, which no head touches"},
 )
 def test_layer_0_neurons_follow_degree(subject: Subject, expect: Expect) -> None:
@@ -92,14 +90,17 @@ def test_planar_and_non_planar_drive_opposite_attributions(subject: Subject, exp
         "misclassified_answered_non_planar": (wrong.adjacency[wrong.labels == PLANAR], False),
     }
     for name, (chosen, answered_planar) in sets.items():
-        expect.enough(f"{name.replace('_', ' ')} graphs", len(chosen), needed=4)
+        kind = f"{name.replace('_', ' ')} graphs"
+        expect.enough(kind, len(chosen), needed=4)
         difference = None
         if len(chosen) >= 2 and not subject.model.cfg.attn_only:
             towards_planar = _towards_planar(subject, chosen)
             difference = bootstrap(towards_planar[:, None], only, generator=subject.generator(name))
         at_least, at_most = (0.0, None) if answered_planar else (None, 0.0)
         note = None if difference else "the model has no MLP" if subject.model.cfg.attn_only else "too few such graphs"
-        expect(name, difference, at_least=at_least, at_most=at_most, because="the sign of the answer", note=note)
+        expect(
+            name, difference, at_least=at_least, at_most=at_most, because="the sign of the answer", note=note, among=kind
+        )  # fmt: skip
 
 
 def _towards_planar(subject: Subject, graphs: Adjacency) -> Float[Tensor, " graph"]:

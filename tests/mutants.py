@@ -111,6 +111,11 @@ MUTANTS = (
     Mutant("uncentred rank-1 share in the null", "circuits/nulls.py", "values = values.double() - values.double().mean(1, keepdim=True)", "values = values.double()", "nulls"),
     Mutant("keys of one graph for their mean", "circuits/nulls.py", ".unflatten(1, degree.shape).mean(1)", ".unflatten(1, degree.shape)[:, 0]", "nulls"),
     Mutant("one untrained model drawn over and over", "circuits/nulls.py", "        model.initialise(generator)\n", "", "nulls"),
+    Mutant("only the first subject judged", "verdicts/session.py", "metafunc.parametrize(\"subject\", self.subjects, ids=ids,", "metafunc.parametrize(\"subject\", self.subjects[:1], ids=ids[:1],", "plugin"),
+    Mutant("refuted on too few cases", "verdicts/judge.py", "    expect.leave_open_what_saw_too_little()\n", "", "verdicts"),
+    Mutant("a gauge blamed where the part is absent", "verdicts/variants.py", " and result[\"verdict\"] != \"absent\":", ":", "variants"),
+    Mutant("a reported number justifies a gauge", "verdicts/variants.py", "[name for name in changed if name in judged_by]", "list(changed)", "variants"),
+    Mutant("a part of a run replaces a record", "verdicts/record.py", "not partial or not path.exists() or _is_partial(path)", "True", "plugin"),
 )  # fmt: skip
 
 
@@ -133,17 +138,38 @@ class Copies:
         whole = (copy / mutant.file).read_text(encoding="utf-8")
         try:
             (copy / mutant.file).write_text(mutant.source(copy), encoding="utf-8")
-            files = [f"tests/test_{name}.py" for name in mutant.tests.split()]
-            environment = {**os.environ, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-            command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *files]
-            return subprocess.run(command, cwd=copy, env=environment, capture_output=True, check=False).returncode == 0
+            return _pass(copy, mutant.tests)
         finally:
             (copy / mutant.file).write_text(whole, encoding="utf-8")
             self.free.put(copy)
 
+    def are_green(self, tests: str) -> bool:
+        """Whether the named tests pass without a fault; if not, that they fail with one says nothing."""
+        copy = self.free.get()
+        try:
+            return _pass(copy, tests)
+        finally:
+            self.free.put(copy)
+
+
+def _pass(copy: Path, tests: str) -> bool:
+    files = [f"tests/test_{name}.py" for name in tests.split()]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(copy),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    command = [
+        *(sys.executable, "-m", "pytest", "-x", "-q", "-m", "not long"),
+        *("-p", "no:cacheprovider", *files),
+    ]
+    result = subprocess.run(command, cwd=copy, env=environment, capture_output=True, check=False)
+    return result.returncode == 0
+
 
 def main() -> int:
-    """Exit code 0 when every fault was caught."""
+    """Exit code 0 when every fault was caught, 1 when one was not, 2 when tests fail without one."""
     parser = argparse.ArgumentParser(description="Plant faults in the measurements and see whether the tests notice.")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="copies at a time (default: one a core)")
     parser.add_argument("--only", default="", help="only faults whose name contains this")
@@ -152,6 +178,11 @@ def main() -> int:
     survivors = []
     with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(options.jobs) as executor:
         copies = Copies(Path(directory), options.jobs)
+        named = sorted({mutant.tests for mutant in mutants})
+        for tests, green in zip(named, executor.map(copies.are_green, named), strict=True):
+            if not green:
+                print(f"without any fault these tests fail: {tests}", file=sys.stderr)
+                return 2
         for mutant, survives in zip(mutants, executor.map(copies.survives, mutants), strict=True):
             print(f"{'SURVIVED' if survives else 'caught  '}  {mutant.fault}  ({mutant.file}; {mutant.tests})", flush=True)
             survivors += [mutant.fault] if survives else []

@@ -85,6 +85,7 @@ def test_what_is_not_a_number_is_null_in_the_record() -> None:
         (lambda expect: (expect("x", 1), expect("x", 1)), "measured twice"),
         (lambda expect: expect("x", object()), "must be a number"),
         (lambda expect: expect.enough("graphs", 3, needed=0), "a claim about nothing would hold"),
+        (lambda expect: expect("x", 1, at_least=0, because="so", among="graphs"), "among='graphs' names nothing that was counted"),
         (lambda expect: expect("x", 1), "the claim expects nothing"),
         (lambda expect: None, "the claim expects nothing"),
     ],
@@ -127,6 +128,43 @@ def test_a_statement_about_too_few_cases_is_unresolved() -> None:
 
     verdict = judge(claim(body), None)
     assert (verdict.verdict, verdict.reason) == ("unresolved", "too little to judge: 3 vertices, 10 needed")
+
+
+def test_nothing_is_refuted_on_too_few_cases() -> None:
+    def body(expect: Expect, *, among: str | None = None) -> None:
+        expect.enough("vertices", 3, needed=10)
+        expect.enough("graphs", 10, needed=10)
+        expect("of_vertices", -1, at_least=0, because="so", among="vertices")
+        expect("of_graphs", 1, at_least=0, because="so", among="graphs")
+
+    verdict = judge(claim(body), None)
+    assert (verdict.verdict, verdict.reason) == ("unresolved", "too little to judge: 3 vertices, 10 needed")
+    measured = verdict.expect.measurements
+    assert {name: (m.outcome, m.note) for name, m in measured.items()} == {
+        "of_vertices": ("unresolved", "3 vertices, 10 needed"), "of_graphs": ("holds", None),
+    }  # fmt: skip
+    text = "\n".join(line for line, _ in render({**ABOUT, "claims": [{**verdict.to_dict(), "p_corrected": None}]}, accepted={}))
+    assert "? too little to say" in text
+    assert "straddles" not in text
+
+
+def test_too_few_cases_of_one_kind_leave_what_was_measured_on_another() -> None:
+    def body(expect: Expect) -> None:
+        expect.enough("vertices", 3, needed=10)
+        expect.enough("graphs", 10, needed=10)
+        expect("of_graphs", -1, at_least=0, because="so", among="graphs")
+
+    assert verdict_of(body) == "refuted"
+    assert verdict_of(lambda expect: (expect.enough("v", 3, needed=10), expect("x", -1, at_least=0, because="so"))) == "unresolved"
+
+
+def test_a_counterexample_refutes_however_little_was_seen() -> None:
+    def body(expect: Expect) -> None:
+        expect.enough("vertices", 3, needed=10)
+        expect("smallest", -1, at_least=0, because="so")
+        expect.show_counterexample(graph6="I?", vertex=3, value=-1)
+
+    assert verdict_of(body) == "refuted"
 
 
 def test_what_was_measured_before_the_body_broke_stays() -> None:

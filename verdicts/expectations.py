@@ -69,6 +69,7 @@ class Expect:
         self.counts: dict[str, Count] = {}
         self.nulls: dict[str, NullTest] = {}
         self.counterexample: dict[str, Any] | None = None
+        self._among: dict[str, str] = {}
 
     def __call__(
         self,
@@ -81,13 +82,15 @@ class Expect:
         because: str | None = None,
         from_controls: bool = False,
         note: str | None = None,
+        among: str | None = None,
     ) -> None:
         """Record `value` under `name` and hold it to its bounds, which need a `because`.
 
         `value` is a number, a list or mapping (recorded, not judged), `None` with a `note` (does not exist here, and
         meets no bound), or has `value`, `low` and `high`: then the whole interval must meet the bound, and where it
         straddles the bound the claim is unresolved. `from_controls` says that the bound lies between the trained value
-        and the best control.
+        and the best control. `among` names the kind of `enough` that it was measured on; without it every kind that the
+        claim counts must be seen often enough.
         """
         if name in self.measurements:
             raise ValueError(f"expect({name!r}): measured twice; give each quantity a name of its own")
@@ -115,6 +118,10 @@ class Expect:
             note = f"not a finite number{f'; {note}' if note else ''}"
         if outcome == "unresolved" and (settling := _graphs_to_settle(value, bounds)) is not None:
             note = "; ".join(filter(None, [note, f"about {settling:,} graphs would settle it, {value.graphs:,} were seen"]))  # type: ignore[attr-defined]
+        if among is not None:
+            if among not in self.counts:
+                raise ValueError(f"expect({name!r}): among={among!r} names nothing that was counted; call expect.enough first")
+            self._among[name] = among
         self.measurements[name] = Measurement(recorded, _limit(low), _limit(high), at_least, at_most, because, from_controls, note, outcome)
 
     def enough(self, kind: str, seen: int, *, needed: int) -> None:
@@ -122,6 +129,22 @@ class Expect:
         if needed < 1:
             raise ValueError(f"enough({kind!r}): needed must be at least 1, or a claim about nothing would hold; got {needed}")
         self.counts[kind] = Count(int(seen), int(needed))
+
+    @property
+    def scarce(self) -> dict[str, str]:
+        """What was seen too seldom, in words, by its kind."""
+        short = {kind: count for kind, count in self.counts.items() if count.seen < count.needed}
+        return {kind: f"{count.seen} {kind}, {count.needed} needed" for kind, count in short.items()}
+
+    def leave_open_what_saw_too_little(self) -> None:
+        """No bound is met or missed on too few cases; but one counterexample is enough, whatever was counted."""
+        for name, measured in self.measurements.items():
+            kinds = [self._among[name]] if name in self._among else self.counts
+            too_few = [self.scarce[kind] for kind in kinds if kind in self.scarce]
+            shown = self.counterexample is not None and measured.outcome == "refuted"
+            if measured.outcome is not None and too_few and not shown:
+                note = "; ".join(filter(None, [measured.note, *too_few]))
+                self.measurements[name] = dataclasses.replace(measured, outcome="unresolved", note=note)
 
     def null(self, name: str, observed: float, draws: Sequence[float], *, kind: str) -> None:
         """Rank what was observed among draws of a `kind` of chance; larger is further from chance.

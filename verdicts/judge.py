@@ -135,16 +135,16 @@ def judge_all(claims: Iterable[Claim], subject: Any) -> dict[str, Any]:
 
 
 def _conclude(claim: Claim, expect: Expect) -> tuple[str, str | None]:
-    outcomes = {m.outcome for m in expect.measurements.values()} - {None}
-    if not outcomes:
+    if not any(m.outcome for m in expect.measurements.values()):
         return "error", "the claim expects nothing: hold at least one measurement to a bound"
     if claim.evidence == "searched" and not expect.counts:
         return "error", "a statement about all of a kind says how many it saw: call expect.enough, or it could be true of none"
-    scarce = [f"{count.seen} {kind}, {count.needed} needed" for kind, count in expect.counts.items() if count.seen < count.needed]
+    expect.leave_open_what_saw_too_little()
+    outcomes = {m.outcome for m in expect.measurements.values()}
     if "refuted" in outcomes:
         return "refuted", None
-    if scarce:
-        return "unresolved", f"too little to judge: {'; '.join(scarce)}"
+    if expect.scarce:
+        return "unresolved", f"too little to judge: {'; '.join(expect.scarce.values())}"
     return ("unresolved" if "unresolved" in outcomes else "holds"), None
 
 
