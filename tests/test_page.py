@@ -129,7 +129,9 @@ def test_the_shipped_seeds_stand_on_the_page() -> None:
 
 def test_every_part_and_every_figure_is_about_claims_that_there_are() -> None:
     claims = {one.id for one in all_claims()}
-    assert {id_ for ids in PARTS.values() for id_ in ids} == claims
+    in_parts = {id_ for ids in PARTS.values() for id_ in ids}
+    assert in_parts <= claims
+    assert {claim["id"] for claim in shipped()[1]["subjects"][0]["claims"]} <= in_parts
     figures = shipped_exhibit().figures
     assert {id_ for figure in figures for id_ in figure.claims} <= claims
     assert len({figure.id for figure in figures}) == len(figures)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import importlib
 import re
+import shutil
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +15,14 @@ import pytest
 
 from circuits.finder import find_roles
 from circuits.roles import read_roles
+from circuits.subject import load_subject
+from circuits.variants import Variants
 from claims.__main__ import main
 from models.checkpoint import load_checkpoint
+from tests.mutants import COPIED
+from verdicts.judge import Claim, judge
 from verdicts.record import read_record
+from verdicts.variants import Workbench, control_complaints, gauge_complaints
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -45,6 +54,41 @@ def test_its_example_runs_and_gives_what_it_says(monkeypatch: pytest.MonkeyPatch
     assert eval(first, scope)["embed->q"] == pytest.approx(0.913, abs=5e-4)
     best = eval(second, scope)
     assert (round(best.score, 3), best.paths) == (0.617, ("0.3->q", "embed->k"))
+
+
+def test_its_claim_can_be_judged_and_can_fail() -> None:
+    scope: dict[str, Any] = {}
+    exec(_its_claim(), scope)
+    claim = Claim.from_function(scope["test_isolated_vertices_attend_to_the_target"])
+    bench = Workbench(Variants(), load_subject(ROOT / "checkpoints" / "default"))
+    verdict = judge(claim, bench.variants.for_controls(load_subject(ROOT / "checkpoints" / "default")))
+    assert verdict.verdict == "holds"
+    result = verdict.to_dict()
+    assert list(control_complaints(claim, result, bench.controls(claim), bench.variants.controls)) == []
+    assert list(gauge_complaints(claim, result, bench.gauges(claim))) == []
+
+
+@pytest.mark.long
+def test_its_claim_pasted_passes_everything(tmp_path: Path) -> None:
+    """In a copy of the project, in a file of its own: style, types, the claim's own run and the tests about claims."""
+    for name in COPIED:
+        source = ROOT / name
+        ignored = shutil.ignore_patterns("__pycache__")
+        (partial(shutil.copytree, ignore=ignored) if source.is_dir() else shutil.copy)(source, tmp_path / name)
+    (tmp_path / "claims" / "test_isolated.py").write_text(_its_claim(), encoding="utf-8")
+    tests = ["tests/test_judging_models.py", "tests/test_page.py", "-k", "isolated or planted or ledger or every_part"]
+    for command in (
+        ["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"],
+        ["pytest", "claims", "-k", "isolated", "--claims-controls", "--claims-gauge"],
+        ["pytest", "-q", "-m", "not long", *tests],
+    ):  # fmt: skip
+        result = subprocess.run([sys.executable, "-m", *command], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+
+
+def _its_claim() -> str:
+    (example,) = [block for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "mark.claim" in block]
+    return example
 
 
 def test_its_table_of_seeds_is_that_of_the_shipped_records(capsys: pytest.CaptureFixture[str]) -> None:
