@@ -6,7 +6,9 @@ INSTALLED := .venv/installed
 # shapes are checked while the tests run, in the modules that handle tensors
 SHAPES := models.graphs,models.transformer,models.training,circuits,beartype.beartype
 
-.PHONY: claims page screenshots test check bench mutants steady clean
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 2 --dist worksteal -rs --jaxtyping-packages=$(SHAPES)
+
+.PHONY: claims page screenshots test test-all check bench mutants steady clean
 
 claims: $(INSTALLED)
 	$(BIN)/python -m pytest claims
@@ -19,9 +21,17 @@ screenshots: page
 
 test: check
 	@echo "== tests of the instrument, on two processes"
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 2 -rs --jaxtyping-packages=$(SHAPES)
-	@echo "== the claims on the shipped checkpoint"
-	$(BIN)/python -m pytest claims
+	$(TESTS) -m "not long"
+
+test-all: check
+	@echo "== tests of the instrument, the long ones too, on two processes"
+	$(TESTS)
+	@echo "== faults planted in the instrument"
+	$(BIN)/python -m tests.mutants
+	@echo "== verdicts under other seeds"
+	$(BIN)/python -m tests.steadiness --count 2 --out=runs/steadiness-sample.jsonl
+	@echo "== the claims on the shipped checkpoint, with controls and gauges"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest claims -n 2 --claims-controls --claims-gauge
 
 bench: $(INSTALLED)
 	$(BIN)/python -m pytest benchmarks --benchmark-quiet -q
