@@ -116,6 +116,8 @@ MUTANTS = (
     Mutant("a gauge blamed where the part is absent", "verdicts/variants.py", " and result[\"verdict\"] != \"absent\":", ":", "variants"),
     Mutant("a reported number justifies a gauge", "verdicts/variants.py", "[name for name in changed if name in judged_by]", "list(changed)", "variants"),
     Mutant("a part of a run replaces a record", "verdicts/record.py", "not partial or not path.exists() or _is_partial(path)", "True", "plugin"),
+    Mutant("a counterexample of the random sample that refutes nothing", "claims/search.py", "_extreme([climbed, drawn, sample.worst], expect", "_extreme([climbed, drawn], expect", "search"),
+    Mutant("validation graphs outside the domain that refute", "claims/search.py", "return graphs[(edges >= domain.min_edges) & (edges <= domain.max_edges)]", "return graphs", "search"),
 )  # fmt: skip
 
 
