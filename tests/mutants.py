@@ -71,7 +71,7 @@ MUTANTS = (
     Mutant("largest of the anchors for the smallest", D, "(norms[inside].min() / norms[~inside].max())", "(norms[inside].max() / norms[~inside].max())", "measurements"),
     Mutant("b_Q dropped from every query", B, "(W_pos @ weight + bias)[:, None, :]", "(W_pos @ weight)[:, None, :]", "measurements"),
     Mutant("bounds with low and high exchanged", B, "_softmax_share(low, high, inside), _softmax_share(high, low, inside)", "_softmax_share(high, low, inside), _softmax_share(low, high, inside)", "measurements"),
-    Mutant("bounds that forget the edge", B, "rows[vertex][:, j] == edge, rows[j][:, vertex] == edge", "rows[vertex][:, j] == edge, rows[j][:, vertex] == 1 - edge", "measurements"),
+    Mutant("bounds that forget the edge", B, "certain = alone + rows * added[:, [vertex]]", "certain = alone + (1 - rows) * added[:, [vertex]]", "measurements"),
     Mutant("anchor scores not centred", B, "(scores - scores.mean(-1, keepdim=True))", "(scores)", "measurements"),
     Mutant("b_O of layer 0 dropped from the base", P, "model.W_pos + model.b_O[0]", "model.W_pos", "patching"),
     Mutant("query patched with the key's sets", P, "numerator[start + graph] = distances", "numerator[start + graph] = distances.flip(0)", "patching"),
