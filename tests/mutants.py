@@ -118,6 +118,11 @@ MUTANTS = (
     Mutant("a part of a run replaces a record", "verdicts/record.py", "not partial or not path.exists() or _is_partial(path)", "True", "plugin"),
     Mutant("a counterexample of the random sample that refutes nothing", "claims/search.py", "_extreme([climbed, drawn, sample.worst], expect", "_extreme([climbed, drawn], expect", "search"),
     Mutant("validation graphs outside the domain that refute", "claims/search.py", "return graphs[(edges >= domain.min_edges) & (edges <= domain.max_edges)]", "return graphs", "search"),
+    Mutant("edges of the author's recipe for a checkpoint without one", "circuits/subject.py", "if not {\"min_edges\", \"max_edges\"} <= set(recipe):", "if recipe is None:", "any_size"),
+    Mutant("degrees that no vertex has told apart", "claims/test_reader_pattern.py", "top = min(6, max(intervals))", "top = 6", "any_size"),
+    Mutant("always planar judged as right where all graphs are", "circuits/subject.py", "if len(self.graphs.labels.unique()) < 2:", "if len(self.graphs.labels.unique()) < 1:", "any_size"),
+    Mutant("a stream that the pointer does not read", "claims/test_degree_in_residual.py", "    require_layer_1(pointer)  # of a later one x₁ is not the input\n", "", "any_size"),
+    Mutant("pairs with nothing to restore kept", P, "changed = denominator > 0", "changed = denominator >= 0", "patching"),
 )  # fmt: skip
 
 
