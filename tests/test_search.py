@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import find, given, settings
+from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 
 import claims.search
@@ -56,6 +56,14 @@ def test_strategies_build_what_they_promise(data: st.DataObject) -> None:
     assert torch.equal(graph, graph.mT)
     assert low <= edge_bits(graph).sum() <= high
     assert data.draw(any_graph(5)).shape == (1, 5, 5)
+
+
+def test_no_example_of_hypothesis_is_timed_and_none_is_chance() -> None:
+    """By itself it fails an example of 200 ms, and slow draws, unless a variable says that this is CI."""
+    for used in (settings.default, settings(max_examples=5)):
+        assert used is not None
+        assert (used.deadline, used.derandomize, used.database) == (None, True, None)
+        assert HealthCheck.too_slow in used.suppress_health_check
 
 
 def test_strategies_shrink_to_the_smallest_graph() -> None:
