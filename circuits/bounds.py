@@ -1,7 +1,7 @@
 """What holds for every graph: layer 0 sees a vertex's neighbourhood only, so all n · 2^(n−1) cases can be exhausted.
 
 All of it in float64. Attention of a head from i to j lies between softmax bounds over every neighbourhood of every
-other vertex that agrees on the edge ij.
+other vertex that agrees on the edge ij. A key is a sum over neighbours, so its extremes need no enumeration.
 """
 
 from __future__ import annotations
@@ -13,10 +13,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from circuits.roles import Head, require_layer_0
+from circuits.roles import Absent, Head, require_layer_0
 from models.transformer import Transformer
 
-MAX_VERTICES = 12
+MAX_VERTICES = 16  # 524,288 cases: seconds; each vertex more is twice the memory
+
+
+class TooManyNeighbourhoods(Absent, ValueError):
+    """A graph has so many vertices that their neighbourhoods cannot all be gone through."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Interval:
 def neighbourhoods(n_vertices: int) -> Float[Tensor, "vertex case sender"]:
     """Every set of neighbours of every vertex as a row of its adjacency matrix: `[n, 2^(n−1), n]`, float64."""
     if n_vertices > MAX_VERTICES:
-        raise ValueError(f"n_vertices must be at most {MAX_VERTICES} to exhaust neighbourhoods, got {n_vertices}")
+        raise TooManyNeighbourhoods(f"n_vertices must be at most {MAX_VERTICES} to exhaust neighbourhoods, got {n_vertices}")
     subsets = torch.arange(2 ** (n_vertices - 1))[:, None] >> torch.arange(n_vertices - 1) & 1
     rows = torch.zeros(n_vertices, len(subsets), n_vertices, dtype=torch.float64)
     for vertex in range(n_vertices):
@@ -46,19 +50,9 @@ def _double(model: Transformer, name: str, head: Head) -> Float[Tensor, "*shape"
 @torch.no_grad()
 def every_query(model: Transformer, head: Head) -> Float[Tensor, "vertex case d_head"]:
     """The full query, b_Q included, of every vertex under every neighbourhood."""
-    return _every_row(model, head, "Q")
-
-
-@torch.no_grad()
-def every_key(model: Transformer, head: Head) -> Float[Tensor, "vertex case d_head"]:
-    """The full key, b_K included, of every vertex under every neighbourhood."""
-    return _every_row(model, head, "K")
-
-
-def _every_row(model: Transformer, head: Head, letter: str) -> Float[Tensor, "vertex case d_head"]:
     require_layer_0(head)
     W_E, W_pos = model.W_E.detach().cpu().double(), model.W_pos.detach().cpu().double()
-    weight, bias = _double(model, f"W_{letter}", head), _double(model, f"b_{letter}", head)
+    weight, bias = _double(model, "W_Q", head), _double(model, "b_Q", head)
     return neighbourhoods(model.cfg.n_vertices) @ (W_E @ weight) + (W_pos @ weight + bias)[:, None, :]
 
 
@@ -112,12 +106,15 @@ def anchor_attention(model: Transformer, head: Head, anchors: tuple[int, ...]) -
     """
     n = model.cfg.n_vertices
     rows = neighbourhoods(n)
-    queries, keys = every_query(model, head) / math.sqrt(model.cfg.d_head), every_key(model, head)
+    queries = every_query(model, head) / math.sqrt(model.cfg.d_head)
+    W_E, W_pos = model.W_E.detach().cpu().double(), model.W_pos.detach().cpu().double()
+    W_K = _double(model, "W_K", head)
+    keys, per_neighbour = W_pos @ W_K + _double(model, "b_K", head), W_E @ W_K
     extremes: dict[int, list[tuple[float, float]]] = {d: [] for d in range(n)}
     inside = torch.zeros(n, dtype=torch.bool)
     inside[list(anchors)] = True
     for i in range(n):
-        low, high = _score_extremes(queries[i], keys, rows, vertex=i)
+        low, high = _score_extremes(queries[i], keys, per_neighbour, rows[i], vertex=i)
         least, greatest = _softmax_share(low, high, inside), _softmax_share(high, low, inside)
         degree = rows[i].sum(-1)
         for d in range(n):
@@ -127,22 +124,25 @@ def anchor_attention(model: Transformer, head: Head, anchors: tuple[int, ...]) -
 
 def _score_extremes(
     queries: Float[Tensor, "case d_head"],
-    keys: Float[Tensor, "vertex other d_head"],
-    rows: Float[Tensor, "vertex other sender"],
+    keys: Float[Tensor, "vertex d_head"],
+    per_neighbour: Float[Tensor, "sender d_head"],
+    rows: Float[Tensor, "case sender"],
     *,
     vertex: int,
 ) -> tuple[Float[Tensor, "case key"], Float[Tensor, "case key"]]:
-    """Least and greatest score of each case of `vertex` at every position, over the cases of that position."""
-    low = torch.empty(len(queries), len(keys), dtype=torch.float64)
-    high = torch.empty_like(low)
-    for j in range(len(keys)):
-        if j == vertex:
-            low[:, j] = high[:, j] = (queries * keys[j]).sum(-1)
-            continue
-        for edge in (0.0, 1.0):
-            mine, theirs = rows[vertex][:, j] == edge, rows[j][:, vertex] == edge
-            scores = queries[mine] @ keys[j][theirs].mT
-            low[mine, j], high[mine, j] = scores.amin(1), scores.amax(1)
+    """Least and greatest score of each case of `vertex` at every position, over the neighbourhoods of that position.
+
+    The key of j is `keys[j]` and what each of its neighbours adds. Those that lower the score make it least, those that
+    raise it greatest; whether `vertex` is a neighbour of j is said by its own case. Its own key is that of its case.
+    """
+    added = queries @ per_neighbour.mT
+    alone = queries @ keys.mT
+    lowering, raising = added.clamp(max=0), added.clamp(min=0)
+    free = 1 - torch.eye(len(keys), dtype=torch.float64)  # no vertex is its own neighbour
+    free[vertex] = 0  # and the edge to `vertex` is not free
+    certain = alone + rows * added[:, [vertex]]
+    low, high = certain + lowering @ free, certain + raising @ free
+    low[:, vertex] = high[:, vertex] = alone[:, vertex] + (rows * added).sum(-1)
     return low, high
 
 

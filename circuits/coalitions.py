@@ -19,9 +19,12 @@ from models.graphs import Adjacency
 from models.transformer import Transformer
 
 
-def notebook_configurations(model: Transformer, clean: Adjacency, corrupted: Corrupted, *, head: Head) -> PatchScores:
-    """The notebook's 1,024: any set of paths into the query, nothing or Embed into the key."""
-    (scores,) = path_patching(model, clean, corrupted, head=head, blocks=[(every_set(model.cfg.n_heads).tolist(), [0, 1])])
+def notebook_configurations(
+    model: Transformer, clean: Adjacency, corrupted: Corrupted, *, head: Head, leave_out: bool = False
+) -> PatchScores:
+    """The notebook's 1,024: any set of paths into the query, nothing or Embed into the key; `leave_out` as in `path_patching`."""
+    blocks = [(every_set(model.cfg.n_heads).tolist(), [0, 1])]
+    (scores,) = path_patching(model, clean, corrupted, head=head, blocks=blocks, leave_out=leave_out)
     return scores
 
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from circuits.roles import Head, Roles
+from circuits.roles import Absent, Head, Roles
 from circuits.subject import Subject
 from models.transformer import Transformer
 
@@ -51,6 +51,8 @@ def fresh_weights(subject: Subject) -> Subject:
 
 def scrambled_heads(subject: Subject) -> Subject:
     """Queries, keys and values of each layer (with their biases) dealt out to other heads, each its own way; W_O stays."""
+    if subject.model.cfg.n_heads == 1:
+        raise Absent("no other head to deal out to: each layer has one")
     generator = subject.generator("control: scrambled heads")
 
     def edit(model: Transformer) -> None:
@@ -85,7 +87,9 @@ def exchanged_target(subject: Subject) -> Subject:
     """The target's row of W_pos exchanged with that of the next position that is no anchor."""
     target, n = subject.roles.target, subject.model.cfg.n_vertices
     anchors = subject.roles.found.get("anchors") or ()
-    other = next(j % n for j in range(target + 1, target + n) if j % n not in anchors)
+    other = next((j % n for j in range(target + 1, target + n) if j % n not in anchors), None)
+    if other is None:
+        raise Absent(f"no position to exchange the target with: all {n - 1} others are anchors")
 
     def edit(model: Transformer) -> None:
         model.W_pos[[target, other]] = model.W_pos[[other, target]].clone()

@@ -92,6 +92,9 @@ def find_roles(model: Transformer, graphs: Adjacency | None = None) -> tuple[Rol
         choose("anchors", anchor_gaps(score_per_neighbour(model, reader)), floor=ANCHOR_FLOOR, margin=HEAD_MARGIN)
     if model.cfg.n_layers == 1:
         reasons["pointer"] = reasons["target"] = "absent: there is no layer after the reader's"
+    elif not (degree >= 4).any():
+        n = model.cfg.n_vertices
+        reasons["pointer"] = reasons["target"] = f"absent: no graph of {n} vertices has a vertex of degree 4 to tell from those of degree 2"
     else:
         contrast = _pointer_scores(model, graphs, degree)
         pointer = choose("pointer", {head: max(row) for head, row in contrast.items()}, floor=POINTER_FLOOR, margin=HEAD_MARGIN)

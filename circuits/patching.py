@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from circuits.roles import Head, require_layer_1
+from circuits.roles import Absent, Head, require_layer_1
 from models.graphs import Adjacency
 from models.transformer import Transformer
 
@@ -27,8 +27,17 @@ Metric = Callable[[Float[Tensor, "*config query key"], Float[Tensor, "*target qu
 
 Corrupted = Float[Tensor, "one_or_all vertex sender"]
 
+MAX_HEADS = 12  # 8,192 sets of components of one side; each head more is twice as many
 _SETS_AT_A_TIME = 512  # of one graph or spread over several: 10 MB of MLP activations
 _PATTERNS_AT_A_TIME = 8192  # 3 MB: stays in the cache
+
+
+class TooManySets(Absent, ValueError):
+    """A layer has so many heads that their sets cannot all be patched."""
+
+
+class NothingToRestore(Absent, ValueError):
+    """A pattern that the corrupted graph does not change: whatever is patched, it stays as it is."""
 
 
 def frobenius(patched: Float[Tensor, "*config query key"], clean: Float[Tensor, "*target query key"]) -> Float[Tensor, "*config"]:
@@ -67,20 +76,29 @@ Block = tuple[Sequence[int], Sequence[int]]
 @torch.no_grad()
 def path_patching(
     model: Transformer, clean: Adjacency, corrupted: Corrupted, *, head: Head, blocks: Sequence[Block],
-    metric: Metric = frobenius, progress: bool = False,
+    metric: Metric = frobenius, progress: bool = False, leave_out: bool = False,
 ) -> list[PatchScores]:  # fmt: skip
     """Scores of all pairs of query set and key set of each block; `corrupted` is one graph or one for each clean graph.
 
     `ValueError` for a head outside layer 1, a set of unknown components, a graph paired with itself, or a pair whose
-    clean and corrupted patterns coincide (its score would be 0/0).
+    clean and corrupted patterns coincide (its score would be 0/0). With `leave_out` such pairs are left out, and
+    `NothingToRestore` says that fewer than two others are there.
     """
-    _require_pairs(model, clean, corrupted, head, blocks)
+    _require_blocks(model, clean, corrupted, head, blocks)
+    if leave_out:
+        clean, corrupted = _unlike(clean, corrupted)
+    _require_unlike(clean, corrupted)
     sides = _Sides.of(model, clean, corrupted, head)
     patterns_clean, patterns_corrupted = sides.patterns()
     denominator = metric(patterns_corrupted, patterns_clean)
-    if not (denominator > 0).all():
-        graph = int((~(denominator > 0)).nonzero()[0])
-        raise ValueError(f"clean graph {graph}: its pattern is that of its corrupted graph, so there is nothing to restore")
+    changed = denominator > 0
+    if not changed.all() and not leave_out:
+        graph = int((~changed).nonzero()[0])
+        raise NothingToRestore(f"clean graph {graph}: its pattern is that of its corrupted graph, so there is nothing to restore")
+    if not changed.all():
+        _require_some(changed)
+        sides = dataclasses.replace(sides, pre=sides.pre[changed], direct=sides.direct[changed])
+        clean, patterns_clean, denominator = clean[changed.to(clean.device)], patterns_clean[changed], denominator[changed]
     numerators = [clean.new_empty(len(clean), len(queries), len(keys), dtype=denominator.dtype) for queries, keys in blocks]
     sets = _Sets.of(blocks, n_components=1 + model.cfg.n_heads)
     rows = [([sets.query_row[mask] for mask in queries], [sets.key_row[mask] for mask in keys]) for queries, keys in blocks]
@@ -106,7 +124,8 @@ def patched_patterns(
     Nothing patched is the corrupted pattern, everything the clean one.
     """
     blocks = [([query], [key]) for query, key in configurations]
-    _require_pairs(model, clean, corrupted, head, blocks)
+    _require_blocks(model, clean, corrupted, head, blocks)
+    _require_unlike(clean, corrupted)
     sides, sets = _Sides.of(model, clean, corrupted, head), _Sets.of(blocks, n_components=1 + model.cfg.n_heads)
     buffer = sides.pre.new_empty(len(clean), len(sets.masks), sides.pre[0, 0].numel())
     q, k = sides.queries_and_keys(slice(None), sets, buffer=buffer)
@@ -115,7 +134,7 @@ def patched_patterns(
     return (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1).to(clean.device)
 
 
-def _require_pairs(model: Transformer, clean: Adjacency, corrupted: Corrupted, head: Head, blocks: Sequence[Block]) -> None:
+def _require_blocks(model: Transformer, clean: Adjacency, corrupted: Corrupted, head: Head, blocks: Sequence[Block]) -> None:
     require_layer_1(head)
     top = 2 ** (1 + model.cfg.n_heads)
     for mask in (mask for block in blocks for side in block for mask in side):
@@ -123,9 +142,26 @@ def _require_pairs(model: Transformer, clean: Adjacency, corrupted: Corrupted, h
             raise ValueError(f"blocks: a set of components is a mask from 0 to {top - 1}, got {mask}")
     if len(corrupted) not in (1, len(clean)):
         raise ValueError(f"corrupted must be one graph or {len(clean)}, one for each clean graph; got {len(corrupted)}")
+
+
+def _require_unlike(clean: Adjacency, corrupted: Corrupted) -> None:
     same = (clean == corrupted).flatten(1).all(1)
     if same.any():
-        raise ValueError(f"clean graph {int(same.nonzero()[0])} is paired with itself as its corrupted graph")
+        raise NothingToRestore(f"clean graph {int(same.nonzero()[0])} is paired with itself as its corrupted graph")
+
+
+def _unlike(
+    clean: Adjacency, corrupted: Corrupted
+) -> tuple[Float[Tensor, "kept vertex sender"], Float[Tensor, "one_or_kept vertex sender"]]:
+    """The pairs of two graphs that are not the same: on few vertices some are."""
+    unlike = (clean != corrupted).flatten(1).any(1)
+    _require_some(unlike)
+    return clean[unlike], corrupted if len(corrupted) == 1 else corrupted[unlike]
+
+
+def _require_some(kept: Bool[Tensor, " graph"]) -> None:
+    if kept.sum() < 2:
+        raise NothingToRestore(f"fewer than 2 of {len(kept)} graphs have a pattern that its corrupted graph changes")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,4 +273,6 @@ def path_names(n_heads: int) -> list[str]:
 
 def every_set(n_heads: int) -> Int[Tensor, " set"]:
     """All masks of components."""
+    if n_heads > MAX_HEADS:
+        raise TooManySets(f"n_heads must be at most {MAX_HEADS} to patch every set of components, got {n_heads}")
     return torch.arange(2 ** (1 + n_heads))

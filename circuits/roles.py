@@ -17,10 +17,14 @@ MAX_BYTES = 1_000_000
 ROLES = ("reader", "anchors", "pointer", "target", "dimension")
 
 
-class AbsentRole(LookupError):
-    """A claim asks for a role that this checkpoint does not have, or that two candidates share."""
+class Absent(LookupError):
+    """A claim is about something that there is not in this model, or in no graph that it takes."""
 
     verdict = "absent"
+
+
+class AbsentRole(Absent):
+    """A claim asks for a role that this checkpoint does not have, or that two candidates share."""
 
 
 class RoleElsewhere(AbsentRole, ValueError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ from torch import Tensor
 
 from circuits.attention import Pattern, degrees, head_pattern
 from circuits.finder import find_roles
-from circuits.roles import Head, Roles, read_object, read_roles
+from circuits.roles import Absent, Head, Roles, read_object, read_roles
 from models.checkpoint import Checkpoint, load_checkpoint
 from models.config import TrainConfig
-from models.graphs import Adjacency, GraphSet, load_validation_set, validation_set
+from models.graphs import Adjacency, GraphSet, edge_counts_of, load_validation_set, usual_edge_counts, validation_set
 from models.randomness import named_generator
 from models.transformer import Transformer
 
@@ -35,7 +36,7 @@ class Subject:
     roles: Roles
     graphs: GraphSet
     edge_counts: range
-    """Numbers of edges that the model was trained on."""
+    """Numbers of edges that the model was trained on; of the validation graphs, where no recipe says."""
     seed: int
     home: Path
     """Directory of the checkpoint's `roles.json` and `verdicts.json`."""
@@ -99,6 +100,23 @@ class Subject:
         """Whether the answer on each validation graph is its label."""
         return self.logits.argmax(-1) == self.graphs.labels
 
+    def require_both_classes(self) -> None:
+        """`Absent` where all validation graphs are of one class, for then whoever always says so is always right."""
+        if len(self.graphs.labels.unique()) < 2:
+            kind = "planar" if self.graphs.labels[0] else "non-planar"
+            n = self.model.cfg.n_vertices
+            raise Absent(f"nothing to tell apart: all {len(self.graphs)} validation graphs, of {n} vertices, are {kind}")
+
+    def require_degree(self, degree: int) -> None:
+        """`Absent` where no graph has so many vertices that one of them could have that degree."""
+        if (n := self.model.cfg.n_vertices) <= degree:
+            raise Absent(f"no vertex of degree {degree}: a graph of {n} vertices has none")
+
+    def require_mlp(self) -> None:
+        """`Absent` for a model of attention only."""
+        if self.model.cfg.attn_only:
+            raise Absent("no MLP: the model is attention only")
+
     @property
     def ledger_path(self) -> Path:
         """Where the accepted verdicts are kept."""
@@ -144,13 +162,29 @@ def load_subject(
         roles = read_roles(home / "roles.json", cfg=cfg, content_hash=checkpoint.content_hash)
     else:
         roles, _ = find_roles(checkpoint.model)
-    edge_counts = TrainConfig.from_dict(checkpoint.recipe.get("train", {}), source=f"{path}: recipe").edge_counts
+    edge_counts = _trained_on(checkpoint)
     if validation is not None:
         graphs = load_validation_set(validation, n_vertices=cfg.n_vertices)
+        edge_counts = edge_counts or edge_counts_of(graphs)
     else:
+        edge_counts = edge_counts or usual_edge_counts(cfg.n_vertices)
         graphs = validation_set(cfg.n_vertices, edge_counts)
     graphs = GraphSet(graphs.adjacency.to(device), graphs.labels.to(device))
     return Subject(checkpoint.name, checkpoint.content_hash, checkpoint.model, roles, graphs, edge_counts, seed, home)
+
+
+def _trained_on(checkpoint: Checkpoint) -> range | None:
+    """The numbers of edges that its recipe names; `None` where it names none. `ValueError` for a recipe that cannot be."""
+    recipe, source = checkpoint.recipe.get("train", {}), f"{checkpoint.path}: recipe"
+    if not isinstance(recipe, dict):
+        raise ValueError(f"{source}: train must be an object, got {type(recipe).__name__}")
+    edge_counts = TrainConfig.from_dict(recipe, source=source).edge_counts
+    if not {"min_edges", "max_edges"} <= set(recipe):
+        return None
+    most = math.comb(n := checkpoint.model.cfg.n_vertices, 2)
+    if edge_counts[-1] > most:
+        raise ValueError(f"{source}: max_edges must be at most {most}, for {n} vertices, got {edge_counts[-1]}")
+    return edge_counts
 
 
 def home_of(checkpoint: Checkpoint, registry: Path = REGISTRY) -> Path:

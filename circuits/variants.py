@@ -12,6 +12,7 @@ from circuits.gauge import GAUGES, under_gauge
 from circuits.subject import Subject
 
 CONTROL_PART, GAUGE_PART = 4, 16  # every so many graphs: a control breaks a claim on fewer, and a gauge is exact on any
+FEWEST = 64  # graphs of a part, if there are as many: there must be some of each kind, and a quarter of them to resample
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,12 +23,12 @@ class Variants:
     gauges: tuple[str, ...] = tuple(GAUGES)
 
     def for_controls(self, subject: Subject) -> Subject:
-        """A quarter of the graphs, searches off."""
-        return subject.part(CONTROL_PART)
+        """A quarter of the graphs, or more of a small set, searches off."""
+        return subject.part(_step(subject, CONTROL_PART))
 
     def for_gauges(self, subject: Subject) -> Subject:
-        """A sixteenth of the graphs in double precision, where what differs is not rounding."""
-        return subject.part(GAUGE_PART, dtype=torch.float64)
+        """A sixteenth of the graphs, or more of a small set, in double precision, where what differs is not rounding."""
+        return subject.part(_step(subject, GAUGE_PART), dtype=torch.float64)
 
     def under_gauge(self, subject: Subject, gauge: str) -> Subject:
         """The subject with its weights changed and its function not."""
@@ -36,3 +37,7 @@ class Variants:
     def stand_ins(self, subject: Subject, about: str) -> Mapping[str, Subject]:
         """The subject with each other head of the layer in the role that a claim is about."""
         return other_heads(subject, about)
+
+
+def _step(subject: Subject, step: int) -> int:
+    return max(1, min(step, len(subject.graphs) // FEWEST))

@@ -1,7 +1,8 @@
 """Searching for a counterexample to a statement about every vertex of every graph of a domain.
 
 Three parts: Hypothesis, a climb that changes one edge at a time, and an independent sample that bounds the rate of
-violating graphs. The first two only ever give a counterexample or none: their graphs follow no distribution.
+violating graphs. A counterexample of any of them refutes; the first two give no rate: their graphs follow no
+distribution.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ class ForAll:
     bound: float
     shown: Callable[[float], float] = _itself
     """From a value, in which the search aims, to the quantity that people read."""
+    missing: str = "no graph had a vertex that the statement is about"
+    """What to say where nothing could be measured."""
 
     def smallest(self, graphs: Adjacency) -> Float[Tensor, " batch"]:
         """The smallest value on each graph."""
@@ -70,33 +73,78 @@ class Found:
     graph: Adjacency | None
 
 
-@torch.no_grad()
-def search(subject: Subject, expect: Expect, statement: ForAll, *, steps: int = 1200, examples: int = 300) -> float | None:
-    """Search for a counterexample; record the rate of violating graphs and what is found against the statement.
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """Independent random graphs: how many of those with an eligible vertex violate the statement, and the worst."""
 
-    Returns the smallest value found, as `shown`; `None` where no graph had an eligible vertex. A subject that is not to
-    be searched has its validation graphs looked at instead.
+    violations: int
+    seen: int
+    worst: Found
+
+
+@dataclasses.dataclass(frozen=True)
+class Extreme:
+    """The smallest value that a search came upon, for a claim to hold to its bound, with what is to be said beside it."""
+
+    value: float | None
+    """As `shown`; `None` where no graph had an eligible vertex."""
+    note: str | None
+
+
+@torch.no_grad()
+def search(subject: Subject, expect: Expect, statement: ForAll, *, steps: int = 1200, examples: int = 300) -> Extreme:
+    """Search for a counterexample; record the rate of violating graphs, and the smallest graph against the statement.
+
+    One counterexample is enough, whatever finds it: what is returned is the smallest value over all. A subject that is
+    not to be searched has those of its validation graphs looked at that are in the domain.
     """
     if not subject.searching:
-        lowest = statement.smallest(subject.graphs.adjacency)
-        eligible = lowest[lowest < math.inf]
-        expect.enough("validation graphs with an eligible vertex", len(eligible), needed=100)
-        return statement.shown(eligible.min().item()) if len(eligible) else None
+        return _among(_inside(subject.graphs.adjacency, statement.domain), expect, statement)
     name = f"search {statement.domain}"
     climbed = climb(statement, steps=steps, generator=subject.generator(f"{name}: climb"))
     drawn = hypothesis_search(statement, entropy=subject.seed, examples=examples)
-    violations, seen = sample_violations(statement, generator=subject.generator(f"{name}: sample"))
-    expect.enough("random graphs with an eligible vertex", seen, needed=SAMPLE)
+    sample = sample_violations(statement, generator=subject.generator(f"{name}: sample"))
+    expect.enough("random graphs with an eligible vertex", sample.seen, needed=SAMPLE)
     expect(
-        "violation_rate_upper", rate_upper_bound(violations, seen) if seen else None, at_most=1e-3,
+        "violation_rate_upper", rate_upper_bound(sample.violations, sample.seen) if sample.seen else None, at_most=1e-3,
         because="a statement about every graph fails on fewer than one random graph in a thousand, with 95 % confidence",
-        note=f"{violations} of {seen} graphs",
+        note=f"{sample.violations} of {sample.seen} graphs",
     )  # fmt: skip
-    worst = min((climbed, drawn), key=lambda found: found.value)
-    if worst.value < statement.bound:
-        against = [shrink(found, statement) for found in (climbed, drawn) if found.value < statement.bound]
-        _show(expect, min(against, key=_size), statement)
-    return statement.shown(worst.value) if worst.graph is not None else None
+    return _extreme([climbed, drawn, sample.worst], expect, statement)
+
+
+def _among(graphs: Adjacency, expect: Expect, statement: ForAll) -> Extreme:
+    """The smallest value on given graphs."""
+    lowest = statement.smallest(graphs) if len(graphs) else torch.empty(0)
+    expect.enough("validation graphs with an eligible vertex", int((lowest < math.inf).sum()), needed=100)
+    return _extreme([_lowest(lowest, graphs)], expect, statement)
+
+
+def _inside(graphs: Adjacency, domain: Domain) -> Adjacency:
+    edges = graphs.sum((1, 2)) / 2
+    return graphs[(edges >= domain.min_edges) & (edges <= domain.max_edges)]
+
+
+def _lowest(values: Float[Tensor, " batch"], graphs: Adjacency) -> Found:
+    """The graph with the smallest of the values."""
+    if not (values < math.inf).any():
+        return Found(math.inf, None)
+    index = int(values.argmin())
+    return Found(values[index].item(), graphs[index : index + 1].cpu())
+
+
+def _extreme(found: list[Found], expect: Expect, statement: ForAll) -> Extreme:
+    """The smallest of several values, and the smallest graph against the statement shown, where there is one."""
+    worst = min(found, key=lambda one: one.value)
+    if worst.graph is None:
+        return Extreme(None, statement.missing)
+    against = [shrink(one, statement) for one in found if one.value < statement.bound]
+    if not against:
+        return Extreme(statement.shown(worst.value), None)
+    smallest = min(against, key=_size)
+    _show(expect, smallest, statement)
+    note = f"the lowest on any graph; on the counterexample shown, the smallest graph, it is {statement.shown(smallest.value):.4g}"
+    return Extreme(statement.shown(worst.value), None if smallest.value == worst.value else note)
 
 
 def _size(found: Found) -> tuple[int, float]:
@@ -210,16 +258,20 @@ class _Violation(Exception):
     """A graph on which the statement is false."""
 
 
-def sample_violations(statement: ForAll, *, generator: torch.Generator) -> tuple[int, int]:
-    """Violating graphs among 10,000 independent ones with an eligible vertex: edges uniform over the domain, then G(n, m)."""
+def sample_violations(statement: ForAll, *, generator: torch.Generator) -> Sample:
+    """10,000 independent graphs with an eligible vertex: edges uniform over the domain, then G(n, m)."""
     violations = seen = drawn = 0
+    worst = Found(math.inf, None)
     while seen < SAMPLE and drawn < _MAX_DRAWS:
-        lowest = statement.smallest(_random(statement.domain, count=SAMPLE // 4, generator=generator))
+        graphs = _random(statement.domain, count=SAMPLE // 4, generator=generator)
+        lowest = statement.smallest(graphs)
         drawn += len(lowest)
-        lowest = lowest[lowest < math.inf][: SAMPLE - seen]
+        eligible = (lowest < math.inf).nonzero()[: SAMPLE - seen, 0]
+        lowest, graphs = lowest[eligible], graphs[eligible]
         seen += len(lowest)
         violations += int((lowest < statement.bound).sum())
-    return violations, seen
+        worst = min(worst, _lowest(lowest, graphs), key=lambda found: found.value)
+    return Sample(violations, seen, worst)
 
 
 def shrink(found: Found, statement: ForAll) -> Found:

@@ -32,11 +32,10 @@ PLANAR = 1
 )
 def test_layer_0_neurons_follow_degree(subject: Subject, expect: Expect) -> None:
     """Some neuron of the first MLP follows degree."""
+    subject.require_mlp()
     graphs = subject.graphs.adjacency
-    largest = None
-    if not subject.model.cfg.attn_only:
-        neurons = activation(subject.model, graphs, "blocks.0.mlp.hook_post")
-        largest = largest_correlation(neurons, subject.degrees, generator=subject.generator("neurons"))
+    neurons = activation(subject.model, graphs, "blocks.0.mlp.hook_post")
+    largest = largest_correlation(neurons, subject.degrees, generator=subject.generator("neurons"))
     expect(
         "largest_correlation", largest, at_least=0.6, because="degree explains a third of it; none in 48 untrained models reaches 0.41",
         from_controls=True,
@@ -58,23 +57,21 @@ def test_layer_0_neurons_follow_degree(subject: Subject, expect: Expect) -> None
 )
 def test_last_mlp_writes_the_answer(subject: Subject, expect: Expect) -> None:
     """The difference between the logits of the label and of the other class comes mostly from the last MLP."""
+    subject.require_mlp()
     directions = logit_diff_directions(subject.model, subject.graphs.labels)
     found = logit_attribution(subject.model, subject.graphs.adjacency, directions)
     expect("by_component", found.means())
-    last = found.components.get(f"mlp_{subject.model.cfg.n_layers - 1}")
-    share = None
-    if last is not None:
-        per_graph = torch.stack([last, torch.stack(list(found.components.values())).sum(0)], dim=1)
-        share = bootstrap(per_graph, ratio, generator=subject.generator("logit attribution"))
-    expect(
-        "share", share, at_least=0.5, because="more than all other components together",
-        note="the model has no MLP" if share is None else None,
-    )  # fmt: skip
+    last = found.components[f"mlp_{subject.model.cfg.n_layers - 1}"]
+    per_graph = torch.stack([last, torch.stack(list(found.components.values())).sum(0)], dim=1)
+    share = bootstrap(per_graph, ratio, generator=subject.generator("logit attribution"))
+    expect("share", share, at_least=0.5, because="more than all other components together")
 
 
 @pytest.mark.claim(source="Unused, sets of examples", evidence="estimated")
 def test_planar_and_non_planar_drive_opposite_attributions(subject: Subject, expect: Expect) -> None:
     """What the last MLP adds to planar minus non-planar has the sign of the answer, right or wrong."""
+    subject.require_mlp()
+    subject.require_both_classes()
     graphs = subject.graphs
     generator = subject.generator("misclassified")
 
@@ -93,11 +90,11 @@ def test_planar_and_non_planar_drive_opposite_attributions(subject: Subject, exp
         kind = f"{name.replace('_', ' ')} graphs"
         expect.enough(kind, len(chosen), needed=4)
         difference = None
-        if len(chosen) >= 2 and not subject.model.cfg.attn_only:
+        if len(chosen) >= 2:
             towards_planar = _towards_planar(subject, chosen)
             difference = bootstrap(towards_planar[:, None], only, generator=subject.generator(name))
         at_least, at_most = (0.0, None) if answered_planar else (None, 0.0)
-        note = None if difference else "the model has no MLP" if subject.model.cfg.attn_only else "too few such graphs"
+        note = None if difference else "too few such graphs"
         expect(
             name, difference, at_least=at_least, at_most=at_most, because="the sign of the answer", note=note, among=kind
         )  # fmt: skip

@@ -22,6 +22,7 @@ UNIFORM_GRAPHS = 1000
 @pytest.mark.claim(source="0", evidence="estimated", broken_by={"negated reader"})
 def test_classifies_the_validation_set(subject: Subject, expect: Expect) -> None:
     """The model tells planar from non-planar graphs."""
+    subject.require_both_classes()
     accuracy = clopper_pearson(int(subject.right.sum()), len(subject.right))
     expect("accuracy", accuracy, at_least=0.99, because="more than one error in a hundred is not telling them apart; guessing gives 0.5")
 
@@ -29,6 +30,7 @@ def test_classifies_the_validation_set(subject: Subject, expect: Expect) -> None
 @pytest.mark.claim(source="0", evidence="estimated")
 def test_accurate_at_every_edge_count(subject: Subject, expect: Expect) -> None:
     """The model is as good on uniform random graphs of every number of edges, far below and above those it was trained on."""
+    subject.require_both_classes()
     n = subject.model.cfg.n_vertices
     hits, edges = [], []
     for m in range(n, min(3 * n, math.comb(n, 2) + 1)):
@@ -44,6 +46,7 @@ def test_accurate_at_every_edge_count(subject: Subject, expect: Expect) -> None:
 @pytest.mark.claim(source="0", evidence="estimated")
 def test_does_not_classify_by_edge_count(subject: Subject, expect: Expect) -> None:
     """The model is right at each number of edges of the balanced set, where that number says nothing of the class."""
+    subject.require_both_classes()
     edges = subject.graphs.adjacency.sum((1, 2)) / 2
     expect(
         "worst_balanced_accuracy", worst_rate(subject.right, edges), at_least=0.95,
@@ -54,6 +57,7 @@ def test_does_not_classify_by_edge_count(subject: Subject, expect: Expect) -> No
 @pytest.mark.claim(source="0", evidence="estimated")
 def test_answers_survive_relabelling(subject: Subject, expect: Expect) -> None:
     """Renaming the vertices of a graph changes fewer than 1 answer in 100."""
+    subject.require_both_classes()
     answers = subject.logits.argmax(-1)
     generator = subject.generator("relabellings")
     renamed = [subject.label(relabel(subject.unlabelled, generator)) for _ in range(RELABELLINGS)]

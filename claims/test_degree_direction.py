@@ -96,6 +96,7 @@ def test_query_holds_degree_minus_two(subject: Subject, expect: Expect) -> None:
 @pytest.mark.claim(source="2.1", evidence="proved", about="reader", broken_by={"negated reader"})
 def test_anchor_scores_change_sign_above_degree_two(subject: Subject, expect: Expect) -> None:
     """The reader's score at the anchors is negative for every neighbourhood of at most 2 vertices and positive for all others."""
+    subject.require_degree(3)
     scores = anchor_scores(subject.model, subject.roles.reader, subject.roles.anchors)
     expect("largest_at_two", scores.largest(up_to=2), at_most=-PROOF_MARGIN, because="negative, by a margin far above rounding in float64")
     expect(

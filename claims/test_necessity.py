@@ -29,6 +29,7 @@ def _right_without(subject: Subject, head: Head) -> Bool[Tensor, " graph"]:
 @pytest.mark.claim(source="2.2", evidence="causal", about="reader", broken_by={"negated reader"})
 def test_reader_is_necessary(subject: Subject, expect: Expect) -> None:
     """Mean-ablating the reader costs the right answer on more than one graph in twenty."""
+    subject.require_both_classes()
     cfg, reader = subject.model.cfg, subject.roles.reader
     heads = [Head(layer, index) for layer in range(cfg.n_layers) for index in range(cfg.n_heads)]
     answers = {head: _right_without(subject, head) for head in heads}
@@ -57,6 +58,7 @@ def _accuracy_by_head(subject: Subject, heads: list[Head], ablation: str) -> Flo
 @pytest.mark.claim(source="2.2", evidence="causal", about="pointer")
 def test_pointer_is_dispensable(subject: Subject, expect: Expect) -> None:
     """Mean-ablating the pointer changes accuracy by less than one point."""
+    subject.require_both_classes()
     right = _right_without(subject, subject.roles.pointer)
     lost, gained = int((subject.right & ~right).sum()), int((~subject.right & right).sum())
     # two one-sided tests at 5 %: the whole 90 % interval lies within the margin
@@ -100,8 +102,10 @@ def test_pointer_marks_vertices_that_planarity_ignores(subject: Subject, expect:
     def difference(means: Float[Tensor, "resample 4"]) -> Float[Tensor, " resample"]:
         return means[:, 0] / means[:, 2] - means[:, 1] / means[:, 3]
 
+    both = all(bool(kind.any()) for kind in kinds.values())
     expect(
-        "triangle_lead", bootstrap(per_graph, difference, generator=subject.generator("triangles")),
+        "triangle_lead", bootstrap(per_graph, difference, generator=subject.generator("triangles")) if both else None,
         at_least=0.2, because="far more frequent: a fifth of these vertices more; the most in 48 untrained models is 0.13",
         from_controls=True,
+        note=None if both else "no such vertex",
     )  # fmt: skip

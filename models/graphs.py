@@ -25,6 +25,10 @@ Adjacency = Float[Tensor, "batch vertex sender"]
 
 VALIDATION_SEED = 20240905
 MAX_VALIDATION_BYTES = 2**30
+BOTH_CLASSES_FROM = 6
+"""Vertices from which on some number of edges has planar and non-planar graphs: of fewer, only K5 is not planar."""
+RARER_CLASS = 0.07  # of graphs with as many edges: with ten vertices that is 15 to 20 edges, as the author chose
+_GROWN = 2000
 _CHUNK_PAIRS = 1_000_000  # vertex pairs drawn at a time: some 20 MB, whatever the number of vertices
 
 
@@ -283,8 +287,54 @@ def _walk_invariants(adjacency: Adjacency) -> list[bytes]:
 
 @cache  # the same for all checkpoints of a run, and nothing changes it
 def validation_set(n_vertices: int = 10, edge_counts: range = range(15, 21), *, count: int = 4992) -> GraphSet:
-    """The project's own validation set: balanced at each number of edges, from a fixed seed, in random order."""
-    return balanced_set(n_vertices, edge_counts, count=count, generator=named_generator(VALIDATION_SEED, "validation set"))
+    """The project's own validation set: balanced at each number of edges, from a fixed seed, in random order.
+
+    With fewer than six vertices nothing can be balanced: then it is uniform over the numbers of edges.
+    """
+    generator = named_generator(VALIDATION_SEED, "validation set")
+    if n_vertices < BOTH_CLASSES_FROM:
+        graphs = random_graphs_over(n_vertices, edge_counts, count=count, generator=generator)
+        return GraphSet(graphs, is_planar(graphs).long())
+    return balanced_set(n_vertices, edge_counts, count=count, generator=generator)
+
+
+@cache
+def usual_edge_counts(n_vertices: int) -> range:
+    """The numbers of edges at which 7 % of uniform graphs or more are planar, and 7 % or more are not.
+
+    Where no number of edges has graphs of both classes, all numbers at which there is a planar graph. Edges are added
+    to 2,000 empty graphs, each in an order of its own: one that is non-planar stays so.
+    """
+    n_pairs = math.comb(n_vertices, 2)
+    if n_vertices < BOTH_CLASSES_FROM:
+        return range(min(n_pairs, max(3 * n_vertices - 6, 1)) + 1)
+    generator = named_generator(VALIDATION_SEED, "graphs that grow")
+    planar_up_to = torch.cat([
+        _planar_up_to(torch.rand(min(size, _GROWN - start), n_pairs, generator=generator).argsort(dim=1), n_vertices)
+        for size in [_CHUNK_PAIRS // n_pairs + 1]
+        for start in range(0, _GROWN, size)
+    ])  # fmt: skip
+    planar = [(planar_up_to >= m).double().mean().item() for m in range(n_pairs + 1)]
+    both = [m for m, share in enumerate(planar) if RARER_CLASS <= share <= 1 - RARER_CLASS]
+    return range(both[0], both[-1] + 1)
+
+
+def _planar_up_to(order: Int[Tensor, "batch pair"], n_vertices: int) -> Int[Tensor, " batch"]:
+    """How many of the pairs can be joined one after another before the graph is no longer planar, by bisection."""
+    rank = order.argsort(dim=1)
+    low = torch.zeros(len(order), dtype=torch.long)
+    high = torch.full_like(low, min(3 * n_vertices - 6, order.shape[1]))  # no planar graph has more
+    while (low < high).any():
+        middle = (low + high + 1) // 2
+        planar = is_planar(from_edge_bits(rank < middle[:, None], n_vertices=n_vertices))
+        low, high = torch.where(planar, middle, low), torch.where(planar, high, middle - 1)
+    return low
+
+
+def edge_counts_of(graphs: GraphSet) -> range:
+    """From the fewest edges of a graph of the set to the most."""
+    counts = edge_count_table(graphs)
+    return range(min(counts), max(counts) + 1)
 
 
 def load_validation_set(path: Path, *, n_vertices: int) -> GraphSet:

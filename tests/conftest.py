@@ -3,6 +3,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+# as on CI, wherever CI is not set: no example is timed, each run draws the same, and none is kept
+settings.load_profile("ci")
 
 
 @pytest.fixture(scope="module")

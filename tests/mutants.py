@@ -71,7 +71,7 @@ MUTANTS = (
     Mutant("largest of the anchors for the smallest", D, "(norms[inside].min() / norms[~inside].max())", "(norms[inside].max() / norms[~inside].max())", "measurements"),
     Mutant("b_Q dropped from every query", B, "(W_pos @ weight + bias)[:, None, :]", "(W_pos @ weight)[:, None, :]", "measurements"),
     Mutant("bounds with low and high exchanged", B, "_softmax_share(low, high, inside), _softmax_share(high, low, inside)", "_softmax_share(high, low, inside), _softmax_share(low, high, inside)", "measurements"),
-    Mutant("bounds that forget the edge", B, "rows[vertex][:, j] == edge, rows[j][:, vertex] == edge", "rows[vertex][:, j] == edge, rows[j][:, vertex] == 1 - edge", "measurements"),
+    Mutant("bounds that forget the edge", B, "certain = alone + rows * added[:, [vertex]]", "certain = alone + (1 - rows) * added[:, [vertex]]", "measurements"),
     Mutant("anchor scores not centred", B, "(scores - scores.mean(-1, keepdim=True))", "(scores)", "measurements"),
     Mutant("b_O of layer 0 dropped from the base", P, "model.W_pos + model.b_O[0]", "model.W_pos", "patching"),
     Mutant("query patched with the key's sets", P, "numerator[start + graph] = distances", "numerator[start + graph] = distances.flip(0)", "patching"),
@@ -116,6 +116,13 @@ MUTANTS = (
     Mutant("a gauge blamed where the part is absent", "verdicts/variants.py", " and result[\"verdict\"] != \"absent\":", ":", "variants"),
     Mutant("a reported number justifies a gauge", "verdicts/variants.py", "[name for name in changed if name in judged_by]", "list(changed)", "variants"),
     Mutant("a part of a run replaces a record", "verdicts/record.py", "not partial or not path.exists() or _is_partial(path)", "True", "plugin"),
+    Mutant("a counterexample of the random sample that refutes nothing", "claims/search.py", "_extreme([climbed, drawn, sample.worst], expect", "_extreme([climbed, drawn], expect", "search"),
+    Mutant("validation graphs outside the domain that refute", "claims/search.py", "return graphs[(edges >= domain.min_edges) & (edges <= domain.max_edges)]", "return graphs", "search"),
+    Mutant("edges of the author's recipe for a checkpoint without one", "circuits/subject.py", "if not {\"min_edges\", \"max_edges\"} <= set(recipe):", "if recipe is None:", "any_size"),
+    Mutant("degrees that no vertex has told apart", "claims/test_reader_pattern.py", "top = min(6, max(intervals))", "top = 6", "any_size"),
+    Mutant("always planar judged as right where all graphs are", "circuits/subject.py", "if len(self.graphs.labels.unique()) < 2:", "if len(self.graphs.labels.unique()) < 1:", "any_size"),
+    Mutant("a stream that the pointer does not read", "claims/test_degree_in_residual.py", "    require_layer_1(pointer)  # of a later one x₁ is not the input\n", "", "any_size"),
+    Mutant("pairs with nothing to restore kept", P, "changed = denominator > 0", "changed = denominator >= 0", "patching"),
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import torch
 
 from circuits.coalitions import best_by_size, best_score_by_size, notebook_coalitions, one_path_scores, shapley_values
 from circuits.interventions import HookReceiptError, run_edited
-from circuits.patching import every_set, frobenius, path_names, path_patching
+from circuits.patching import NothingToRestore, every_set, frobenius, path_names, path_patching
 from circuits.roles import Head
 from models.graphs import Adjacency, named_graph, random_graphs
 from models.randomness import named_generator
@@ -94,6 +94,30 @@ def test_pairs_that_say_nothing_are_refused() -> None:
     flat = planted_model()
     with pytest.raises(ValueError, match="clean graph 0: its pattern is that of its corrupted graph"):
         path_patching(flat, named_graph("cycle"), named_graph("petersen"), head=Head(1, 1), blocks=[([1], [0])])
+
+
+def test_pairs_that_say_nothing_can_be_left_out() -> None:
+    model, clean, corrupted = random_model(), some(), some(name="corrupted")
+    corrupted[[2, 5]] = clean[[2, 5]]
+    (scores,) = path_patching(model, clean, corrupted, head=HEAD, blocks=[([1, 5], [0, 3])], leave_out=True)
+    kept = [0, 1, 3, 4, 6, 7]
+    (expected,) = path_patching(model, clean[kept], corrupted[kept], head=HEAD, blocks=[([1, 5], [0, 3])])
+    torch.testing.assert_close(scores.per_graph, expected.per_graph)
+    # the planted pointer's pattern follows degree alone: graphs whose vertices have the same degrees say nothing, either
+    clean = random_graphs(10, 12, count=6, generator=named_generator(0, "clean"))
+    path = [(0, 1), (2, 3), (0, 3), (1, 2)]
+    matching, other = torch.zeros(2, 10, 10)
+    for i, j in path[:2]:
+        matching[i, j] = matching[j, i] = 1
+    for i, j in path[2:]:
+        other[i, j] = other[j, i] = 1
+    clean[4], corrupted = matching, other[None]
+    (scores,) = path_patching(planted_model(), clean, corrupted, head=planted.POINTER, blocks=[([1], [0])], leave_out=True)
+    assert len(scores.numerator) == len(scores.denominator) == 5
+    assert (scores.denominator > 0).all()
+    for too_few in (clean[4:5].repeat(3, 1, 1), clean[3:5], corrupted.repeat(3, 1, 1)):
+        with pytest.raises(NothingToRestore, match=f"fewer than 2 of {len(too_few)} graphs"):
+            path_patching(planted_model(), too_few, corrupted, head=planted.POINTER, blocks=[([1], [0])], leave_out=True)
 
 
 def test_shapley_values_of_a_known_game() -> None:
