@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -128,19 +129,16 @@ def _page(options: argparse.Namespace) -> int:
 def _serve(options: argparse.Namespace) -> int:
     if not 0 <= options.port < 65536:
         raise ValueError(f"--port must be from 0 to 65535, got {options.port}")
-    subject, record = _load(options)
 
-    from claims.serve import PageServer
+    from claims.serve import PageServer, reserve
 
-    try:
-        server = PageServer(subject, port=options.port)
-    except OSError as error:
-        raise OSError(f"--port {options.port}: {error.strerror}") from None
-    with server:
-        server.page = _render(subject, record, served=True)
-        print(f"{server.address} (Ctrl-C stops it)", flush=True)
-        server.serve_forever()
-    return 0
+    with reserve(options.port) as listener:  # a port in use is refused before anything is drawn
+        subject, record = _load(options)
+        server = PageServer(subject, _render(subject, record, served=True), listener)
+        server.ready = lambda: print(f"{server.address} (Ctrl-C stops it)", flush=True)
+        gc.freeze()  # all this lives until the end, and to search it for cycles then takes a second
+        server.run()
+    raise KeyboardInterrupt  # it has been stopped, by whatever means
 
 
 def _load(options: argparse.Namespace) -> tuple[Subject, dict[str, Any]]:

@@ -2,109 +2,209 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
-import sys
-import threading
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from circuits.subject import Subject
 from claims.viewer import parse_graph, view
 
 HOST = "127.0.0.1"
+NAMES = (HOST, "localhost")
 MAX_BYTES = 10_000
-SECONDS = 10  # a client that says nothing for so long is dropped
+MAX_CONNECTIONS = 64
+SECONDS = 30.0  # from a connection to the last byte of the answer
+HEADERS = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("Content-Security-Policy", "frame-ancestors 'none'"),
+    ("Cache-Control", "no-store"),
+    ("Connection", "close"),  # so that a deadline for a connection is one for a request
+]
 
 
-class PageServer(ThreadingHTTPServer):
-    """Serves one page at `/`, and at `/graph` what the viewer shows of a graph given as `{"text": …}`; loopback only."""
+class PageServer(uvicorn.Server):
+    """Serves a page at `/`, and at `/graph` what the viewer shows of a graph, `{"text": …}`."""
 
-    daemon_threads = True
-
-    def __init__(self, subject: Subject, *, port: int) -> None:
-        self.page = ""
-        self.subject = subject
-        self.one_at_a_time = threading.Lock()  # a model with hooks on it serves one run
-        super().__init__((HOST, port), _Handler)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing to say where a client went away before it was answered."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)
+    def __init__(
+        self,
+        subject: Subject,
+        page: str,
+        listener: socket.socket,
+        *,
+        seconds: float = SECONDS,
+        ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.listener = listener
+        self.ready = ready
+        self.worker = ThreadPoolExecutor(1)
+        super().__init__(
+            uvicorn.Config(
+                application(subject, page, self.worker),
+                http=_connection(seconds),
+                ws="none",
+                loop="asyncio",
+                lifespan="off",
+                interface="asgi3",
+                log_config=None,
+                log_level="error",  # whoever looks at the page sees what it answers
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                headers=HEADERS,
+            )
+        )
 
     @property
     def address(self) -> str:
         """Where to point a browser."""
-        return f"http://{HOST}:{self.server_address[1]}/"
+        return f"http://{HOST}:{self.listener.getsockname()[1]}/"
 
-    def look_at(self, text: str) -> dict[str, Any]:
-        """What the viewer draws of the graph that a text describes; `ValueError` where it describes none."""
-        graph = parse_graph(text, n_vertices=self.subject.model.cfg.n_vertices).to(self.subject.graphs.adjacency)
-        with self.one_at_a_time:
-            return view(self.subject.model, graph, name=text.strip()[:60] or "no edges", group="typed in")
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer until Ctrl-C or `should_exit`; `ready` is called once whoever asks is answered."""
+        with _named(self.listener.getsockname()[1]):
+            self.listener.listen()
+        with self.worker:  # no interpreter is taken down under a model that runs
+            super().run([self.listener])
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer, and say so: from here on Ctrl-C ends what `run` does in good order."""
+        await super().startup(sockets)
+        self.ready()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: PageServer
-    timeout = SECONDS
+def reserve(port: int) -> socket.socket:
+    """A socket that holds the port and does not listen yet: nobody is answered without a page."""
+    listener = socket.socket()
+    # so that what was stopped can be started again at once
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        with _named(port):
+            listener.bind((HOST, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
-    def do_GET(self) -> None:
-        if self._from_elsewhere():
-            return
-        if self.path == "/":
-            self._answer(HTTPStatus.OK, "text/html; charset=utf-8", self.server.page.encode())
-        else:
-            self._refuse(HTTPStatus.NOT_FOUND, f"there is nothing at {self.path[:60]!r}; the page is at /")
 
-    def do_POST(self) -> None:
-        if self._from_elsewhere():
-            return
-        length = self.headers.get("Content-Length", "")
-        if self.path != "/graph":
-            self._refuse(HTTPStatus.NOT_FOUND, f"there is nothing at {self.path[:60]!r}; graphs are sent to /graph")
-        elif self.headers.get_content_type() != "application/json":  # so that no other site's form can send one
-            self._refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "a graph is sent as application/json")
-        elif not length.isascii() or not length.isdigit() or int(length[:9]) > MAX_BYTES:
-            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a graph is sent in at most {MAX_BYTES} bytes, and their number is told")
-        else:
-            self._graph(self.rfile.read(int(length)))
+@contextlib.contextmanager
+def _named(port: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"--port {port}: {error.strerror}") from None
 
-    def _graph(self, body: bytes) -> None:
-        try:
-            sent = json.loads(body)
-        except (ValueError, RecursionError):
-            sent = None
-        if not isinstance(sent, dict) or not isinstance(sent.get("text"), str):
-            self._refuse(HTTPStatus.BAD_REQUEST, 'a graph is sent as {"text": "0-1 1-2"}')
-            return
-        try:
-            found = self.server.look_at(sent["text"])
-        except ValueError as error:
-            self._refuse(HTTPStatus.BAD_REQUEST, str(error))
-            return
-        self._answer(HTTPStatus.OK, "application/json", json.dumps(found).encode())
 
-    def _from_elsewhere(self) -> bool:
-        """Refuse what was addressed to another name, which a page from elsewhere may have pointed at this machine."""
-        if self.headers.get("Host", "").partition(":")[0] in (HOST, "localhost"):
-            return False
-        self._refuse(HTTPStatus.FORBIDDEN, f"this page is served at {self.server.address} only")
-        return True
+def _connection(seconds: float) -> type[H11Protocol]:
+    class Connection(H11Protocol):
+        """Lasts so many seconds at most; cut where there are too many, and at the end."""
 
-    def _refuse(self, status: HTTPStatus, sentence: str) -> None:
-        self.close_connection = True  # what was sent may still be unread
-        self._answer(status, "application/json", json.dumps({"error": sentence}).encode())
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self.deadline = self.loop.call_later(seconds, transport.abort)
+            if len(self.connections) > MAX_CONNECTIONS:
+                transport.abort()
 
-    def _answer(self, status: HTTPStatus, kind: str, body: bytes) -> None:
-        self.send_response(status)
-        for name, value in (
-            ("Content-Type", kind), ("Content-Length", str(len(body))), ("X-Content-Type-Options", "nosniff"),
-            ("Content-Security-Policy", "frame-ancestors 'none'"), ("Cache-Control", "no-store"),
-        ):  # fmt: skip
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
+        def connection_lost(self, exc: Exception | None) -> None:
+            self.deadline.cancel()
+            super().connection_lost(exc)
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: whoever looks at the page sees what it answers."""
+        def shutdown(self) -> None:
+            self.transport.abort()  # Ctrl-C waits for nobody who sends or reads slowly
+
+    return Connection
+
+
+def application(subject: Subject, page: str, worker: Executor) -> Starlette:
+    """What is answered; the model runs in the worker, so that the loop is free for others."""
+    content = page.encode()
+    turn = asyncio.Lock()  # a model with hooks on it serves one run
+
+    def look_at(text: str) -> dict[str, Any]:
+        n_vertices = subject.model.cfg.n_vertices
+        graph = parse_graph(text, n_vertices=n_vertices).to(subject.graphs.adjacency)
+        return view(subject.model, graph, name=text.strip()[:60] or "no edges", group="typed in")
+
+    async def show(request: Request) -> Response:
+        return HTMLResponse(content)
+
+    async def graph(request: Request) -> Response:
+        text = await _read(request)
+        async with turn:
+            if await request.is_disconnected():  # nor does Ctrl-C wait for graphs in a queue
+                raise ClientDisconnect
+            try:
+                found = await asyncio.get_running_loop().run_in_executor(worker, look_at, text)
+            except ValueError as error:
+                raise HTTPException(400, str(error)) from None
+        return JSONResponse(found)
+
+    return Starlette(
+        routes=[Route("/", show), Route("/graph", graph, methods=["POST"])],
+        middleware=[Middleware(_addressed_here)],
+        exception_handlers={HTTPException: _refused, ClientDisconnect: _gone},
+    )
+
+
+async def _read(request: Request) -> str:
+    """The text of the graph that is sent."""
+    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":  # so that no other site's form can send one
+        raise HTTPException(415, "a graph is sent as application/json")
+    too_long = HTTPException(413, f"a graph is sent in at most {MAX_BYTES} bytes")
+    if int(request.headers.get("Content-Length", "0")) > MAX_BYTES:  # digits: h11 has seen to it
+        raise too_long
+    body = bytearray()
+    async for part in request.stream():  # of a length that need not have been told
+        body += part
+        if len(body) > MAX_BYTES:
+            raise too_long
+    try:
+        sent = json.loads(body)
+    except (ValueError, RecursionError):
+        sent = None
+    if not isinstance(sent, dict) or not isinstance(sent.get("text"), str):
+        raise HTTPException(400, 'a graph is sent as {"text": "0-1 1-2"}')
+    return sent["text"]
+
+
+def _addressed_here(app: ASGIApp) -> ASGIApp:
+    """Refuse what is addressed to another name, which a page from elsewhere may point at us."""
+
+    async def checked(scope: Scope, receive: Receive, send: Send) -> None:
+        host = Headers(scope=scope).get("Host", "").partition(":")[0].lower()
+        sentence = f"this page is served at {' and '.join(NAMES)} only, not at {host[:60]!r}"
+        answer = app if host in NAMES else JSONResponse({"error": sentence}, 403)
+        await answer(scope, receive, send)
+
+    return checked
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    place = repr(request.url.path[:60])
+    sentences = {
+        404: f"there is nothing at {place}; the page is at /",
+        405: f"{request.method[:20]} is not answered at {place}",
+    }
+    sentence = sentences.get(error.status_code, error.detail)
+    return JSONResponse({"error": sentence}, error.status_code, error.headers)
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    """Nothing to say where a client went away before it was answered."""
+    return Response()

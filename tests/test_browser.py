@@ -6,15 +6,14 @@ import json
 import os
 import re
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from claims.diagram import PARTS
-from claims.serve import PageServer
 from tests.pages import shipped, shipped_page
+from tests.served import PATIENCE, serving
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the page is not tested in a browser: pip install playwright")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -36,7 +35,13 @@ PAGE_HOST = "http://127.0.0.1"
 @pytest.fixture(scope="module")
 def browser() -> Iterator[sync_api.Browser]:
     with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, env={**os.environ, "DBUS_SESSION_BUS_ADDRESS": ""})
+        sync_api.expect.set_options(timeout=1000 * PATIENCE)
+        started = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=FLAGS,
+            env={**os.environ, "DBUS_SESSION_BUS_ADDRESS": ""},
+            timeout=1000 * PATIENCE,
+        )
         yield started
         started.close()
 
@@ -53,7 +58,7 @@ class Watched:
 
     def __init__(self, browser: sync_api.Browser, address: str, *, width: int = 1400, dark: bool = False) -> None:
         self.page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light")
-        self.page.set_default_timeout(10_000)
+        self.page.set_default_timeout(1000 * PATIENCE)
         self.complaints: list[str] = []
         self.requests: list[str] = []
         self.page.on("console", lambda message: self.complaints.append(message.text))
@@ -239,9 +244,7 @@ def test_a_hostile_name_does_nothing(browser: sync_api.Browser, tmp_path: Path) 
 
 
 def test_the_served_page_looks_at_what_is_typed(browser: sync_api.Browser) -> None:
-    with PageServer(shipped()[0], port=0) as server:
-        server.page = shipped_page(served=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving(shipped()[0], shipped_page(served=True)) as server:
         opened = Watched(browser, server.address)
         page, field = opened.page, opened.page.get_by_label(re.compile("^Or type one"))
         field.fill("0-1 1-2 2-3")
@@ -254,4 +257,3 @@ def test_the_served_page_looks_at_what_is_typed(browser: sync_api.Browser) -> No
         assert {url.rpartition(":")[0] for url in opened.requests if not url.startswith("data:")} == {PAGE_HOST}
         assert [text for text in opened.complaints if "400" not in text] == []
         page.close()
-        server.shutdown()
