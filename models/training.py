@@ -15,7 +15,7 @@ import safetensors
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
@@ -219,13 +219,13 @@ def _save(directory: Path, state: TrainingState, recipe: Mapping[str, Any]) -> N
     schedule = state.scheduler.state_dict()
     extra = {"recipe": recipe, "rows": state.rows, "param_groups": optimizer["param_groups"], "scheduler": schedule}
     metadata = {_METADATA_KEY: json.dumps(extra, sort_keys=True)}
-    write_atomically(directory / STATE_FILE, lambda path: save_file(tensors, path, metadata=metadata))
+    write_atomically(directory / STATE_FILE, save(tensors, metadata))
     _write_metrics(directory, state.rows)
 
 
 def _write_metrics(directory: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-    write_atomically(directory / METRICS_FILE, lambda path: path.write_text(lines, encoding="utf-8"))
+    write_atomically(directory / METRICS_FILE, lines.encode())
 
 
 def _restore(path: Path, state: TrainingState, recipe: Mapping[str, Any]) -> None:
