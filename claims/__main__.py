@@ -79,6 +79,7 @@ def _seeds(options: argparse.Namespace) -> int:
 
         from claims.executors import open_executor
         from claims.seeds import Study, Target, run_study
+        from models.lock import hold
 
     device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
@@ -87,8 +88,8 @@ def _seeds(options: argparse.Namespace) -> int:
     study.chosen()
     seeds = [Target.of_seed(options.out, seed) for seed in range(options.count)]
     beside = [Target.of_checkpoint(options.out, path) for path in options.beside]
-    options.out.mkdir(parents=True, exist_ok=True)
     with (
+        hold(options.out),
         open_executor(options.executor, jobs=options.jobs) as executor,
         tqdm(total=len(seeds) * train_config.epochs, unit="epoch", disable=None, dynamic_ncols=True) as bar,
     ):
