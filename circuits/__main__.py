@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from models.arguments import Parser, imports, require_existing, require_file
 
 if TYPE_CHECKING:
     from circuits.roles import Roles
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0 when the roles were looked for and stand in their file, 2 where they cannot."""
-    parser = argparse.ArgumentParser(prog="python -m circuits", description="Measurements of a checkpoint.")
+    """Exit code 0 when the roles stand in their file, 2 where they cannot, 130 when interrupted."""
+    parser = Parser(prog="python -m circuits", description="Measurements of a checkpoint.")
     commands = parser.add_subparsers(dest="command", required=True)
     roles = commands.add_parser("roles", help="find which head, position or dimension plays which part, and write it down")
     roles.add_argument("checkpoint", type=Path, help="a directory, .safetensors or the author's .pt")
     roles.add_argument("--out", type=Path, metavar="FILE", help="where they are written; default: the roles.json that claims read")
     options = parser.parse_args(arguments)
 
-    from circuits.finder import find_roles  # after parsing, so that --help does not wait for torch
-    from circuits.roles import ROLES, keep_roles
-    from circuits.subject import home_of
-    from models.checkpoint import load_checkpoint
-
     try:
+        require_existing(options.checkpoint)
+        if options.out is not None:
+            require_file(options.out, option="--out")
+
+        with imports():  # after all that can be looked at without torch
+            from circuits.finder import find_roles
+            from circuits.roles import ROLES, keep_roles
+            from circuits.subject import home_of
+            from models.checkpoint import load_checkpoint
+
         checkpoint = load_checkpoint(options.checkpoint)
         found, scores = find_roles(checkpoint.model)
         print(f"{checkpoint.name}  {checkpoint.content_hash}")
@@ -39,6 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models.arguments import Parser, imports, require_directory, require_existing
+
 if TYPE_CHECKING:
     from circuits.subject import Subject
 
@@ -19,7 +21,7 @@ EXECUTORS = "process, or dask://HOST:PORT of a scheduler whose workers see the s
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0 when all is judged, 1 when a seed failed, 2 on a bad argument, 130 when interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m claims", description="Claims about checkpoints.")
+    parser = Parser(prog="python -m claims", description="Claims about checkpoints.")
     commands = parser.add_subparsers(dest="command", required=True)
     seeds = commands.add_parser(
         "seeds", help="train many seeds and judge every claim on each",
@@ -64,16 +66,22 @@ def _seeds(options: argparse.Namespace) -> int:
         if getattr(options, name) < least:
             raise ValueError(f"--{name.replace('_', '-')} must be {least} or more, got {getattr(options, name)}")
 
-    import torch  # after parsing, so that --help does not wait for it
-    from tqdm import tqdm
-
-    from claims.executors import open_executor
-    from claims.seeds import Study, Target, run_study
     from models.config import ModelConfig, TrainConfig, read_recipe
 
     model_config, train_config = read_recipe(options.config) if options.config else (ModelConfig(), TrainConfig())
     if not isinstance(model_config, ModelConfig):
         raise ValueError(f"--config {options.config}: is of an MLP; the claims are about transformers")
+    require_existing(options.validation_set, *options.beside)
+    require_directory(options.out, option="--out")
+
+    with imports():  # after all that can be looked at without torch
+        import torch
+        from tqdm import tqdm
+
+        from claims.executors import open_executor
+        from claims.seeds import Study, Target, run_study
+        from models.lock import hold
+
     device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: this machine has no CUDA device")
@@ -81,8 +89,8 @@ def _seeds(options: argparse.Namespace) -> int:
     study.chosen()
     seeds = [Target.of_seed(options.out, seed) for seed in range(options.count)]
     beside = [Target.of_checkpoint(options.out, path) for path in options.beside]
-    options.out.mkdir(parents=True, exist_ok=True)
     with (
+        hold(options.out),
         open_executor(options.executor, jobs=options.jobs) as executor,
         tqdm(total=len(seeds) * train_config.epochs, unit="epoch", disable=None, dynamic_ncols=True) as bar,
     ):
@@ -143,13 +151,17 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace) -> tuple[Subject, dict[str, Any]]:
     """A checkpoint, and its record or ledger with what it says of that checkpoint first."""
-    from circuits.subject import REGISTRY, load_subject
-    from verdicts.record import read_record
+    require_existing(options.checkpoint, options.validation_set)
+    if options.record is not None:
+        _require_record(options.record)
+
+    with imports():  # after all that can be looked at without torch
+        from circuits.subject import REGISTRY, load_subject
+        from verdicts.record import read_record
 
     subject = load_subject(options.checkpoint or REGISTRY / "default", validation=options.validation_set)
     path = options.record or subject.ledger_path
-    if not path.exists():
-        raise ValueError(f"{path}: no such record; write one with: pytest claims --checkpoint=… --claims-json=PATH")
+    _require_record(path)
     record, about = read_record(path), subject.describe()
     subjects = sorted(record["subjects"], key=lambda one: one["content_hash"] != about["content_hash"])
     if subjects[0]["content_hash"] != about["content_hash"]:
@@ -160,9 +172,16 @@ def _load(options: argparse.Namespace) -> tuple[Subject, dict[str, Any]]:
     return dataclasses.replace(subject, seed=record["run"]["seed"]), {**record, "subjects": subjects}
 
 
+def _require_record(path: Path) -> None:
+    if not os.path.exists(path):
+        command = "pytest claims --checkpoint=… --claims-json=PATH"
+        raise ValueError(f"{path}: no such record; write one with: {command}")
+
+
 def _render(subject: Subject, record: Mapping[str, Any], *, served: bool = False) -> str:
-    from claims.figures import exhibit
-    from verdicts.page import render_page
+    with imports():
+        from claims.figures import exhibit
+        from verdicts.page import render_page
 
     return render_page(record, exhibit(subject, record["subjects"][0]), served=served)
 

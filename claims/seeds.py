@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, wait
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from claims.catalogue import all_claims
 from models.checkpoint import load_checkpoint, remove_leftovers
 from models.config import ModelConfig, TrainConfig
 from models.graphs import load_validation_set, validation_set
+from models.lock import hold
 from models.stacked import train_stacked
 from models.training import METRICS_FILE, train
 from verdicts.judge import Claim, judge_all
@@ -24,6 +26,8 @@ from verdicts.record import RecordError, make_record, read_record, write_record
 
 STACK = 32
 """Seeds that one process trains together on a GPU."""
+PATIENCE = 60.0
+"""Seconds that a worker waits for a seed: those of a run that was killed need a moment to end."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,10 +147,27 @@ def train_and_judge(study: Study, targets: Sequence[Target]) -> dict[str, str]:
     """What a worker does: one target alone, several seeds in a stack. Returns by name why those failed that did."""
     if study.device == "cpu":
         torch.set_num_threads(1)  # as many workers as cores; and weights depend on the number of threads
+    with ExitStack() as held:
+        failed = _hold(held, targets)
+        ours = [target for target in targets if target.name not in failed]
+        return failed | _train_and_judge(study, ours)
+
+
+def _hold(held: ExitStack, targets: Sequence[Target]) -> dict[str, str]:
+    """Keep others out of the directories of seeds; returns by name why some cannot be had."""
     failed: dict[str, str] = {}
     for target in targets:
         if target.seed is not None:
-            remove_leftovers(target.path)
+            try:
+                held.enter_context(hold(target.path, patience=0.0 if failed else PATIENCE))
+                remove_leftovers(target.path)
+            except (ValueError, OSError) as error:
+                failed[target.name] = _lost(error)
+    return failed
+
+
+def _train_and_judge(study: Study, targets: Sequence[Target]) -> dict[str, str]:
+    failed: dict[str, str] = {}
     untrained = {target.seed: target.path for target in targets if target.seed is not None and not target.trained}
     device = torch.device(study.device)
     try:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
+
+from models.arguments import Parser, imports, require_directory
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0 when the checkpoint stands, 2 on a bad argument, 130 when interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m models", description="The model under test.")
+    parser = Parser(prog="python -m models", description="The model under test.")
     commands = parser.add_subparsers(dest="command", required=True)
     train = commands.add_parser(
         "train", help="train a transformer to tell planar graphs from others",
@@ -21,18 +22,23 @@ def main(arguments: list[str] | None = None) -> int:
     train.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: cuda where there is one")
     options = parser.parse_args(arguments)
 
-    import torch  # after parsing, so that --help does not wait for it
-
-    from models.config import ModelConfig, TrainConfig, read_recipe
-    from models.training import train as run
-
     try:
         if options.seed < 0:
             raise ValueError(f"--seed must be 0 or more, got {options.seed}")
+        from models.config import ModelConfig, TrainConfig, read_recipe
+
+        recipe = read_recipe(options.config) if options.config else (ModelConfig(), TrainConfig())
+        require_directory(options.out, option="--out")
+
+        with imports():  # after all that can be looked at without torch
+            import torch
+
+            from models.training import train as run
+
         name = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
         if name == "cuda" and not torch.cuda.is_available():
             raise ValueError("--device cuda: this machine has no CUDA device")
-        model_config, train_config = read_recipe(options.config) if options.config else (ModelConfig(), TrainConfig())
+        model_config, train_config = recipe
         run(options.out, seed=options.seed, model_config=model_config, train_config=train_config, device=torch.device(name))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

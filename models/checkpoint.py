@@ -11,7 +11,7 @@ import re
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from reprlib import repr as brief
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import safetensors
 import torch
 import yaml
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from models.config import MAX_PARAMETERS, AnyModelConfig, MLPConfig, ModelConfig
@@ -32,6 +32,8 @@ _METADATA_KEY = "circuit_claims"  # one key: safetensors writes several in rando
 _MLP_KEY = "mlp"  # of a config, in place of "model", as in a recipe
 _MAX_BYTES = 16 * MAX_PARAMETERS
 _MAX_SETTINGS_BYTES = 1_000_000
+_HALF = (torch.float16, torch.bfloat16)
+_FLOATING = (*_HALF, torch.float32, torch.float64)
 _AUTHOR_BUFFERS = re.compile(r"blocks\.\d+\.attn\.(mask|IGNORE)")
 _AUTHOR_SIZES = {
     "n_vertices": "n_vertices", "n_layers": "n_layers", "n_heads": "n_heads",
@@ -72,17 +74,17 @@ def content_hash(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name} {str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}\n".encode())
-        digest.update(tensor.numpy().tobytes())
+        as_bytes = tensor.reshape(-1).view(torch.uint8)  # numpy has no bfloat16
+        digest.update(as_bytes.numpy().tobytes())
     return f"sha256:{digest.hexdigest()}"
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Have `write` fill a temporary file beside `path`, then put it in place at once: the old file or the new, never half."""
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write beside `path`, then put it in place at once: the old file or the new, never half."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        write(temporary)
-        temporary.chmod(0o644)  # safetensors makes its files private
+        temporary.write_bytes(content)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -99,7 +101,7 @@ def remove_leftovers(directory: Path) -> None:
 def write_json(path: Path, value: object) -> None:
     """Sorted, indented JSON with a newline at its end; `ValueError` on NaN."""
     text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_atomically(path, text.encode())
 
 
 def save_checkpoint(
@@ -115,7 +117,8 @@ def save_checkpoint(
         "metrics": dict(metrics or {}),
     }
     metadata = {_METADATA_KEY: json.dumps(config, sort_keys=True, allow_nan=False)}
-    write_atomically(directory / "model.safetensors", lambda temporary: save_file(tensors, temporary, metadata=metadata))
+    # `save_file` would write through a file of its own, which stays behind when it is killed
+    write_atomically(directory / "model.safetensors", save(tensors, metadata))
     write_json(directory / "config.json", config)
     return str(config["content_hash"])
 
@@ -123,8 +126,9 @@ def save_checkpoint(
 def load_checkpoint(path: Path | str, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> Checkpoint:
     """The checkpoint at a directory, a `.safetensors` file, or the author's `.pt` with its `.yaml` beside it.
 
-    Its hash is that of the stored weights, whatever `dtype` they are then used in. `CheckpointError` says in one
-    sentence which file and tensor is wrong and what was expected.
+    Its hash is that of the stored weights, whatever `dtype` they are then used in; by default that
+    is float32 where they are stored in half precision, else what they are stored in.
+    `CheckpointError` says in one sentence which file and tensor is wrong and what was expected.
     """
     path = Path(path)
     tensors, config = _read(path)
@@ -138,7 +142,7 @@ def load_checkpoint(path: Path | str, *, device: str | torch.device = "cpu", dty
     actual = _verified_hash(path, tensors, config)
     with torch.device("meta"):
         model = Transformer(sizes)
-    model.load_state_dict(tensors, strict=True, assign=True)
+    model.load_state_dict(_in_use(tensors), strict=True, assign=True)
     model = model.requires_grad_(False).eval().to(device=device, dtype=dtype)
     return Checkpoint(model, path, actual, config.get("recipe", {}), config.get("metrics", {}))
 
@@ -157,7 +161,7 @@ def load_mlp(path: Path | str) -> MLPBaseline:
     _verified_hash(path, tensors, config)
     with torch.device("meta"):
         model = MLPBaseline(sizes)
-    model.load_state_dict(tensors, strict=True, assign=True)
+    model.load_state_dict(_in_use(tensors), strict=True, assign=True)
     return model.requires_grad_(False).eval()
 
 
@@ -173,8 +177,14 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors, config = _read_author(path)
     else:
         raise CheckpointError(f"{path}: expected a directory, a .safetensors file or a .pt file")
+    _require_one_dtype(path, tensors)
     _require_finite(path, tensors)
     return tensors, config
+
+
+def _in_use(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Half precision as float32, which rounds nothing; float32 and float64 as they are."""
+    return {name: one.float() if one.dtype in _HALF else one for name, one in tensors.items()}
 
 
 def _verified_hash(path: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> str:
@@ -273,12 +283,22 @@ def _require_size(path: Path, size: int, *, most: int = _MAX_BYTES) -> None:
         raise CheckpointError(f"{path}: holds {size} bytes, more than the {most} allowed")
 
 
-def _require_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    usual = Counter(tensor.dtype for tensor in tensors.values() if tensor.dtype in (torch.float32, torch.float64)).most_common(1)
-    expected = usual[0][0] if usual else torch.float32
+def _require_one_dtype(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    first: dict[torch.dtype, str] = {}
     for name, tensor in tensors.items():
-        if tensor.dtype != expected:
-            raise CheckpointError(f"{path}: tensor {name} is {tensor.dtype}; expected {expected}, like the others")
+        if tensor.dtype not in _FLOATING:
+            expected = f"expected one of {', '.join(map(str, _FLOATING))}"
+            raise CheckpointError(f"{path}: tensor {name} is {tensor.dtype}; {expected}")
+        first.setdefault(tensor.dtype, name)
+    if len(first) > 1:
+        counts = Counter(tensor.dtype for tensor in tensors.values())
+        (usual, _), (other, _) = counts.most_common(2)
+        difference = f"tensor {first[other]} is {other}, but {first[usual]} is {usual}"
+        raise CheckpointError(f"{path}: {difference}; expected one dtype for all")
+
+
+def _require_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             index = (~tensor.isfinite()).nonzero()[0].tolist()
             raise CheckpointError(f"{path}: tensor {name} is {tensor[tuple(index)].item()} at {index}; expected finite numbers")

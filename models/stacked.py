@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from models.config import ModelConfig, TrainConfig
+from models.lock import hold
 from models.training import Run, autocast, batches_of, new_optimizer, open_run
 from models.transformer import Transformer
 
@@ -24,12 +26,31 @@ def train_stacked(
     """Train each seed into its directory, or go on with what was stopped there; returns why those failed that did, by seed.
 
     Each seed has the graphs, the order and the start that it has alone, and the state that it leaves is the same file.
-    Its weights are those of a run alone but for the order of sums. Those that are behind catch up first.
+    Its weights are those of a run alone but for the order of sums (see `train`). Those that are
+    behind catch up first. All directories are held meanwhile; `InUseError` where another process
+    holds one.
     """
-    runs = {
-        seed: open_run(directory, seed=seed, model_config=model_config, train_config=train_config, device=device)
-        for seed, directory in directories.items()
-    }
+    with ExitStack() as held:
+        for directory in directories.values():
+            held.enter_context(hold(directory))
+        runs = {
+            seed: open_run(
+                directory,
+                seed=seed,
+                model_config=model_config,
+                train_config=train_config,
+                device=device,
+            )
+            for seed, directory in directories.items()
+        }
+        return _train(runs, train_config, device)
+
+
+def _train(
+    runs: Mapping[int, Run],
+    train_config: TrainConfig,
+    device: torch.device,
+) -> dict[int, str]:
     failed: dict[int, str] = {}
     while waiting := [run for run in runs.values() if run.epochs_done < train_config.epochs and run.seed not in failed]:
         behind = min(run.epochs_done for run in waiting)

@@ -15,13 +15,14 @@ import safetensors
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
 from models.checkpoint import remove_leftovers, save_checkpoint, write_atomically
 from models.config import AnyModelConfig, MLPConfig, TrainConfig
 from models.graphs import Adjacency, GraphSet, balanced_set, count_isomorphic, relabel, validation_set
+from models.lock import hold
 from models.mlp import MLPBaseline
 from models.randomness import named_generator
 from models.refusal import in_one_line
@@ -96,7 +97,10 @@ class Run:
 
 
 def open_run(directory: Path, *, seed: int, model_config: AnyModelConfig, train_config: TrainConfig, device: torch.device) -> Run:
-    """A run that starts, or that goes on where it was stopped in that directory. `ValueError` where it cannot."""
+    """A run that starts, or goes on where it was stopped, in a directory that the caller holds.
+
+    `ValueError` where it cannot.
+    """
     remove_leftovers(directory)
     if (directory / "config.json").exists():
         (directory / STATE_FILE).unlink(missing_ok=True)  # killed between writing the one and deleting the other
@@ -124,16 +128,36 @@ def train(
 
     Every epoch's order and relabelling follow from the seed and the epoch, so the state that is written after each
     epoch holds all. On one machine with one number of threads the weights are the same however often it is stopped.
+
+    The graphs, their order and relabelling, and the recipe are the same on every machine, and so is
+    the start but for its last digits. Another machine or number of threads adds up in another
+    order: that, too, changes last digits only, but over many steps they grow until all weights are
+    others, and even which head plays which role. b_K is noise from the first step on: softmax
+    leaves it without a gradient, and AdamW makes whole steps of what rounding puts there.
+
+    While it trains it holds the directory: `InUseError` where another process does.
     """
-    run = open_run(directory, seed=seed, model_config=model_config, train_config=train_config, device=device)
-    batches = -(-len(run.training) // train_config.batch_size)
-    with tqdm(
-        total=train_config.epochs * batches, initial=run.epochs_done * batches,
-        unit="batch", disable=not progress, desc=f"seed {seed}", mininterval=0.5, dynamic_ncols=True,
-    ) as bar:  # fmt: skip
-        while run.epochs_done < train_config.epochs:
-            run.end_epoch(_run_epoch(run, bar=bar))
-    run.finish()
+    with hold(directory):
+        run = open_run(
+            directory,
+            seed=seed,
+            model_config=model_config,
+            train_config=train_config,
+            device=device,
+        )
+        batches = -(-len(run.training) // train_config.batch_size)
+        with tqdm(
+            total=train_config.epochs * batches,
+            initial=run.epochs_done * batches,
+            unit="batch",
+            disable=not progress,
+            desc=f"seed {seed}",
+            mininterval=0.5,
+            dynamic_ncols=True,
+        ) as bar:
+            while run.epochs_done < train_config.epochs:
+                run.end_epoch(_run_epoch(run, bar=bar))
+        run.finish()
     return directory
 
 
@@ -219,13 +243,13 @@ def _save(directory: Path, state: TrainingState, recipe: Mapping[str, Any]) -> N
     schedule = state.scheduler.state_dict()
     extra = {"recipe": recipe, "rows": state.rows, "param_groups": optimizer["param_groups"], "scheduler": schedule}
     metadata = {_METADATA_KEY: json.dumps(extra, sort_keys=True)}
-    write_atomically(directory / STATE_FILE, lambda path: save_file(tensors, path, metadata=metadata))
+    write_atomically(directory / STATE_FILE, save(tensors, metadata))
     _write_metrics(directory, state.rows)
 
 
 def _write_metrics(directory: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-    write_atomically(directory / METRICS_FILE, lambda path: path.write_text(lines, encoding="utf-8"))
+    write_atomically(directory / METRICS_FILE, lines.encode())
 
 
 def _restore(path: Path, state: TrainingState, recipe: Mapping[str, Any]) -> None:

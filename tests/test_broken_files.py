@@ -12,6 +12,7 @@ import pickle
 import random
 import resource
 import struct
+import sys
 import time
 import zipfile
 from collections.abc import Callable
@@ -37,7 +38,7 @@ from verdicts.record import read_record
 pytest_plugins = ["pytester"]
 __all__ = ["project"]
 
-SECONDS = 10.0  # on a busy machine; alone each takes some milliseconds
+SECONDS = 60.0  # of computing, not of waiting for a processor; each takes some milliseconds
 MEBIBYTES = 400  # more than before, at the peak
 ABSURD = [0, -1, 10**9, 10**30, 1.5, "8", None, True, [8], {}, float("1e400")]
 Chance = random.Random
@@ -46,7 +47,7 @@ Damage = Callable[[bytes, Chance], bytes]
 
 def refused(read: Callable[[], Any], path: Path) -> str | None:
     """The sentence with which a file is refused; `None` where it is read."""
-    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before, started = peak(), time.process_time()
     try:
         read()
         sentence = None
@@ -55,9 +56,15 @@ def refused(read: Callable[[], Any], path: Path) -> str | None:
         assert len(sentence) < 1000, sentence[:1000]
         assert "\n" not in sentence, sentence
         assert str(path) in sentence, sentence
-    assert time.perf_counter() - started < SECONDS
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MEBIBYTES * 1024
+    assert time.process_time() - started < SECONDS
+    assert peak() - before < MEBIBYTES * 2**20
     return sentence
+
+
+def peak() -> int:
+    """Bytes of memory that this process has had at most."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def flip(content: bytes, chance: Chance) -> bytes:
@@ -212,15 +219,12 @@ def test_two_hundred_damaged_tensors(seed: int, checkpoint: Path, graphs: Path) 
     for chance in hundreds(seed):
         tensors = damaged_tensors(load(whole), chance)
         file.write_bytes(save(tensors))
-        (checkpoint / "config.json").write_text(json.dumps({**config, "content_hash": content_hash(_hashable(tensors))}))
+        changed = {**config, "content_hash": content_hash(tensors)}
+        (checkpoint / "config.json").write_text(json.dumps(changed))
         assert judged_or_refused(checkpoint, graphs, original)
         bare = checkpoint / "bare.safetensors"
         bare.write_bytes(save(tensors))
         assert judged_or_refused(bare, graphs, original)
-
-
-def _hashable(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor for name, tensor in tensors.items()}
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import shutil
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +14,17 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from models.checkpoint import CheckpointError, content_hash, load_checkpoint, save_checkpoint, write_atomically
-from models.config import ModelConfig
+from models.checkpoint import (
+    CheckpointError,
+    content_hash,
+    load_checkpoint,
+    load_mlp,
+    save_checkpoint,
+    write_atomically,
+)
+from models.config import MLPConfig, ModelConfig
 from models.graphs import named_graph
+from models.mlp import MLPBaseline
 from models.randomness import named_generator
 from models.transformer import Transformer
 
@@ -68,6 +78,44 @@ def test_weights_can_be_used_in_double_precision_under_their_own_hash(directory:
     assert double.content_hash == load_checkpoint(directory).content_hash
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("form", ["directory", "safetensors", "author"])
+def test_every_floating_dtype_is_read_and_hashed_as_it_is_stored(
+    form: str, dtype: torch.dtype, model: Transformer, author: Path, tmp_path: Path
+) -> None:
+    stored = model.to(dtype)
+    if form == "author":
+        torch.save(dict(stored.state_dict()), author)
+    else:
+        save_checkpoint(tmp_path / "saved", stored)
+    places = {"directory": tmp_path / "saved", "author": author}
+    checkpoint = load_checkpoint(places.get(form, tmp_path / "saved" / "model.safetensors"))
+    used = torch.float64 if dtype == torch.float64 else torch.float32
+    assert {parameter.dtype for parameter in checkpoint.model.parameters()} == {used}
+    for name, weight in checkpoint.model.state_dict().items():
+        assert torch.equal(weight.to(dtype), stored.state_dict()[name]), name
+    assert checkpoint.content_hash == content_hash(stored.state_dict())
+    assert checkpoint.model(named_graph("petersen")).dtype == used
+
+
+def test_the_hash_is_of_names_dtypes_shapes_and_bytes() -> None:
+    """As it always was: what is known by its hash stays known."""
+    one = torch.tensor([[1.0, -2.0]])
+    whole = struct.pack("<2f", 1, -2)
+    digest = hashlib.sha256(b"x float32 [1, 2]\n" + whole).hexdigest()
+    assert content_hash({"x": one}) == f"sha256:{digest}"
+    upper_halves = whole[2:4] + whole[6:]
+    digest = hashlib.sha256(b"x bfloat16 [1, 2]\n" + upper_halves).hexdigest()
+    assert content_hash({"x": one.bfloat16()}) == f"sha256:{digest}"
+    assert content_hash({"x": torch.tensor(1.0)}) != content_hash({"x": torch.tensor([1.0])})
+
+
+def test_mlp_baselines_in_half_precision_are_used_in_float32(tmp_path: Path) -> None:
+    baseline = MLPBaseline(MLPConfig(n_layers=1, d_mlp=8)).initialise(named_generator(0, "test"))
+    save_checkpoint(tmp_path, baseline.bfloat16())
+    assert load_mlp(tmp_path).W_U.dtype == torch.float32
+
+
 def test_foreign_safetensors_without_metadata_are_read_by_their_shapes(model: Transformer, tmp_path: Path) -> None:
     save_file(dict(model.state_dict()), tmp_path / "bare.safetensors")
     assert load_checkpoint(tmp_path / "bare.safetensors").model.cfg == CFG
@@ -98,7 +146,12 @@ TENSOR_CHANGES: dict[str, Callable[[dict[str, torch.Tensor]], object]] = {
     r"has no tensor embed.W_E": lambda t: t.pop("embed.W_E"),
     r"tensor blocks.0.mlp.W_out has shape \[8, 32\]; expected \[32, 8\]": lambda t: replace(t, "blocks.0.mlp.W_out", torch.t),
     r"unknown tensor blocks.0.attn.W_X": lambda t: t.update({"blocks.0.attn.W_X": torch.zeros(2)}),
-    r"tensor unembed.b_U is torch.float16; expected torch.float32": lambda t: replace(t, "unembed.b_U", torch.Tensor.half),
+    r"tensor unembed.b_U is torch.float16, but blocks.0.attn.W_K is torch.float32; expected one ": (
+        lambda t: replace(t, "unembed.b_U", torch.Tensor.half)
+    ),
+    r"tensor unembed.b_U is torch.int64; expected one of torch.float16, torch.bfloat16, ": (
+        lambda t: replace(t, "unembed.b_U", torch.Tensor.long)
+    ),
     r"tensor embed.W_E has shape \[80\]; expected 2 axes": lambda t: replace(t, "embed.W_E", torch.flatten),
 }
 
@@ -211,16 +264,20 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path, author: Path) -> None:
             load_checkpoint(path)
 
 
-def test_a_write_that_fails_keeps_the_old_file(tmp_path: Path) -> None:
+def test_a_write_that_fails_keeps_the_old_file(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     path = tmp_path / "file"
     path.write_text("old")
 
-    def fail(temporary: Path) -> None:
+    def fail(temporary: Path, content: bytes) -> None:
         temporary.write_text("half of the n")
         raise OSError("disk full")
 
+    monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, fail)
+        write_atomically(path, b"new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
+import fnmatch
 import itertools
 import multiprocessing
 import os
 import random
+import resource
 import signal
+import struct
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-import safetensors.torch
 import torch
 
 from circuits.roles import read_roles
 from claims.seeds import Study, run_study
 from models.__main__ import main
-from models.checkpoint import load_checkpoint
+from models.checkpoint import load_checkpoint, save_checkpoint
 from models.config import ModelConfig, TrainConfig
+from models.lock import LOCK_FILE
 from models.training import METRICS_FILE, STATE_FILE, train
 from tests import planted
+from tests.processes import one_thread
 from tests.test_plugin import CLAIMS, facts, project, run
 from tests.test_seeds import CLAIM_IDS, hashes, study, targets
 from verdicts.record import read_record, write_record
@@ -36,6 +42,12 @@ KILLS = 50
 MODEL = ModelConfig(n_vertices=8, n_layers=1, n_heads=2, d_model=16, d_head=8, d_mlp=32)
 TRAIN = TrainConfig(n_graphs=200, min_edges=13, max_edges=15, epochs=2, batch_size=50, relabel=True)
 MANY_EPOCHS = TrainConfig(**{**TRAIN.to_dict(), "epochs": 12})
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 class FullDisk(OSError):
@@ -56,9 +68,9 @@ def full_after(writes: int) -> Iterator[list[int]]:
             raise FullDisk
         done[0] += 1
 
-    def save_file(tensors: Any, path: Path, **named: Any) -> None:
-        step(lambda: Path(path).write_bytes(safetensors.torch.save(tensors)[:1000]))
-        real["save_file"](tensors, path, **named)
+    def write_bytes(path: Path, content: bytes) -> int:
+        step(lambda: real["write_bytes"](path, content[: len(content) // 2]))
+        return real["write_bytes"](path, content)  # type: ignore[no-any-return]
 
     def write_text(path: Path, text: str, **named: Any) -> int:
         step(lambda: real["write_text"](path, text[: len(text) // 2], **named))
@@ -77,14 +89,15 @@ def full_after(writes: int) -> Iterator[list[int]]:
         real["fsync"](file)
 
     real: dict[str, Callable[..., Any]] = {
-        "save_file": safetensors.torch.save_file, "write_text": Path.write_text, "mkdir": Path.mkdir,
-        "replace": Path.replace, "fsync": os.fsync,
-    }  # fmt: skip
+        "write_bytes": Path.write_bytes,
+        "write_text": Path.write_text,
+        "mkdir": Path.mkdir,
+        "replace": Path.replace,
+        "fsync": os.fsync,
+    }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("models.training.save_file", save_file)
-        patch.setattr("models.checkpoint.save_file", save_file)
         patch.setattr(os, "fsync", fsync)
-        for function in (write_text, mkdir, replace):
+        for function in (write_bytes, write_text, mkdir, replace):
             patch.setattr(Path, function.__name__, function)
         yield done
 
@@ -171,7 +184,71 @@ def test_a_directory_that_cannot_be_written_is_refused_before_training(tmp_path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("models.training._run_epoch", None)  # not called
         assert main(["train", "--out", str(tmp_path / "file" / "out"), "--seed", "0", "--config", str(tmp_path / "recipe.toml")]) == 2
-    assert f"Not a directory: '{tmp_path / 'file' / 'out'}'" in capsys.readouterr().err
+    place = tmp_path / "file"
+    sentence = f"--out={place / 'out'}: cannot be written: {place}: Not a directory"
+    assert sentence in capsys.readouterr().err
+
+
+def killed_while_it_writes(work: Callable[[], object], size: int) -> None:
+    """Run in a process that ends when it writes more than so many bytes into one file."""
+    fork = multiprocessing.get_context("fork")
+    process = fork.Process(target=_with_small_files, args=(work, size))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGXFSZ
+
+
+def _with_small_files(work: Callable[[], object], size: int) -> None:
+    torch.set_num_threads(1)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    work()
+
+
+@pytest.mark.parametrize("size", [1_000, 20_000])
+def test_what_a_process_killed_while_it_writes_leaves_is_removed(tmp_path: Path, size: int) -> None:
+    killed_while_it_writes(lambda: train_one(tmp_path), size)
+    (left,) = {path.name for path in tmp_path.iterdir()} - {METRICS_FILE, LOCK_FILE}
+    assert fnmatch.fnmatch(left, f".{STATE_FILE}.*.tmp")
+    assert (tmp_path / left).stat().st_size == size
+    train_one(tmp_path)
+    done = {"config.json", "model.safetensors", METRICS_FILE}
+    assert {path.name for path in tmp_path.iterdir()} == done
+    model = load_checkpoint(tmp_path).model
+    killed_while_it_writes(lambda: save_checkpoint(tmp_path, model), 1_000)
+    with pytest.raises(ValueError, match="already holds a trained checkpoint"):
+        train_one(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == done
+
+
+@contextlib.contextmanager
+def names_made_in(directory: Path) -> Iterator[set[str]]:
+    """Every name that appears in a directory, by the kernel's account; all are there at the end."""
+    libc, names = ctypes.CDLL(None), set[str]()
+    watch = libc.inotify_init1(os.O_NONBLOCK)
+    made_or_moved_there = 0x100 | 0x80
+    assert libc.inotify_add_watch(watch, os.fsencode(directory), made_or_moved_there) > 0
+    try:
+        yield names
+        with contextlib.suppress(BlockingIOError):  # all is read
+            while events := os.read(watch, 2**16):
+                while events:
+                    (length,) = struct.unpack_from("I", events, 12)
+                    names.add(os.fsdecode(events[16 : 16 + length].rstrip(b"\0")))
+                    events = events[16 + length :]
+    finally:
+        os.close(watch)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
+def test_no_file_of_another_name_ever_appears(tmp_path: Path) -> None:
+    with names_made_in(tmp_path) as names:
+        train_one(tmp_path)
+    done = {"config.json", "model.safetensors", METRICS_FILE, STATE_FILE}
+    assert {name for name in names if not fnmatch.fnmatch(name, ".*.tmp")} == {*done, LOCK_FILE}
+    temporary = {name for name in names if fnmatch.fnmatch(name, ".*.tmp")}
+    assert {name.split(".")[1] for name in temporary} == {name.split(".")[0] for name in done}
 
 
 def killed_at_random(work: Callable[[], object], chance: random.Random, longest: float) -> bool:

@@ -10,8 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,19 @@ from claims.executors import ProcessEach, open_executor
 from claims.seeds import Study, Target, run_study, train_and_judge
 from models.checkpoint import load_checkpoint
 from models.config import ModelConfig, TrainConfig
-from tests.processes import killed, process_id
+from models.lock import LOCK_FILE, InUseError, hold
+from models.training import METRICS_FILE, STATE_FILE
+from tests.processes import (
+    MINUTES,
+    ROOT,
+    holding,
+    killed,
+    killing_once,
+    one_thread,
+    process_id,
+    wait_until,
+)
+from tests.test_training import require_same_training
 from verdicts.frequencies import frequency, render_frequencies, render_ranges
 from verdicts.record import read_record
 
@@ -45,6 +56,12 @@ epochs = 3
 batch_size = 50
 relabel = true
 """
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 def targets(out: Path, seeds: Iterable[int]) -> list[Target]:
@@ -90,7 +107,13 @@ def test_each_seed_has_its_weights_roles_and_record(whole: Path) -> None:
 
 def test_the_record_is_that_of_pytest(whole: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "claims", f"--checkpoint={whole / 'seed-0'}", f"--claims-json={tmp_path / 'record.json'}"]
-    subprocess.run([*command, "-k", " or ".join(CLAIM_IDS), "--device=cpu"], capture_output=True, check=False)
+    subprocess.run(
+        [*command, "-k", " or ".join(CLAIM_IDS), "--device=cpu"],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        check=False,
+    )
     one, other = (read_record(path) for path in (whole / "seed-0" / "record.json", tmp_path / "record.json"))
     for record in (one, other):
         for claim in record["subjects"][0]["claims"]:
@@ -163,8 +186,7 @@ def test_several_seeds_of_one_worker_are_trained_in_a_stack(tmp_path: Path, monk
     monkeypatch.setattr("claims.seeds.train", None)  # not called
     assert train_and_judge(STUDY, targets(tmp_path, range(3))) == {}
     for seed in range(3):
-        one, other = (load_checkpoint(out / f"seed-{seed}").model.W_E for out in (whole, tmp_path))
-        assert one.allclose(other, atol=1e-5)
+        require_same_training(whole / f"seed-{seed}", tmp_path / f"seed-{seed}")
         assert (tmp_path / f"seed-{seed}" / "record.json").exists()
 
 
@@ -180,22 +202,15 @@ def test_a_worker_ends_with_its_parent(tmp_path: Path) -> None:
 from claims.executors import ProcessEach
 from tests.processes import process_id
 if __name__ == "__main__":
-    ProcessEach(1).submit(process_id, {str(tmp_path / "pid")!r}, 60).result()
+    ProcessEach(1).submit(process_id, {str(tmp_path / "pid")!r}, {MINUTES}).result()
 """
     (tmp_path / "parent.py").write_text(code)
-    root = Path(__file__).parent.parent
-    parent = subprocess.Popen([sys.executable, str(tmp_path / "parent.py")], cwd=root, env={**os.environ, "PYTHONPATH": str(root)})
-    _wait_until((tmp_path / "pid").exists)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    parent = subprocess.Popen([sys.executable, str(tmp_path / "parent.py")], cwd=ROOT, env=env)
+    wait_until((tmp_path / "pid").exists)
     parent.kill()
     parent.wait()
-    _wait_until(lambda: not _runs(int((tmp_path / "pid").read_text())))
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: not _runs(int((tmp_path / "pid").read_text())))
 
 
 def _runs(pid: int) -> bool:
@@ -207,45 +222,158 @@ def _runs(pid: int) -> bool:
     return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"  # a zombie is only waiting to be counted
 
 
+def _command(out: Path, recipe: str = RECIPE) -> list[str]:
+    path = out.with_suffix(".toml")
+    path.write_text(recipe)
+    options = ["--count=1", f"--out={out}", f"--config={path}", "--device=cpu"]
+    return [sys.executable, "-m", "claims", "seeds", f"--claim={CLAIM_IDS[0]}", *options]
+
+
+def _saved(path: Path) -> dict[str, Path]:
+    """When the metrics of a first epoch are put in place, after its state."""
+    return {"at": path / METRICS_FILE, "after": path / STATE_FILE}
+
+
 def test_the_command_killed_in_the_middle_goes_on_where_it_was(tmp_path: Path, whole: Path) -> None:
-    (tmp_path / "recipe.toml").write_text(RECIPE)
+    """With its worker, when the first epoch is saved."""
     out = tmp_path / "out"
-    options = ["--count", "1", "--config", str(tmp_path / "recipe.toml"), "--device", "cpu", f"--claim={CLAIM_IDS[0]}"]
-    command = [sys.executable, "-m", "claims", "seeds", "--out", str(out), *options]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _wait_until(lambda: Target.of_seed(out, 0).epochs_done > 0)
-    process.kill()
-    process.wait()
-    assert not (out / "seed-0" / "record.json").exists()
-    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    whom = "os.getppid(), os.getpid()"
+    env = killing_once(tmp_path, **_saved(out / "seed-0"), whom=whom)
+    command = _command(out)
+    killed = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert (out / "seed-0" / STATE_FILE).exists()
+    assert not (out / "seed-0" / "config.json").exists()
+    again = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert hashes(out, [0]) == hashes(whole, [0])
+    assert not list(out.rglob(".*"))
     assert re.search(r"classifies_the_validation_set +✗ +0/1  \[0\.00, 0\.97\]", again.stdout)
 
 
+FOREGROUND = """
+import signal
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored
+"""
+IMPORTING = """
+import multiprocessing, sys
+from pathlib import Path
+
+class Wait:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch" and multiprocessing.parent_process() is not None:
+            Path(__file__).with_name("importing").touch()
+            signal.pause()  # for ever: no signal that this process handles is to come
+
+sys.meta_path.insert(0, Wait())
+"""
+
+
+@pytest.mark.parametrize("moment", ["importing", "training"])
+def test_ctrl_c_at_a_terminal_is_quiet_in_every_process(moment: str, tmp_path: Path) -> None:
+    """A terminal interrupts the workers as well."""
+    out = tmp_path / "out"
+    code = FOREGROUND + (IMPORTING if moment == "importing" else "")
+    (tmp_path / "sitecustomize.py").write_text(code)
+    process = subprocess.Popen(
+        _command(out, RECIPE.replace("epochs = 3", "epochs = 1_000_000")),
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    begun = (tmp_path / "importing", out / "seed-0" / STATE_FILE)[moment == "training"]
+    wait_until(lambda: begun.exists() or process.poll() is not None)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert errors == f"\nstopped; the same command goes on where it was, in {out}\n"
+
+
+def test_a_second_run_in_one_place_is_refused(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    with holding(out) as holder:
+        assert main(_command(out)[3:]) == 2
+        assert f"error: {out}: process {holder.pid} on " in capsys.readouterr().err
+        assert [path.name for path in out.iterdir()] == [LOCK_FILE]
+
+
+def test_a_seed_that_is_trained_elsewhere_fails_and_loses_no_other(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    whole: Path,
+) -> None:
+    monkeypatch.setattr("claims.seeds.PATIENCE", 0.0)
+    with holding(tmp_path / "seed-1") as holder:
+        subjects, failed = study(tmp_path, range(3))
+    assert list(subjects) == ["seed 0", "seed 2"]
+    sentence = f"{tmp_path / 'seed-1'}: process {holder.pid} on "
+    assert failed["seed 1"].startswith(f"InUseError: {sentence}")
+    with holding(tmp_path / "seed-0"):
+        failed = train_and_judge(STUDY, targets(tmp_path, [0, 1]))
+    assert list(failed) == ["seed 0"]
+    assert hashes(tmp_path) == hashes(whole)
+
+
+def test_a_worker_waits_for_one_that_is_about_to_end(tmp_path: Path, whole: Path) -> None:
+    with holding(tmp_path / "seed-0") as holder:
+        worker = threading.Thread(target=train_and_judge, args=(STUDY, targets(tmp_path, [0])))
+        worker.start()
+        holder.kill()
+        worker.join()
+    assert hashes(tmp_path, [0]) == hashes(whole, [0])
+
+
+def test_a_seed_is_held_while_it_is_trained_and_while_it_is_judged(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[str] = []
+
+    def watch(name: str) -> None:
+        real = getattr(claims.seeds, name)
+
+        def watched(*arguments: Any, **named: Any) -> Any:
+            with ThreadPoolExecutor(1) as other, pytest.raises(InUseError, match=str(os.getpid())):
+                other.submit(hold(tmp_path / "seed-0").__enter__).result()
+            seen.append(name)
+            return real(*arguments, **named)
+
+        monkeypatch.setattr(f"claims.seeds.{name}", watched)
+
+    for name in ("train", "find_roles", "write_record"):
+        watch(name)
+    assert study(tmp_path, [0])[1] == {}
+    assert seen == ["train", "find_roles", "write_record"]
+    assert not list(tmp_path.rglob(".*"))
+
+
 @pytest.mark.filterwarnings("ignore")  # Dask's own
-def test_a_dask_cluster_does_as_well_though_a_worker_is_killed(tmp_path: Path, whole: Path) -> None:
+def test_a_dask_cluster_does_as_well_though_a_worker_is_killed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    whole: Path,
+) -> None:
     distributed = pytest.importorskip("distributed")
-    victims: list[int] = []
-
-    def kill_a_worker() -> None:
-        _wait_until(lambda: any(target.epochs_done for target in targets(tmp_path, range(3))))
-        with distributed.Client(cluster.scheduler_address, set_as_default=False) as client:
-            busy = [worker for worker, tasks in client.processing().items() if tasks]
-            victims.extend(client.run(os.getpid, workers=busy[:1]).values())
-            os.kill(victims[0], signal.SIGKILL)
-
+    out = tmp_path / "out"
+    for name, value in killing_once(tmp_path, **_saved(out / "seed-1")).items():
+        monkeypatch.setenv(name, value)
     with distributed.LocalCluster(
         n_workers=3, threads_per_worker=1, processes=True, dashboard_address=None, scheduler_port=0, silence_logs=50
     ) as cluster:
-        killer = threading.Thread(target=kill_a_worker)
-        killer.start()
-        with open_executor(cluster.scheduler_address.replace("tcp://", "dask://"), jobs=1) as executor:
-            subjects, failed = run_study(STUDY, targets(tmp_path, range(3)), executor, report=lambda line: None)
-        killer.join()
+        address = cluster.scheduler_address.replace("tcp://", "dask://")
+        with open_executor(address, jobs=1) as executor:
+            goals = targets(out, range(3))
+            subjects, failed = run_study(STUDY, goals, executor, report=lambda line: None)
     assert (list(subjects), failed) == (["seed 0", "seed 1", "seed 2"], {})
-    assert victims
-    assert hashes(tmp_path) == hashes(whole)
+    assert (tmp_path / "killed").exists()
+    assert hashes(out) == hashes(whole)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +384,7 @@ def test_a_dask_cluster_does_as_well_though_a_worker_is_killed(tmp_path: Path, w
         (["--count", "1", "--claims-seed", "-1"], "--claims-seed must be 0 or more, got -1"),
         (["--count", "1", "--claim", "none"], "--claim must be the id of a claim, like accurate_at_every_edge_count; got 'none'"),
         (["--count", "1", "--config", "none.toml"], "none.toml: no such file"),
-        (["--count", "1", "--beside", "none"], "none: no such file"),
+        (["--count", "1", "--beside", "none"], "none: no such file or directory"),
         (["--count", "1", "--validation-set", "none.npz"], "none.npz: no such file"),
         (["--count", "1", "--executor", "threads"], "--executor must be process or dask://HOST:PORT, got 'threads'"),
         (["--count", "1", "--executor", "dask://"], "--executor must be process or dask://HOST:PORT, got 'dask://'"),

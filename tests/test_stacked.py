@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from models.checkpoint import load_checkpoint
 from models.config import TrainConfig
 from models.stacked import train_stacked
 from models.training import METRICS_FILE, STATE_FILE, train
-from tests.test_training import MODEL, TRAIN
+from tests.test_training import MODEL, TRAIN, require_same_training
 
 CPU = torch.device("cpu")
 
@@ -25,16 +23,8 @@ def test_seeds_in_a_stack_end_with_the_weights_that_they_have_alone(tmp_path: Pa
         train(tmp_path / f"alone-{seed}", seed=seed, model_config=MODEL, train_config=TRAIN, device=CPU, progress=False)
     assert stacked({seed: tmp_path / f"stacked-{seed}" for seed in seeds}) == {}
     for seed in seeds:
-        alone, together = (load_checkpoint(tmp_path / f"{kind}-{seed}") for kind in ("alone", "stacked"))
-        for (name, one), other in zip(alone.model.named_parameters(), together.model.parameters(), strict=True):
-            assert torch.allclose(one, other, atol=1e-5), (seed, name)
-        assert alone.recipe == together.recipe
-        curves = [[json.loads(line) for line in (c.path / METRICS_FILE).read_text().splitlines()] for c in (alone, together)]
-        for one, other in zip(*curves, strict=True):
-            assert {k: v for k, v in one.items() if k != "elapsed_s"} == pytest.approx(
-                {k: v for k, v in other.items() if k != "elapsed_s"}, abs=1e-5
-            )
-        assert not (together.path / STATE_FILE).exists()
+        require_same_training(tmp_path / f"alone-{seed}", tmp_path / f"stacked-{seed}")
+        assert not (tmp_path / f"stacked-{seed}" / STATE_FILE).exists()
 
 
 def test_a_stack_goes_on_from_wherever_each_seed_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,8 +36,7 @@ def test_a_stack_goes_on_from_wherever_each_seed_was(tmp_path: Path, monkeypatch
         _stop_after(epochs, parts[seed], seed, monkeypatch)
     assert stacked(parts) == {}
     for seed in range(3):
-        one, other = (load_checkpoint(directory[seed]).model for directory in (whole, parts))
-        assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+        require_same_training(whole[seed], parts[seed])
 
 
 def _stop_after(epochs: int, directory: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,5 +69,4 @@ def test_a_seed_that_diverges_does_not_take_the_others_with_it(tmp_path: Path, m
     assert stacked(directories) == {1: "the training loss became nan; lower lr_max, or use precision = 'float32'"}
     assert not (directories[1] / "config.json").exists()
     for seed, directory in alone.items():
-        one, other = (load_checkpoint(path).model for path in (directory, directories[seed]))
-        assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+        require_same_training(directory, directories[seed])
