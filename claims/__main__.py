@@ -157,12 +157,12 @@ def _load(options: argparse.Namespace) -> tuple[Subject, dict[str, Any]]:
 
     with imports():  # after all that can be looked at without torch
         from circuits.subject import REGISTRY, load_subject
-        from verdicts.record import read_record
+        from verdicts.record import read_whole_record
 
     subject = load_subject(options.checkpoint or REGISTRY / "default", validation=options.validation_set)
     path = options.record or subject.ledger_path
     _require_record(path)
-    record, about = read_record(path), subject.describe()
+    record, about = read_whole_record(path), subject.describe()
     subjects = sorted(record["subjects"], key=lambda one: one["content_hash"] != about["content_hash"])
     if subjects[0]["content_hash"] != about["content_hash"]:
         raise ValueError(f"{path}: says nothing of {subject.name}, {about['content_hash'][:19]}…")

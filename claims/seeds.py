@@ -22,7 +22,7 @@ from models.lock import hold
 from models.stacked import train_stacked
 from models.training import METRICS_FILE, train
 from verdicts.judge import Claim, judge_all
-from verdicts.record import RecordError, make_record, read_record, write_record
+from verdicts.record import RecordError, make_record, place_for, read_record, write_record
 
 STACK = 32
 """Seeds that one process trains together on a GPU."""
@@ -48,6 +48,15 @@ class Study:
             if name not in claims:
                 raise ValueError(f"--claim must be the id of a claim, like {min(claims)}; got {name!r}")
         return [claims[name] for name in self.claims or claims]
+
+    @property
+    def partial(self) -> str | None:
+        """Why its records are of a part of the claims; `None` where all are judged."""
+        return f"--claim {' '.join(self.claims)}" if self.claims else None
+
+    def place_of(self, target: Target) -> Path:
+        """Where the record of a target goes: that of a part never replaces one of all claims."""
+        return place_for(target.record, partial=self.partial is not None)
 
     def graphs_hash(self) -> str:
         """Content hash of the validation set that all are judged on; `ValueError` where it cannot be read."""
@@ -133,14 +142,16 @@ def judged(study: Study, target: Target, graphs_hash: str) -> dict[str, Any] | N
         if (checkpoint.model.cfg, checkpoint.recipe.get("seed"), checkpoint.recipe.get("train")) != wanted:
             raise ValueError(f"{target.path}: was trained by another recipe; name another --out, or the recipe that it was trained by")
     try:
-        record = read_record(target.record)
+        record = read_record(study.place_of(target))
     except RecordError:
         return None
     subject = record["subjects"][0]
     ids = sorted(claim.id for claim in study.chosen())
-    judged_as = (subject["content_hash"], subject["validation_set"], record["run"], [claim["id"] for claim in subject["claims"]])
-    run = {"seed": study.claims_seed, "device": study.device}
-    return subject if judged_as == (checkpoint.content_hash, graphs_hash, run, ids) else None
+    run = record["run"]
+    judged_as = (subject["content_hash"], subject["validation_set"], run["seed"], run["device"])
+    wanted_as = (checkpoint.content_hash, graphs_hash, study.claims_seed, study.device)
+    found = [claim["id"] for claim in subject["claims"]]
+    return subject if judged_as == wanted_as and found == ids else None
 
 
 def train_and_judge(study: Study, targets: Sequence[Target]) -> dict[str, str]:
@@ -194,8 +205,9 @@ def _judge(study: Study, target: Target) -> None:
         path = target.path / "roles.json"
         keep_roles(path, roles, cfg=checkpoint.model.cfg, content_hash=checkpoint.content_hash, scores=scores)
     subject = load_subject(target.path, validation=study.validation, seed=study.claims_seed, device=study.device)
-    record = make_record([judge_all(study.chosen(), subject)], seed=study.claims_seed, device=study.device)
-    write_record(target.record, record)
+    judged_now = [judge_all(study.chosen(), subject)]
+    record = make_record(judged_now, seed=study.claims_seed, device=study.device, partial=study.partial)
+    write_record(study.place_of(target), record)
 
 
 def _lost(error: BaseException) -> str:

@@ -20,7 +20,7 @@ from tests.pages import page_of, shipped, shipped_exhibit, shipped_page, untrain
 from tests.test_gate import claim, measurement, subject
 from tests.test_plugin import facts, project, run
 from verdicts.page import Exhibit, Figure, Panel, render_page
-from verdicts.record import make_record, read_record
+from verdicts.record import make_record, read_record, write_record
 from verdicts.table import bound, shown
 
 pytest_plugins = ["pytester"]
@@ -288,9 +288,15 @@ def test_what_cannot_be_shown_is_refused(arguments: list[str], message: str, tmp
     assert not (tmp_path / "p.html").exists()
 
 
-def test_a_record_of_other_graphs_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from verdicts.record import write_record
+def test_a_record_of_a_part_of_the_claims_has_no_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ledger = read_record(Path("checkpoints/default/verdicts.json"))
+    write_record(tmp_path / "part.json", {**ledger, "run": {**ledger["run"], "partial": "-k reader"}})
+    assert main(["page", "--out", str(tmp_path / "p.html"), "--record", str(tmp_path / "part.json")]) == 2
+    assert "part.json: is of a part of the claims only (-k reader); use the record" in capsys.readouterr().err
+    assert not (tmp_path / "p.html").exists()
 
+
+def test_a_record_of_other_graphs_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ledger = read_record(Path("checkpoints/default/verdicts.json"))
     ledger["subjects"][0]["validation_set"] = "sha256:other"
     write_record(tmp_path / "record.json", ledger)

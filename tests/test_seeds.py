@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,7 +39,7 @@ from tests.processes import (
 )
 from tests.test_training import require_same_training
 from verdicts.frequencies import frequency, render_frequencies, render_ranges
-from verdicts.record import read_record
+from verdicts.record import read_record, write_record
 
 CLAIM_IDS = ("classifies_the_validation_set", "answers_survive_relabelling")
 MODEL = ModelConfig(n_heads=2, d_model=16, d_head=8, d_mlp=16)
@@ -116,6 +117,7 @@ def test_the_record_is_that_of_pytest(whole: Path, tmp_path: Path) -> None:
     )
     one, other = (read_record(path) for path in (whole / "seed-0" / "record.json", tmp_path / "record.json"))
     for record in (one, other):
+        assert record["run"].pop("partial")  # each says in its own words which claims were asked for
         for claim in record["subjects"][0]["claims"]:
             claim["duration_s"] = 0.0
     assert one == other
@@ -169,6 +171,20 @@ def test_a_seed_that_fails_is_reported_and_loses_no_other(tmp_path: Path, monkey
     assert failed == {"seed 1": "OSError: [Errno 28] No space left on device"}
     assert study(tmp_path, range(3))[1] == {}
     assert hashes(tmp_path) == hashes(whole)
+
+
+def test_a_part_of_the_claims_leaves_the_record_of_all_alone(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(whole / "seed-0", out / "seed-0")
+    record = out / "seed-0" / "record.json"
+    part = read_record(record)
+    assert part["run"].pop("partial").startswith("--claim ")
+    write_record(record, part)  # as if these were all
+    before = record.read_bytes()
+    _, failed = study(out, [0])
+    assert failed == {}
+    assert record.read_bytes() == before
+    assert read_record(record.with_name("record.partial.json"))["run"]["partial"].startswith("--claim ")
 
 
 def test_workers_that_see_other_files_are_noticed(tmp_path: Path) -> None:
