@@ -45,7 +45,7 @@ def test_claims_import_verdicts_for_types_only() -> None:
 
 
 def test_the_wiring_stays_small() -> None:
-    assert len((ROOT / "conftest.py").read_text(encoding="utf-8").splitlines()) < 60
+    assert len((ROOT / "conftest.py").read_text(encoding="utf-8").splitlines()) < 80
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ from verdicts.record import read_record, write_record
 pytest_plugins = ["pytester"]
 __all__ = ["project"]
 
-KILLS = 50
+OFTEN = pytest.mark.parametrize("kills", [8, pytest.param(50, marks=pytest.mark.long)])
 MODEL = ModelConfig(n_vertices=8, n_layers=1, n_heads=2, d_model=16, d_head=8, d_mlp=32)
 TRAIN = TrainConfig(n_graphs=200, min_edges=13, max_edges=15, epochs=2, batch_size=50, relabel=True)
 MANY_EPOCHS = TrainConfig(**{**TRAIN.to_dict(), "epochs": 12})
@@ -271,8 +271,8 @@ def _in_own_group(work: Callable[[], object]) -> None:
     work()
 
 
-def until_killed_often(work: Callable[[Path], object], check: Callable[[Path], None], tmp_path: Path) -> None:
-    """Killed fifty times, in as many directories as that takes, each of which is finished and looked at.
+def until_killed_often(work: Callable[[Path], object], check: Callable[[Path], None], tmp_path: Path, *, often: int) -> None:
+    """Killed that often, in as many directories as that takes, each of which is finished and looked at.
 
     How long it may run at most follows how fast this machine is just now.
     """
@@ -282,12 +282,13 @@ def until_killed_often(work: Callable[[Path], object], check: Callable[[Path], N
             kills += 1
             longest *= 1.1
         check(directory)
-        if kills >= KILLS:
+        if kills >= often:
             return
         longest *= 0.6
 
 
-def test_training_killed_fifty_times_ends_with_the_same_weights(tmp_path: Path) -> None:
+@OFTEN
+def test_training_killed_again_and_again_ends_with_the_same_weights(tmp_path: Path, kills: int) -> None:
     whole = train_one(tmp_path / "whole", MANY_EPOCHS)
 
     def work(directory: Path) -> None:
@@ -301,10 +302,11 @@ def test_training_killed_fifty_times_ends_with_the_same_weights(tmp_path: Path) 
             train_one(directory)
         assert {path.name for path in directory.iterdir()} == {"config.json", "model.safetensors", METRICS_FILE}
 
-    until_killed_often(work, check, tmp_path)
+    until_killed_often(work, check, tmp_path, often=kills)
 
 
-def test_a_run_of_seeds_killed_fifty_times_ends_with_the_same_weights_and_records(tmp_path: Path) -> None:
+@OFTEN
+def test_a_run_of_seeds_killed_again_and_again_ends_with_the_same_weights_and_records(tmp_path: Path, kills: int) -> None:
     quick = Study(planted.CONFIG, TrainConfig(n_graphs=100, epochs=4, batch_size=50), claims=CLAIM_IDS[:1])
 
     def work(out: Path) -> None:
@@ -318,4 +320,4 @@ def test_a_run_of_seeds_killed_fifty_times_ends_with_the_same_weights_and_record
 
     work(tmp_path / "whole")
     expected = hashes(tmp_path / "whole")
-    until_killed_often(work, check, tmp_path)
+    until_killed_often(work, check, tmp_path, often=kills)

@@ -27,7 +27,7 @@ CLAIMS = all_claims()
 pytestmark = pytest.mark.usefixtures("few_untrained_models")
 
 
-@pytest.fixture(scope="module", params=[0, 1])
+@pytest.fixture(scope="module", params=[0, pytest.param(1, marks=pytest.mark.long)])
 def untrained(request: pytest.FixtureRequest) -> Iterator[Subject]:
     """Fresh weights with a trained model's roles; the search for misclassified graphs, which never ends on them, is cut short."""
     model = Transformer(ModelConfig()).initialise(named_generator(request.param, "untrained")).requires_grad_(False)

@@ -22,7 +22,7 @@ STAND_INS = {
     },
     "AVX2": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2", "OMP_NUM_THREADS": "2"},
 }  # fmt: skip
-A_FEW = "position_subtracts or classifies_the or every_neighbour or last_mlp_writes"
+A_FEW = "position_subtracts or classifies_the"
 PRINTED = 5e-4  # relative: half a unit in the fourth digit, the last that is shown, of the smallest such number
 
 
