@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -121,10 +120,12 @@ def test_every_claim_is_judged_or_absent(tmp_path: Path, sizes: tuple[int, int, 
 @pytest.mark.long
 @pytest.mark.parametrize("n_layers", [1, 2, 3])
 @pytest.mark.parametrize("n_vertices", range(4, 15))
-def test_every_claim_is_judged_or_absent_on_the_whole_grid(tmp_path: Path, n_vertices: int, n_layers: int) -> None:
-    for n_heads, d_mlp in itertools.product(range(1, 9), (0, 8)):
+def test_every_claim_is_judged_or_absent_at_every_size(tmp_path: Path, n_vertices: int, n_layers: int) -> None:
+    """Each number of vertices with each of layers, and each of layers with every number of heads."""
+    first = 1 + (n_vertices + 3 * n_layers) % 4
+    for n_heads, d_mlp in ((first, 8), (first + 4, 0 if n_vertices % 3 == 0 else 8)):
         cfg = small(n_vertices, n_layers=n_layers, n_heads=n_heads, d_mlp=d_mlp)
-        require_judged_or_absent(load_subject(saved(tmp_path / f"{n_heads}-{d_mlp}", cfg)).part(1))
+        require_judged_or_absent(load_subject(saved(tmp_path / str(n_heads), cfg)).part(1))
 
 
 @pytest.mark.long
