@@ -19,7 +19,7 @@ from circuits.subject import load_subject
 from circuits.variants import Variants
 from claims.__main__ import main
 from models.checkpoint import load_checkpoint
-from tests.mutants import COPIED
+from tests.mutants import COPIED, MUTANTS
 from verdicts.judge import Claim, judge
 from verdicts.record import read_record
 from verdicts.variants import Workbench, control_complaints, gauge_complaints
@@ -89,6 +89,10 @@ def test_its_claim_pasted_passes_everything(tmp_path: Path) -> None:
 def _its_claim() -> str:
     (example,) = [block for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "mark.claim" in block]
     return example
+
+
+def test_it_counts_the_planted_faults() -> None:
+    assert f"`make mutants` plants {len(MUTANTS)} faults" in README
 
 
 def test_its_table_of_seeds_is_that_of_the_shipped_records(capsys: pytest.CaptureFixture[str]) -> None:
