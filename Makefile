@@ -8,7 +8,7 @@ SHAPES := models.graphs,models.transformer,models.training,circuits,beartype.bea
 
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 2 --dist worksteal -rs --jaxtyping-packages=$(SHAPES)
 
-.PHONY: claims page screenshots test test-all check bench mutants steady clean
+.PHONY: claims page screenshots test test-all matrices check bench mutants steady clean
 
 claims: $(INSTALLED)
 	$(BIN)/python -m pytest claims
@@ -30,6 +30,9 @@ test-all: check
 	$(BIN)/python -m tests.mutants
 	@echo "== verdicts under other seeds"
 	$(BIN)/python -m tests.steadiness --count 2 --out=runs/steadiness-sample.jsonl
+	$(MAKE) matrices
+
+matrices: $(INSTALLED)
 	@echo "== the claims on the shipped checkpoint, with controls and gauges"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest claims -n 2 --claims-controls --claims-gauge
 

@@ -35,10 +35,7 @@ def judged(record: Path, environment: dict[str, str], *selection: str) -> dict[s
 
 @pytest.mark.parametrize(
     ("name", "selection"),
-    [
-        ("no vector instructions, one thread", ("-k", A_FEW)),
-        *(pytest.param(name, (), marks=pytest.mark.long) for name in STAND_INS),
-    ],
+    [("no vector instructions, one thread", ("-k", A_FEW)), pytest.param("AVX2", (), marks=pytest.mark.long)],
 )
 def test_verdicts_are_the_same_and_numbers_to_the_digits_shown(tmp_path: Path, name: str, selection: tuple[str, ...]) -> None:
     here, there = (judged(tmp_path / f"{index}.json", each, *selection) for index, each in enumerate((HERE, STAND_INS[name])))
