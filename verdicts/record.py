@@ -123,6 +123,8 @@ def _is_partial(path: Path) -> bool:
     try:
         return read_record(path)["run"].get("partial") is not None
     except RecordError:
+        if path.suffix == ".json":
+            return True  # no record at all, so none of a whole run
         start = PARTIAL_SUMMARY.encode()
         with path.open("rb") as file:
             return file.read(len(start)) == start
