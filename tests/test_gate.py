@@ -250,7 +250,7 @@ def test_reports_are_written_even_where_claims_fail(project: pytest.Pytester) ->
     assert (project.path / "claims.md").read_text().startswith("## toy: 1 refuted, 1 holds\n")
     cases = {case.attrib["name"]: case for case in ET.parse(project.path / "junit.xml").getroot().iter("testcase")}
     properties = {p.attrib["name"]: p.attrib["value"] for p in cases["test_x_is_large"].iter("property")}
-    assert properties == {"verdict": "refuted", "evidence": "exact", "measured x": "9"}
+    assert properties == {"verdict": "refuted", "evidence": "exact", "above_chance": "not asked", "measured x": "9"}
 
 
 def test_several_checkpoints_get_a_column_each(project: pytest.Pytester) -> None:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from circuits.roles import AbsentRole
-from circuits.statistics import Estimate
+from circuits.statistics import Estimate, clopper_pearson
 from verdicts.expectations import Expect, plain
 from verdicts.judge import Claim, judge
 from verdicts.record import RecordError, as_ledger, make_record, read_record, validate, write_record
-from verdicts.table import WIDTH, render
+from verdicts.table import WIDTH, render, shown
 
 ABOUT = {
     "name": "n",
@@ -107,9 +108,35 @@ def test_an_unresolved_measurement_says_how_many_graphs_would_settle_it() -> Non
     expect("unknown", Estimate(0.52, 0.48, 0.56), at_least=0.5, because="b", note="of the worst")
     notes = {name: measurement.note for name, measurement in expect.measurements.items()}
     assert notes == {
-        "one": "about 1,600 graphs would settle it, 400 were seen", "two": "about 1,600 graphs would settle it, 400 were seen",
+        "one": "about 3,272 graphs would settle it four times in five, 400 were seen",
+        "two": "about 3,272 graphs would settle it four times in five, 400 were seen",
         "on_it": None, "unknown": "of the worst",
     }  # fmt: skip
+
+
+def test_so_many_graphs_settle_it_four_times_in_five() -> None:
+    """A rate of 0.53 against a bound of 0.5, first with a few graphs and then with as many as the note says."""
+    generator = torch.Generator().manual_seed(0)
+    expect = Expect()
+    expect("rate", clopper_pearson(212, 400), at_least=0.5, because="b")
+    note = expect.measurements["rate"].note
+    assert note is not None
+    graphs = int(note.split()[1].replace(",", ""))
+    settled = sum(clopper_pearson(int((torch.rand(graphs, generator=generator) < 0.53).sum()), graphs).low >= 0.5 for _ in range(400))
+    assert 0.78 <= settled / 400 <= 0.9
+
+
+def test_an_interval_without_an_end_holds_where_the_other_end_clears() -> None:
+    expect = Expect()
+    expect("low", Estimate(0.7, 0.6, math.inf, 40), at_least=0.5, because="b")
+    expect("high", Estimate(0.7, 0.6, math.inf, 40), at_most=0.9, because="b")
+    expect("both", Estimate(0.7, -math.inf, math.inf, 12), at_least=0.5, because="b")
+    found = expect.measurements
+    assert [found[name].outcome for name in ("low", "high", "both")] == ["holds", "unresolved", "unresolved"]
+    assert found["low"].to_dict()["high"] is None
+    assert shown(found["low"].to_dict()) == "0.7 [0.6, ∞]"
+    assert found["both"].note == "too few graphs for an interval: 12"
+    assert shown(found["both"].to_dict()) == "0.7"
 
 
 def test_the_worst_measurement_decides() -> None:

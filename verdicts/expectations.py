@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from verdicts.nulls import NullTest
+from verdicts.nulls import Draws, NullTest
 
 Plain = float | list[Any] | dict[str, Any] | None
 SIGNIFICANT_DIGITS = 6  # what float32 measurements carry; more would differ between machines
@@ -68,6 +68,7 @@ class Expect:
         self.measurements: dict[str, Measurement] = {}
         self.counts: dict[str, Count] = {}
         self.nulls: dict[str, NullTest] = {}
+        self.unasked: str | None = None
         self.counterexample: dict[str, Any] | None = None
         self._among: dict[str, str] = {}
 
@@ -116,8 +117,13 @@ class Expect:
         recorded = plain(point)
         if recorded is None and value is not None:
             note = f"not a finite number{f'; {note}' if note else ''}"
+        if low == -math.inf and high == math.inf:
+            seen = getattr(value, "graphs", None)
+            too_few = "too few graphs for an interval" + ("" if seen is None else f": {seen:,}")
+            note = "; ".join(filter(None, [note, too_few]))
         if outcome == "unresolved" and (settling := _graphs_to_settle(value, bounds)) is not None:
-            note = "; ".join(filter(None, [note, f"about {settling:,} graphs would settle it, {value.graphs:,} were seen"]))  # type: ignore[attr-defined]
+            settled = f"about {settling:,} graphs would settle it four times in five, {value.graphs:,} were seen"  # type: ignore[attr-defined]
+            note = "; ".join(filter(None, [note, settled]))
         if among is not None:
             if among not in self.counts:
                 raise ValueError(f"expect({name!r}): among={among!r} names nothing that was counted; call expect.enough first")
@@ -146,15 +152,19 @@ class Expect:
                 note = "; ".join(filter(None, [measured.note, *too_few]))
                 self.measurements[name] = dataclasses.replace(measured, outcome="unresolved", note=note)
 
-    def null(self, name: str, observed: float, draws: Sequence[float], *, kind: str) -> None:
+    def null(self, name: str, observed: float, draws: Draws | Sequence[float], *, kind: str) -> None:
         """Rank what was observed among draws of a `kind` of chance; larger is further from chance.
 
         The p-value of a claim is the largest of its nulls. Those of a run are corrected together, and one that holds
-        and is not told from chance fails the run.
+        and is not told from chance fails the run, unless its marker says in `at_chance` why it is worth stating.
         """
         if name in self.nulls:
             raise ValueError(f"expect.null({name!r}): ranked twice; give each statistic a name of its own")
         self.nulls[name] = NullTest.of(float(observed), draws, kind=kind)
+
+    def not_asked(self, why: str) -> None:
+        """Say why the claim is not compared with chance, where it would be on another subject."""
+        self.unasked = why
 
     @property
     def p(self) -> float | None:
@@ -172,8 +182,14 @@ def _interval(value: object) -> tuple[object, float | None, float | None]:
     return value, None, None
 
 
+POWER = 1.43  # (1.96 + 0.84)/1.96: half-widths from the bound at which an interval clears it four times in five
+
+
 def _graphs_to_settle(value: object, bounds: list[float]) -> int | None:
-    """How many graphs would bring the interval clear of the bounds, if the value stayed: its width falls with their square root."""
+    """How many graphs would bring the interval clear of the bounds four times in five, if the value stayed.
+
+    Its width falls with the square root of their number; at the distance of one half-width it clears half the time.
+    """
     point, low, high = _interval(value)
     graphs = getattr(value, "graphs", None)
     if graphs is None or low is None or high is None or not all(map(math.isfinite, (float(point), low, high))):  # type: ignore[arg-type]
@@ -182,7 +198,7 @@ def _graphs_to_settle(value: object, bounds: list[float]) -> int | None:
     reaches = [(bound - at, (high if bound > at else low) - at) for bound in bounds if low <= bound <= high]
     if not reaches or any(gap == 0 for gap, _ in reaches):
         return None
-    return math.ceil(graphs * max(reach / gap for gap, reach in reaches) ** 2)
+    return math.ceil(graphs * max(POWER * reach / gap for gap, reach in reaches) ** 2)
 
 
 def _limit(limit: float | None) -> float | None:
@@ -199,7 +215,7 @@ def _outcome(point: object, low: float | None, high: float | None, *, at_least: 
     if not math.isfinite(value):
         return "refuted"
     ends = [value] if low is None or high is None else [low, high]
-    if any(not math.isfinite(end) for end in ends):
+    if any(map(math.isnan, ends)):
         return "unresolved"
     floor = -math.inf if at_least is None else at_least
     ceiling = math.inf if at_most is None else at_most

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from verdicts.table import SIGNS, WIDTH, Line, bound, number
+from verdicts.table import LEGEND, WIDTH, Line, bound, number, sign
 
 CONFIDENCE = 0.95
 
@@ -15,7 +15,7 @@ def frequency(subjects: Sequence[Mapping[str, Any]], claim: str) -> tuple[int, f
     """How many of the subjects a claim holds in, with the exact (Clopper–Pearson) 95 % interval of the rate."""
     from scipy.stats import binomtest  # takes seconds to import, and few runs count
 
-    count = sum(_verdicts(subject).get(claim) == "holds" for subject in subjects)
+    count = sum(one["id"] == claim and one["verdict"] == "holds" for subject in subjects for one in subject["claims"])
     interval = binomtest(count, len(subjects)).proportion_ci(CONFIDENCE, method="exact")
     return count, float(interval.low), float(interval.high)
 
@@ -23,8 +23,7 @@ def frequency(subjects: Sequence[Mapping[str, Any]], claim: str) -> tuple[int, f
 def render_frequencies(subjects: Mapping[str, Mapping[str, Any]], beside: Mapping[str, Mapping[str, Any]] | None = None) -> Iterator[Line]:
     """Claims × subjects, both by name, the most frequent claims first; those `beside` are shown and not counted."""
     beside = beside or {}
-    columns = [_verdicts(subject) for subject in subjects.values()]
-    others = [_verdicts(subject) for subject in beside.values()]
+    columns, others = ([_signs(subject) for subject in several.values()] for several in (subjects, beside))
     counted = {name: frequency(list(subjects.values()), name) for name in sorted(set().union(*columns))}
     widest = max([len("claim"), *map(len, counted)])
     letters = "  ".join(chr(ord("a") + index) for index in range(len(others)))
@@ -32,11 +31,11 @@ def render_frequencies(subjects: Mapping[str, Mapping[str, Any]], beside: Mappin
     yield from ((f"{chr(ord('a') + index)}  {name}, not counted", {}) for index, name in enumerate(beside))
     yield f"{'claim':<{widest}}  {'':<{len(columns)}}  {letters}{'  ' if letters else ''}{'holds':>5}  95 % interval", {}
     for name, (count, low, high) in sorted(counted.items(), key=lambda item: -item[1][0]):
-        signs = "".join(SIGNS[one[name]] if name in one else " " for one in columns)
-        marks = "  ".join(SIGNS[one[name]] if name in one else " " for one in others)
+        signs = "".join(one.get(name, " ") for one in columns)
+        marks = "  ".join(one.get(name, " ") for one in others)
         share = f"{count}/{len(columns)}"
         yield f"{name:<{widest}}  {signs}  {marks}{'  ' if letters else ''}{share:>5}  [{low:.2f}, {high:.2f}]", {}
-    yield "✓  holds    ✗  refuted    ?  unresolved    -  absent    !  error", {}
+    yield LEGEND, {}
 
 
 def render_ranges(subjects: Mapping[str, Mapping[str, Any]]) -> Iterator[Line]:
@@ -58,5 +57,5 @@ def render_ranges(subjects: Mapping[str, Mapping[str, Any]]) -> Iterator[Line]:
             yield f"    {name:<36} {shown}   {bound(several[0]):<22} {of}".rstrip(), {}
 
 
-def _verdicts(subject: Mapping[str, Any]) -> dict[str, str]:
-    return {claim["id"]: claim["verdict"] for claim in subject["claims"]}
+def _signs(subject: Mapping[str, Any]) -> dict[str, str]:
+    return {claim["id"]: sign(claim) for claim in subject["claims"]}

@@ -13,7 +13,7 @@ from verdicts.expectations import Expect, plain
 from verdicts.nulls import NullTest, with_corrected
 
 EVIDENCE = ("exact", "proved", "searched", "estimated", "causal")
-_KEYWORDS = ("source", "evidence", "gauge", "companion", "about", "broken_by", "spared")
+_KEYWORDS = ("source", "evidence", "gauge", "companion", "about", "broken_by", "spared", "at_chance")
 VERDICTS = ("error", "refuted", "unresolved", "absent", "holds")  # worst first
 
 
@@ -37,6 +37,8 @@ class Claim:
     broken_by: frozenset[str]
     spared: Mapping[str, str]
     """Controls that cannot break it, each with the reason."""
+    at_chance: str | None
+    """Why it is worth stating where it holds and chance does as well."""
     function: Callable[[Any, Expect], None]
 
     @classmethod
@@ -58,6 +60,9 @@ class Claim:
         spared = values.get("spared", {})
         if not isinstance(spared, Mapping) or not all(isinstance(reason, str) and reason.strip() for reason in spared.values()):
             raise ValueError(f"{name}: spared must map a control to the reason why it cannot break the claim, got {spared!r}")
+        at_chance = values.get("at_chance")
+        if at_chance is not None and not (isinstance(at_chance, str) and at_chance.strip()):
+            raise ValueError(f"{name}: at_chance must say why the claim is worth stating where chance does as well, got {at_chance!r}")
         if bool(values.get("gauge")) != bool(values.get("companion")):
             raise ValueError(f"{name}: a claim that depends on a gauge names its companion that does not, and no other claim has one")
         statement = (inspect.getdoc(function) or "").partition("\n")[0].strip()
@@ -67,7 +72,7 @@ class Claim:
             raise ValueError(f"{name}: a claim is a function test_<id>(subject, expect) and takes nothing else")
         return cls(
             name.removeprefix("test_"), statement, str(values["source"]), values["evidence"], frozenset(values.get("gauge", ())),
-            values.get("companion"), values.get("about"), frozenset(values.get("broken_by", ())), spared, function,
+            values.get("companion"), values.get("about"), frozenset(values.get("broken_by", ())), spared, at_chance, function,
         )  # fmt: skip
 
 
@@ -100,6 +105,9 @@ class Verdict:
             "nulls": {name: {"kind": null.kind, **_numbers(null)} for name, null in self.expect.nulls.items()},
             "p": plain(self.expect.p),
             "p_corrected": None,
+            "above_chance": "not asked",
+            "not_asked": self.expect.unasked,
+            "at_chance": claim.at_chance,
             "counterexample": self.expect.counterexample,
             "duration_s": round(self.duration_s, 3),
         }

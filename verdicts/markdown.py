@@ -8,7 +8,7 @@ from typing import Any
 
 from verdicts.compare import FAILING, STATUSES, comparison_summary
 from verdicts.record import PARTIAL_SUMMARY, worst_first
-from verdicts.table import bound, shown, summary
+from verdicts.table import beside_chance, bound, shown, summary
 
 MAX_BYTES = 900_000  # a CI step summary takes a megabyte
 _SIGN = {"error": "💥", "refuted": "❌", "unresolved": "❔", "absent": "➖", "holds": "✅"}
@@ -58,7 +58,8 @@ def _claim(claim: Mapping[str, Any]) -> Iterator[str]:
     chosen = missed or gating
     measured = "<br>".join(f"{_escaped(name)} {_escaped(shown(m))}" for name, m in chosen.items()) or _escaped(claim["reason"] or "")
     bounds = "<br>".join(_escaped(bound(m)) for m in chosen.values())
-    yield f"| {_SIGN[claim['verdict']]} {claim['verdict']} | {_escaped(claim['statement'])}<br>`{claim['id']}` | {measured} | {bounds} |"
+    verdict = ", ".join(filter(None, [claim["verdict"], beside_chance(claim)]))
+    yield f"| {_SIGN[claim['verdict']]} {verdict} | {_escaped(claim['statement'])}<br>`{claim['id']}` | {measured} | {bounds} |"
 
 
 def _escaped(text: str) -> str:

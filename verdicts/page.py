@@ -18,7 +18,7 @@ from verdicts.axes import has_axis, measurement_axis
 from verdicts.frequencies import frequency
 from verdicts.judge import EVIDENCE, VERDICTS
 from verdicts.record import worst_first
-from verdicts.table import SIGNS, bound, number, shown
+from verdicts.table import SIGNS, beside_chance, bound, number, shown
 
 _EVIDENCE_WORDS = {
     "exact": "Read off the weights. No sample, so no interval.",
@@ -95,7 +95,7 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.PackageLoader("verdicts"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {
-        "shown": shown, "bound": bound, "number": number, "words": lambda name: str(name).replace("_", " "),
+        "shown": shown, "bound": bound, "number": number, "beside_chance": beside_chance, "words": lambda name: str(name).replace("_", " "),
     }  # fmt: skip
     environment.globals |= {"has_axis": has_axis, "measurement_axis": measurement_axis}
     return environment

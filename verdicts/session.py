@@ -407,6 +407,7 @@ def junit_properties(claim: Mapping[str, Any]) -> list[tuple[str, object]]:
     found = [("verdict", claim["verdict"]), ("evidence", claim["evidence"])]
     if claim["p"] is not None:
         found.append(("p", f"{claim['p']:.3g}"))
+    found.append(("above_chance", claim["above_chance"]))
     found += [(f"measured {name}", shown(measurement)) for name, measurement in claim["measurements"].items()]
     return [*found, *((f"seen {kind}", str(count["seen"])) for kind, count in claim["counts"].items())]
 

@@ -14,6 +14,7 @@ from verdicts.variants import gating
 
 WIDTH = 100
 _INDENT = 12  # width of the verdict column
+AS_CHANCE = "≈"
 SIGNS = {"error": "!", "refuted": "✗", "unresolved": "?", "absent": "-", "holds": "✓"}
 _STYLE = {"error": "red", "refuted": "red", "unresolved": "yellow", "absent": "yellow", "holds": "green"}
 
@@ -95,7 +96,7 @@ def render_side_by_side(subjects: Sequence[Mapping[str, Any]]) -> Iterator[Line]
     """Claims × checkpoints, where a run has several."""
     if len(subjects) < 2:
         return
-    verdicts = [{claim["id"]: claim["verdict"] for claim in subject["claims"]} for subject in subjects]
+    verdicts = [{claim["id"]: sign(claim) for claim in subject["claims"]} for subject in subjects]
     names = sorted(set().union(*verdicts))
     widest = max(map(len, names))
     yield "", {}
@@ -104,9 +105,9 @@ def render_side_by_side(subjects: Sequence[Mapping[str, Any]]) -> Iterator[Line]
     )
     yield f"{'claim':<{widest}}  {_letters([subject['name'] for subject in subjects])}".rstrip(), {}
     for name in names:
-        cells = " ".join(f"{SIGNS[one[name]] if name in one else ' ':^3}" for one in verdicts)
+        cells = " ".join(f"{one.get(name, ' '):^3}" for one in verdicts)
         yield f"{name:<{widest}}  {cells}".rstrip(), {}
-    yield "✓  holds    ✗  refuted    ?  unresolved    -  absent    !  error", {}
+    yield LEGEND, {}
 
 
 def render_gauges(subject: Mapping[str, Any]) -> Iterator[Line]:
@@ -151,7 +152,8 @@ def _role(value: object) -> str:
 
 def _claim(claim: Mapping[str, Any], known: str) -> Iterator[Line]:
     verdict = claim["verdict"]
-    first, *rest = textwrap.wrap(claim["statement"], WIDTH - _INDENT)
+    also = beside_chance(claim)
+    first, *rest = textwrap.wrap(f"{claim['statement']}{f' (It holds {also} as well.)' if also else ''}", WIDTH - _INDENT)
     yield f"{verdict.upper() if verdict != 'holds' else verdict:<{_INDENT}}{first}", {_STYLE[verdict]: True}
     for line in rest:
         yield " " * _INDENT + line, {_STYLE[verdict]: True}
@@ -162,17 +164,43 @@ def _claim(claim: Mapping[str, Any], known: str) -> Iterator[Line]:
     width = max(27, *map(len, claim["measurements"])) if claim["measurements"] else 0
     for name, measurement in claim["measurements"].items():
         yield from _measurement(f"{name:<{width}}", measurement)
-    for name, null in claim["nulls"].items():
-        among = f"of {null['draws']:,} {null['kind']} {null['as_large']:,} reach it, {number(null['largest'])} at most"
-        yield from _wrapped(f"{name} {_text(null['observed'])}: {among}", indent=_INDENT + 2)
-    if claim["p"] is not None:
-        yield from _wrapped(f"p = {number(claim['p_corrected'])}, corrected over the run ({number(claim['p'])} alone)", indent=_INDENT + 2)
+    yield from _chance(claim)
     for kind, count in claim["counts"].items():
         yield from _wrapped(f"seen: {count['seen']:,} {kind} (at least {count['needed']:,} needed)", indent=_INDENT + 2)
     if claim["counterexample"]:
         yield from _wrapped(
             "counterexample: " + ", ".join(f"{k} {_text(v)}" for k, v in claim["counterexample"].items()), indent=_INDENT + 2
         )
+
+
+def beside_chance(claim: Mapping[str, Any]) -> str:
+    """What to say after the verdict of a claim that holds and is as true of chance; empty for all others."""
+    if claim["verdict"] != "holds" or claim.get("above_chance") != "no":
+        return ""
+    reached = max(claim["nulls"].values(), key=lambda null: null["p"])
+    return f"as of {reached['kind']}"
+
+
+def sign(claim: Mapping[str, Any]) -> str:
+    """One character for the verdict, and for one that holds as chance does."""
+    return AS_CHANCE if beside_chance(claim) else SIGNS[claim["verdict"]]
+
+
+LEGEND = f"✓  holds    {AS_CHANCE}  holds, as of chance    ✗  refuted    ?  unresolved    -  absent    !  error"
+
+
+def _chance(claim: Mapping[str, Any]) -> Iterator[Line]:
+    """Where the claim stands among draws of chance: beside its verdict, not part of it."""
+    for name, null in claim["nulls"].items():
+        among = f"of {null['draws']:,} {null['kind']} {null['as_large']:,} reach it, {number(null['largest'])} at most"
+        yield from _wrapped(f"{name} {_text(null['observed'])}: {among}", indent=_INDENT + 2)
+    if claim["p"] is not None:
+        p = f"p = {number(claim['p_corrected'])}, corrected over the run ({number(claim['p'])} alone)"
+        yield from _wrapped(f"above chance: {claim.get('above_chance', 'yes or no')}, {p}", indent=_INDENT + 2)
+    if claim.get("not_asked") is not None:
+        yield from _wrapped(f"above chance: not asked, {claim['not_asked']}", indent=_INDENT + 2)
+    if claim.get("above_chance") == "no" and claim.get("at_chance") is not None:
+        yield from _wrapped(f"worth stating all the same: {claim['at_chance']}", indent=_INDENT + 4)
 
 
 def _measurement(name: str, measurement: Mapping[str, Any]) -> Iterator[Line]:
@@ -198,9 +226,10 @@ def _why_open(measurement: Mapping[str, Any]) -> str:
 def shown(measurement: Mapping[str, Any]) -> str:
     """Value and interval of a measurement, as text."""
     value = _text(measurement["value"])
-    if measurement["low"] is None or measurement["high"] is None:
+    low, high = measurement["low"], measurement["high"]
+    if low is None and high is None:
         return value
-    return f"{value} [{number(measurement['low'])}, {number(measurement['high'])}]"
+    return f"{value} [{'−∞' if low is None else number(low)}, {'∞' if high is None else number(high)}]"
 
 
 def bound(measurement: Mapping[str, Any]) -> str:
