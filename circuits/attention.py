@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuits.roles import Head, require_layer_0
-from circuits.statistics import CONFIDENCE, Estimate, bootstrap, ratio
+from circuits.statistics import Estimate, bootstrap, ratio
 from models.graphs import Adjacency
 from models.transformer import Transformer
 
@@ -57,19 +57,18 @@ def degrees(adjacency: Adjacency) -> Int[Tensor, "batch vertex"]:
     return adjacency.sum(-1).long()
 
 
-def mean_over(
-    values: Float[Tensor, "batch vertex"],
-    chosen: Bool[Tensor, "batch vertex"],
-    *,
-    generator: torch.Generator,
-    confidence: float = CONFIDENCE,
-) -> Estimate:
-    """Mean over the chosen vertices of all graphs, with an interval over graphs; `ValueError` where none is chosen."""
+def mean_over(values: Float[Tensor, "batch vertex"], chosen: Bool[Tensor, "batch vertex"], *, generator: torch.Generator) -> Estimate:
+    """Mean over the chosen vertices of all graphs, with an interval over graphs that have one; `ValueError` where none is chosen."""
+    return bootstrap(sums_over(values, chosen), ratio, generator=generator)
+
+
+def sums_over(values: Float[Tensor, "batch vertex"], chosen: Bool[Tensor, "batch vertex"]) -> Float[Tensor, "kept 2"]:
+    """Sum of the values over the chosen vertices of each graph that has one, and their number: what `ratio` makes a mean of."""
     if not chosen.any():
         raise ValueError("chosen must hold at least one vertex, got none")
     weight = chosen.to(values.dtype)
-    per_graph = torch.stack([(values * weight).sum(1), weight.sum(1)], dim=1)
-    return bootstrap(per_graph, ratio, generator=generator, confidence=confidence)
+    sums = torch.stack([(values * weight).sum(1), weight.sum(1)], dim=1)
+    return sums[sums[:, 1] > 0]
 
 
 def mean_by_degree(values: Float[Tensor, "batch vertex"], degree: Int[Tensor, "batch vertex"]) -> dict[int, float]:
@@ -82,7 +81,7 @@ def cutoff_degree(
 ) -> Estimate | None:
     """Degree at which the mean by degree first falls through ½, linear between the degrees observed; `None` if it never does.
 
-    The limits are NaN where a resample of the graphs has no crossing.
+    The limits are infinite where many resamples of the graphs have no crossing.
     """
     present = degree.unique()
     members = [(degree == d).double() for d in present]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
+from functools import cache
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -31,6 +33,7 @@ class Interval:
     high: float
 
 
+@cache
 def neighbourhoods(n_vertices: int) -> Float[Tensor, "vertex case sender"]:
     """Every set of neighbours of every vertex as a row of its adjacency matrix: `[n, 2^(n−1), n]`, float64."""
     if n_vertices > MAX_VERTICES:
@@ -97,12 +100,42 @@ def anchor_scores(model: Transformer, head: Head, anchors: tuple[int, ...]) -> A
     return AnchorScores(degree.flatten(), at_anchors.flatten())
 
 
-@torch.no_grad()
 def anchor_attention(model: Transformer, head: Head, anchors: tuple[int, ...]) -> dict[int, Interval]:
     """Per degree, an interval that holds the head's summed attention to the anchors in every graph.
 
     For i and N_i, lo_j and hi_j are the extremes of the score over all N_j that agree on the edge ij, each j by itself,
     and j = i at N_i; low = Σ_S e^lo / (Σ_S e^lo + Σ_rest e^hi), high the reverse.
+    """
+    inside = _at(anchors, model.cfg.n_vertices)
+    return _by_degree(model, head, lambda low, high: _softmax_share(low, high, inside))
+
+
+def certified_anchor_scores(model: Transformer, head: Head, anchors: tuple[int, ...]) -> dict[int, Interval]:
+    """Per degree, an interval that holds the head's score at the anchors in every graph: the whole score, of whole keys.
+
+    The score is centred over keys and averaged over the anchors, with 1/√d_head. A key at an anchor raises it and any
+    other lowers it, so its extremes are those of `anchor_attention`, each key by itself.
+    """
+    inside = _at(anchors, model.cfg.n_vertices).double()
+    weight = inside / inside.sum() - 1 / len(inside)
+    return _by_degree(model, head, lambda low, high: low @ weight.clamp(min=0) + high @ weight.clamp(max=0))
+
+
+def _at(anchors: tuple[int, ...], n_vertices: int) -> Bool[Tensor, " key"]:
+    inside = torch.zeros(n_vertices, dtype=torch.bool)
+    inside[list(anchors)] = True
+    return inside
+
+
+Scores = Float[Tensor, "case key"]
+
+
+@torch.no_grad()
+def _by_degree(model: Transformer, head: Head, least: Callable[[Scores, Scores], Float[Tensor, " case"]]) -> dict[int, Interval]:
+    """Per degree, the extremes of a quantity over all positions, neighbourhoods and graphs.
+
+    `least` gives the smallest that it can be from the least and greatest scores of each case; with the two exchanged it
+    gives the largest.
     """
     n = model.cfg.n_vertices
     rows = neighbourhoods(n)
@@ -110,16 +143,13 @@ def anchor_attention(model: Transformer, head: Head, anchors: tuple[int, ...]) -
     W_E, W_pos = model.W_E.detach().cpu().double(), model.W_pos.detach().cpu().double()
     W_K = _double(model, "W_K", head)
     keys, per_neighbour = W_pos @ W_K + _double(model, "b_K", head), W_E @ W_K
-    extremes: dict[int, list[tuple[float, float]]] = {d: [] for d in range(n)}
-    inside = torch.zeros(n, dtype=torch.bool)
-    inside[list(anchors)] = True
+    lows, highs = [], []
     for i in range(n):
         low, high = _score_extremes(queries[i], keys, per_neighbour, rows[i], vertex=i)
-        least, greatest = _softmax_share(low, high, inside), _softmax_share(high, low, inside)
-        degree = rows[i].sum(-1)
-        for d in range(n):
-            extremes[d].append((least[degree == d].min().item(), greatest[degree == d].max().item()))
-    return {d: Interval(min(low for low, _ in pairs), max(high for _, high in pairs)) for d, pairs in extremes.items()}
+        lows.append(least(low, high))
+        highs.append(least(high, low))
+    smallest, largest, degree = torch.stack(lows), torch.stack(highs), rows.sum(-1)
+    return {d: Interval(smallest[degree == d].min().item(), largest[degree == d].max().item()) for d in range(n)}
 
 
 def _score_extremes(

@@ -1,22 +1,16 @@
-"""Graphs of a kind to study a model on: without low degrees, misclassified (notebook, unused); planar or not: `balanced_set`."""
+"""Graphs of a kind to study a model on: misclassified ones (notebook, unused); planar or not: `balanced_set`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import networkx as nx
 import torch
 
 from circuits.subject import answer
-from models.graphs import Adjacency, GraphSet, as_adjacency, is_planar, named_graph
+from models.graphs import Adjacency, GraphSet, is_planar
 from models.transformer import Transformer
 
 _DRAWS_AT_A_TIME = 1000
-
-
-def without_low_degree(n_vertices: int) -> Adjacency:
-    """A graph without a vertex of low degree: the Petersen graph, or where there are not ten vertices a 4-regular circulant."""
-    return named_graph("petersen") if n_vertices == 10 else as_adjacency(nx.circulant_graph(n_vertices, [1, 2]), n_vertices=n_vertices)
 
 
 def misclassified_graphs(model: Transformer, draw: Callable[[int], Adjacency], *, count: int, max_draws: int) -> GraphSet:

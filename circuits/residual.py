@@ -14,12 +14,11 @@ from torch import Tensor
 
 from circuits.attention import head_keys
 from circuits.roles import Head
-from circuits.statistics import Estimate, bootstrap, ratio
+from circuits.statistics import Estimate, bootstrap, highest, ratio
 from models.graphs import Adjacency
 from models.transformer import Transformer
 
 _BATCH = 256
-_CANDIDATES = 16
 _NEGLIGIBLE = 1e-5
 
 
@@ -66,7 +65,21 @@ def main_axis(values: Float[Tensor, "graph vertex width"], *, generator: torch.G
 
 def correlation(x: Float[Tensor, "graph vertex"], y: Int[Tensor, "graph vertex"], *, generator: torch.Generator) -> Estimate | None:
     """|r| of two quantities pooled over graphs and vertices; `None` where one of them is constant."""
-    return largest_correlation(x[..., None], y, generator=generator)
+    if not degree_correlations(x[..., None], y).any():
+        return None
+    return bootstrap(_moments(x[..., None], y)[0], _absolute_r, generator=generator)
+
+
+def _moments(values: Float[Tensor, "graph vertex width"], degree: Int[Tensor, "graph vertex"]) -> Float[Tensor, "width graph 5"]:
+    """Means over the vertices of each graph of all that a correlation is made of, about the means over all graphs."""
+    x, y = values.double(), degree.double()[..., None]
+    x, y = x - x.mean((0, 1)), y - y.mean()
+    return torch.stack([part.mean(1).expand(-1, values.shape[2]) for part in (x, x * x, x * y, y, y * y)], dim=-1).transpose(0, 1)
+
+
+def _absolute_r(means: Float[Tensor, "resample 5"]) -> Float[Tensor, " resample"]:
+    x, xx, xy, y, yy = means.unbind(-1)
+    return ((xy - x * y) / ((xx - x**2) * (yy - y**2)).sqrt()).abs()
 
 
 def degree_correlations(values: Float[Tensor, "graph vertex width"], degree: Int[Tensor, "graph vertex"]) -> Float[Tensor, " width"]:
@@ -78,24 +91,9 @@ def degree_correlations(values: Float[Tensor, "graph vertex width"], degree: Int
 def largest_correlation(
     values: Float[Tensor, "graph vertex width"], degree: Int[Tensor, "graph vertex"], *, generator: torch.Generator
 ) -> Estimate | None:
-    """Largest |r| with degree of any dimension or neuron; `None` where all are constant.
-
-    The interval is that of the largest of the 16 best, found anew in every resample.
-    """
-    found = degree_correlations(values, degree).abs().topk(min(_CANDIDATES, values.shape[-1]))
-    best = found.indices[found.values > 0]
-    if len(best) == 0:
-        return None
-    x, y = values[..., best].double(), degree.double()[..., None]
-    x, y = x - x.mean((0, 1)), y - y.mean()
-    per_graph = torch.cat([part.mean(1) for part in (x, x * x, x * y, y, y * y)], dim=1)
-
-    def largest(means: Float[Tensor, "resample quantity"]) -> Float[Tensor, " resample"]:
-        mx, xx, xy = means[:, :-2].chunk(3, dim=1)
-        my, yy = means[:, -2:-1], means[:, -1:]
-        return ((xy - mx * my) / ((xx - mx**2) * (yy - my**2)).sqrt()).abs().amax(1)
-
-    return bootstrap(per_graph, largest, generator=generator)
+    """Largest |r| with degree of any dimension or neuron; `None` where all are constant."""
+    alive = degree_correlations(values, degree) != 0
+    return highest(_moments(values[..., alive], degree), _absolute_r, generator=generator) if alive.any() else None
 
 
 def r_squared(values: Float[Tensor, "graph vertex width"], degree: Int[Tensor, "graph vertex"], *, generator: torch.Generator) -> Estimate:

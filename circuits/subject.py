@@ -16,6 +16,8 @@ from torch import Tensor
 from circuits.attention import Pattern, degrees, head_pattern
 from circuits.finder import find_roles
 from circuits.roles import Absent, Head, Roles, read_object, read_roles
+from circuits.trial import Parts, Trial
+from circuits.untrained import drawn_for
 from models.checkpoint import Checkpoint, load_checkpoint
 from models.config import TrainConfig
 from models.graphs import Adjacency, GraphSet, edge_counts_of, load_validation_set, usual_edge_counts, validation_set
@@ -117,6 +119,12 @@ class Subject:
         if self.model.cfg.attn_only:
             raise Absent("no MLP: the model is attention only")
 
+    @cached_property
+    def trial(self) -> Trial | None:
+        """The model beside its roles, on the graphs of the untrained models of its architecture; `None` where none were drawn."""
+        draws = drawn_for(self.model.cfg)
+        return None if draws is None else Trial(self.model, draws.sample.map(self.label), Parts.of(self.roles, self.model))
+
     @property
     def ledger_path(self) -> Path:
         """Where the accepted verdicts are kept."""
@@ -162,7 +170,7 @@ def load_subject(
         roles = read_roles(home / "roles.json", cfg=cfg, content_hash=checkpoint.content_hash)
     else:
         roles, _ = find_roles(checkpoint.model)
-    edge_counts = _trained_on(checkpoint)
+    edge_counts = trained_on(checkpoint)
     if validation is not None:
         graphs = load_validation_set(validation, n_vertices=cfg.n_vertices)
         edge_counts = edge_counts or edge_counts_of(graphs)
@@ -173,7 +181,7 @@ def load_subject(
     return Subject(checkpoint.name, checkpoint.content_hash, checkpoint.model, roles, graphs, edge_counts, seed, home)
 
 
-def _trained_on(checkpoint: Checkpoint) -> range | None:
+def trained_on(checkpoint: Checkpoint) -> range | None:
     """The numbers of edges that its recipe names; `None` where it names none. `ValueError` for a recipe that cannot be."""
     recipe, source = checkpoint.recipe.get("train", {}), f"{checkpoint.path}: recipe"
     if not isinstance(recipe, dict):

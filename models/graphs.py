@@ -154,6 +154,11 @@ def named_graph(name: str, n_vertices: int = 10) -> Float[Tensor, "1 vertex send
     return as_adjacency(makers[name](), n_vertices=n_vertices)
 
 
+def without_low_degree(n_vertices: int) -> Adjacency:
+    """A graph without a vertex of low degree: the Petersen graph, or where there are not ten vertices a 4-regular circulant."""
+    return named_graph("petersen") if n_vertices == 10 else as_adjacency(nx.circulant_graph(n_vertices, [1, 2]), n_vertices=n_vertices)
+
+
 def random_graphs(n_vertices: int, n_edges: int, *, count: int, generator: torch.Generator) -> Adjacency:
     """`count` independent graphs of G(n, m): each set of `n_edges` edges is equally likely."""
     n_pairs = math.comb(n_vertices, 2)

@@ -95,8 +95,8 @@ def test_means_over_vertices_by_degree_and_the_cutoff() -> None:
 
 
 def test_the_cutoff_is_the_first_crossing_and_spans_degrees_that_do_not_occur() -> None:
-    degree = torch.tensor([[0, 2, 6, 7, 8, 9]]).repeat(3, 1)
-    values = torch.tensor([[0.4, 0.9, 0.1, 0.0, 0.8, 0.2]]).repeat(3, 1)
+    degree = torch.tensor([[0, 2, 6, 7, 8, 9]]).repeat(30, 1)
+    values = torch.tensor([[0.4, 0.9, 0.1, 0.0, 0.8, 0.2]]).repeat(30, 1)
     cutoff = cutoff_degree(values, degree, generator=named_generator(0, "cutoff"))
     assert cutoff is not None
     assert (cutoff.value, cutoff.low, cutoff.high) == pytest.approx((4.0, 4.0, 4.0))

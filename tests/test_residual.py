@@ -242,7 +242,7 @@ def test_the_largest_correlation_is_that_of_the_best_neuron_and_dead_ones_do_not
     alone = correlation(values[..., 7], degree, generator=chance())
     assert found is not None
     assert alone is not None
-    assert (found.value, found.low, found.high) == pytest.approx((alone.value, alone.low, alone.high))
+    assert (found.value, found.low, found.high) == pytest.approx((alone.value, alone.low, alone.high), abs=1e-3)  # half of the graphs
     assert degree_correlations(values, degree)[[3, 7]].tolist() == pytest.approx([0.0, -found.value])
     assert largest_correlation(torch.zeros(80, 10, 4), degree, generator=chance()) is None
 
