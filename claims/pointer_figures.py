@@ -9,12 +9,12 @@ import torch
 from circuits.attention import head_pattern
 from circuits.coalitions import best_score_by_size, one_path_scores
 from circuits.composition import SIDES, composition_scores, input_matrix, output_matrices, rotated_composition_scores
-from circuits.examples import without_low_degree
 from circuits.patching import components, patched_patterns
 from circuits.queries import approximate_key_parts, approximate_query_parts, part_norms, score_terms
 from circuits.residual import activation, degree_correlations, head_result, signature_cosines, through_mlp
 from circuits.roles import Head
 from claims.studio import Studio, array, largest, matrix, panels, stacked
+from models.graphs import without_low_degree
 from verdicts.drawing import Axis, bars, heatmap, table, tile
 from verdicts.page import Figure
 from verdicts.plots import histogram, lines

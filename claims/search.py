@@ -79,6 +79,7 @@ class Sample:
 
     violations: int
     seen: int
+    drawn: int
     worst: Found
 
 
@@ -107,8 +108,8 @@ def search(subject: Subject, expect: Expect, statement: ForAll, *, steps: int = 
     expect.enough("random graphs with an eligible vertex", sample.seen, needed=SAMPLE)
     expect(
         "violation_rate_upper", rate_upper_bound(sample.violations, sample.seen) if sample.seen else None, at_most=1e-3,
-        because="a statement about every graph fails on fewer than one random graph in a thousand, with 95 % confidence",
-        note=f"{sample.violations} of {sample.seen} graphs",
+        because="fails on fewer than one in a thousand of the random graphs that have an eligible vertex, with 95 % confidence",
+        note=f"{sample.violations} of {sample.seen} such graphs, of {sample.drawn} with their number of edges uniform",
     )  # fmt: skip
     return _extreme([climbed, drawn, sample.worst], expect, statement)
 
@@ -271,7 +272,7 @@ def sample_violations(statement: ForAll, *, generator: torch.Generator) -> Sampl
         seen += len(lowest)
         violations += int((lowest < statement.bound).sum())
         worst = min(worst, _lowest(lowest, graphs), key=lambda found: found.value)
-    return Sample(violations, seen, worst)
+    return Sample(violations, seen, drawn, worst)
 
 
 def shrink(found: Found, statement: ForAll) -> Found:

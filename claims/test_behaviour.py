@@ -10,6 +10,7 @@ import torch
 
 from circuits.statistics import clopper_pearson, worst_rate
 from circuits.subject import Subject, answer
+from claims.untrained import among_untrained
 from models.graphs import is_planar, random_graphs, relabel
 
 if TYPE_CHECKING:
@@ -25,11 +26,12 @@ def test_classifies_the_validation_set(subject: Subject, expect: Expect) -> None
     subject.require_both_classes()
     accuracy = clopper_pearson(int(subject.right.sum()), len(subject.right))
     expect("accuracy", accuracy, at_least=0.99, because="more than one error in a hundred is not telling them apart; guessing gives 0.5")
+    among_untrained(subject, expect, "accuracy")
 
 
 @pytest.mark.claim(source="0", evidence="estimated")
 def test_accurate_at_every_edge_count(subject: Subject, expect: Expect) -> None:
-    """The model is as good on uniform random graphs of every number of edges, far below and above those it was trained on."""
+    """The model is right on 95 in 100 uniform random graphs of every number of edges from n to 3n − 1, 10 to 29 for ten vertices."""
     subject.require_both_classes()
     n = subject.model.cfg.n_vertices
     hits, edges = [], []
@@ -41,17 +43,19 @@ def test_accurate_at_every_edge_count(subject: Subject, expect: Expect) -> None:
         "worst_accuracy", worst_rate(torch.cat(hits), torch.cat(edges)), at_least=0.95,
         because="one error in twenty at the worst of them; where the classes balance, always the same answer is right half the time",
     )  # fmt: skip
+    among_untrained(subject, expect, "worst_accuracy")
 
 
 @pytest.mark.claim(source="0", evidence="estimated")
 def test_does_not_classify_by_edge_count(subject: Subject, expect: Expect) -> None:
-    """The model is right at each number of edges of the balanced set, where that number says nothing of the class."""
+    """The model is right on 95 in 100 graphs of each number of edges of the balanced set, where that number says nothing of the class."""
     subject.require_both_classes()
     edges = subject.graphs.adjacency.sum((1, 2)) / 2
     expect(
         "worst_balanced_accuracy", worst_rate(subject.right, edges), at_least=0.95,
         because="one error in twenty at the worst of them; a model that counts edges is right half the time",
     )  # fmt: skip
+    among_untrained(subject, expect, "worst_accuracy")
 
 
 @pytest.mark.claim(source="0", evidence="estimated")
@@ -71,3 +75,4 @@ def test_answers_survive_relabelling(subject: Subject, expect: Expect) -> None:
         "rarer_answer", clopper_pearson(int(answers.bincount(minlength=2).min()), len(answers)), at_least=0.25,
         because="a model that always answers the same survives any relabelling; the classes are balanced, so half is right",
     )  # fmt: skip
+    among_untrained(subject, expect, "agreement_under_relabelling")

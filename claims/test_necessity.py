@@ -10,14 +10,17 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from circuits.ablation import ABLATIONS, head_ablated_logits
-from circuits.attention import mean_over
 from circuits.reduction import one_edge_to_degree_two, pruned_degree
 from circuits.roles import Head
-from circuits.statistics import bootstrap, clopper_pearson, only, paired_difference, smallest_rank_correlation
+from circuits.statistics import CONFIDENCE, clopper_pearson, difference, paired_difference, smallest_rank_correlation, vertex_rate
 from circuits.subject import Subject
+from claims.untrained import among_untrained
 
 if TYPE_CHECKING:
+    from circuits.statistics import Estimate
     from verdicts.expectations import Expect
+
+Vertices = Bool[Tensor, "graph vertex"]
 
 
 def _right_without(subject: Subject, head: Head) -> Bool[Tensor, " graph"]:
@@ -40,8 +43,9 @@ def test_reader_is_necessary(subject: Subject, expect: Expect) -> None:
     lost, gained = int((subject.right & ~answers[reader]).sum()), int((~subject.right & answers[reader]).sum())
     expect(
         "accuracy_drop", paired_difference(lost, gained, len(subject.right)),
-        at_least=0.05, because="one answer in twenty; half of all heads cost less than one in a hundred",
+        at_least=0.05, because="one answer in twenty, as the statement says",
     )  # fmt: skip
+    among_untrained(subject, expect, "accuracy_lost_without_the_reader")
 
 
 def _accuracy_by_head(subject: Subject, heads: list[Head], ablation: str) -> Float[Tensor, " head"]:
@@ -70,42 +74,38 @@ def test_pointer_is_dispensable(subject: Subject, expect: Expect) -> None:
         "ablated_accuracy", clopper_pearson(int(right.sum()), len(right)),
         at_least=0.9, because="a model that cannot tell planar graphs has no accuracy to lose",
     )  # fmt: skip
+    among_untrained(subject, expect, "accuracy")
 
 
 @pytest.mark.claim(source="2.2", evidence="estimated", about="pointer", broken_by={"exchanged target"})
 def test_pointer_marks_vertices_that_planarity_ignores(subject: Subject, expect: Expect) -> None:
-    """The vertices that attend to the target are those that planarity can ignore, rather than those of degree ≤ 2."""
+    """The pointer marks by degree ≤ 2 less leaves rather than by degree ≤ 2, and at degree 3 a fifth more where a triangle closes."""
     adjacency = subject.graphs.adjacency
     marked = subject.pattern(subject.roles.pointer)[..., subject.roles.target] > 0.5
-    by_degree = (marked == (subject.degrees <= 2)).double().mean(1)
-    by_pruned = (marked == (pruned_degree(adjacency) <= 2)).double().mean(1)
+    by_degree, by_pruned = marked == (subject.degrees <= 2), marked == (pruned_degree(adjacency) <= 2)
+    everywhere = torch.ones_like(marked)
+    half = (1 + CONFIDENCE) / 2  # the tails of a difference: Bonferroni
 
-    def lead(means: Float[Tensor, "resample 2"]) -> Float[Tensor, " resample"]:
-        return means[:, 1] - means[:, 0]
+    def lead(first: Vertices, second: Vertices, one: Vertices, other: Vertices) -> Estimate:
+        return difference(vertex_rate(first, one, confidence=half), vertex_rate(second, other, confidence=half))
 
-    agreement = torch.stack([by_degree, by_pruned], dim=1)
-    expect("agreement_degree", bootstrap(by_degree[:, None], only, generator=subject.generator("agreement")))
-    expect("agreement_pruned", bootstrap(by_pruned[:, None], only, generator=subject.generator("agreement")))
+    expect("agreement_degree", vertex_rate(by_degree, everywhere))
+    expect("agreement_pruned", vertex_rate(by_pruned, everywhere))
+    # those at which one of the two agrees: what both do alike says nothing
     expect(
-        "agreement_lead", bootstrap(agreement, lead, generator=subject.generator("agreement")),
+        "agreement_lead", lead(by_pruned & ~by_degree, by_degree & ~by_pruned, everywhere, everywhere),
         at_least=0.0, because="leaves do not count",
     )  # fmt: skip
     chosen, in_triangle = one_edge_to_degree_two(adjacency)
     kinds = {"marked_with_triangle": chosen & in_triangle, "marked_without_triangle": chosen & ~in_triangle}
     for name, kind in kinds.items():
         expect.enough(f"vertices behind {name}", int(kind.sum()), needed=100)
-        rate = mean_over(marked.double(), kind, generator=subject.generator(name)) if kind.any() else None
-        expect(name, rate, note=None if kind.any() else "no such vertex")
-    marks = [(marked & kind).double().sum(1) for kind in kinds.values()]
-    per_graph = torch.stack(marks + [kind.double().sum(1) for kind in kinds.values()], dim=1)
-
-    def difference(means: Float[Tensor, "resample 4"]) -> Float[Tensor, " resample"]:
-        return means[:, 0] / means[:, 2] - means[:, 1] / means[:, 3]
-
+        expect(name, vertex_rate(marked, kind) if kind.any() else None, note=None if kind.any() else "no such vertex")
     both = all(bool(kind.any()) for kind in kinds.values())
     expect(
-        "triangle_lead", bootstrap(per_graph, difference, generator=subject.generator("triangles")) if both else None,
-        at_least=0.2, because="far more frequent: a fifth of these vertices more; the most in 48 untrained models is 0.13",
+        "triangle_lead", lead(marked, marked, *kinds.values()) if both else None,
+        at_least=0.2, because="a fifth of these vertices more, as the statement says",
         from_controls=True,
         note=None if both else "no such vertex",
     )  # fmt: skip
+    among_untrained(subject, expect, "pruned_degree_marked", "triangles_marked")

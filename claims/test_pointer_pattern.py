@@ -13,6 +13,7 @@ from torch import Tensor
 from circuits.attention import attention_log_odds, cutoff_degree, degrees, mean_by_degree, mean_over
 from circuits.subject import Subject
 from claims.search import Domain, ForAll, search
+from claims.untrained import among_untrained
 from models.graphs import Adjacency
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def test_low_degree_vertices_attend_to_the_target(subject: Subject, expect: Expe
     expect("smallest_attention", smallest, at_least=0.5, because=HALF, note="no vertex of degree at most 2" if smallest is None else None)
     domain = Domain(subject.model.cfg.n_vertices, subject.edge_counts[0], subject.edge_counts[-1])
     _search(subject, expect, domain)
+    among_untrained(subject, expect, "low_degree_attention")
 
 
 @pytest.mark.claim(source="1.1", evidence="searched", about="pointer")
@@ -54,6 +56,7 @@ def test_they_do_so_beyond_the_training_range(subject: Subject, expect: Expect) 
     n = subject.model.cfg.n_vertices
     domain = Domain(n, 0, 3 * n - 6)  # no planar graph has more
     _search(subject, expect, domain)
+    among_untrained(subject, expect, "low_degree_attention_on_wide_graphs")
 
 
 def _search(subject: Subject, expect: Expect, domain: Domain) -> None:
@@ -61,9 +64,15 @@ def _search(subject: Subject, expect: Expect, domain: Domain) -> None:
     expect("worst_found", worst.value, at_least=0.5, because=HALF, note=worst.note)
 
 
-@pytest.mark.claim(source="1.1", evidence="estimated", about="pointer", broken_by={"negated reader", "exchanged target"})
+@pytest.mark.claim(
+    source="1.1",
+    evidence="estimated",
+    about="pointer",
+    broken_by={"negated reader", "exchanged target"},
+    at_chance="some untrained head ignores some position at every degree: what is learnt is to do so at high degrees alone",
+)
 def test_high_degree_vertices_ignore_the_target(subject: Subject, expect: Expect) -> None:
-    """Vertices of degree ≥ 4 give the target almost none of the pointer's attention."""
+    """Vertices of degree ≥ 4 give the target at most a fiftieth of the pointer's attention, on average."""
     attention = subject.pattern(subject.roles.pointer)[..., subject.roles.target]
     subject.require_degree(4)
     high = subject.degrees >= 4
@@ -73,6 +82,7 @@ def test_high_degree_vertices_ignore_the_target(subject: Subject, expect: Expect
         "mean_attention", mean, at_most=0.02, because="a fifth of what even attention over ten positions would give it",
         note=None if mean else "no vertex of degree at least 4",
     )  # fmt: skip
+    among_untrained(subject, expect, "little_high_degree_attention")
 
 
 @pytest.mark.claim(source="1.1", evidence="estimated", about="pointer", broken_by={"negated reader", "exchanged target"})
@@ -86,3 +96,4 @@ def test_attention_switches_off_above_degree_two(subject: Subject, expect: Expec
     cutoff = cutoff_degree(attention, subject.degrees, generator=subject.generator("cutoff degree"))
     note = "the mean attention never falls through one half" if cutoff is None else None
     expect("cutoff_degree", cutoff, within=(2.0, 3.0), because="between 2 and 3, as the statement says", note=note)
+    among_untrained(subject, expect, "fall_above_degree_two")

@@ -1,9 +1,9 @@
 """Whether verdicts depend on the seed of a run: every claim that uses chance, judged with many values of `--claims-seed`.
 
-`make steady` runs it on the author's checkpoint, or on the default one where that is not at hand. What is done is kept in
-a file of one line a seed, and not done again. A verdict that is not always the same is shown with the interval behind it.
-Where a value is next to its bound, a 95 % interval lies wholly on the wrong side of it once in 40; a claim that is decided
-both ways more often than that exits with 1.
+`make steady` runs it on every shipped checkpoint with weights, 50 seeds each, and on the author's where it is at hand, 200.
+What is done is kept in a file of one line a seed and checkpoint, and not done again. A verdict that is not always the same
+is shown with the interval behind it. Where a value is next to its bound, a 95 % interval lies wholly on the wrong side of
+it once in 40; a claim that is decided both ways more often than that exits with 1.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ import torch
 
 from circuits.statistics import clopper_pearson
 from circuits.subject import Subject, load_subject
+from models.transformer import Transformer
 from tests.test_judging_models import AUTHOR, CLAIMS, REFERENCE
 from verdicts.judge import judge
 
 ROOT = Path(__file__).parent.parent
 WRONG_SIDE = 0.025  # how often a 95 % interval lies wholly above, or below, the truth
+SEEDS, SEEDS_OF_THE_AUTHORS = 50, 200
 CHANCE = ("estimated", "causal", "searched")
 _SAME_FOR_EVERY_SEED = (
     ("claims.test_pointer_composition", "path_patching"),
@@ -39,13 +41,17 @@ _SAME_FOR_EVERY_SEED = (
 
 
 @functools.cache
-def _subject(checkpoint: str, validation: str | None) -> Subject:
-    """The checkpoint, and what of its claims does not depend on the seed kept from one seed to the next."""
+def _keep_what_is_the_same() -> None:
+    """What does not depend on the seed is computed once in a process."""
     torch.set_num_threads(1)
     for module, name in _SAME_FOR_EVERY_SEED:
         owner = importlib.import_module(module)
         setattr(owner, name, _kept(getattr(owner, name)))
-    importlib.import_module("circuits.nulls").UNTRAINED_MODELS = 19  # type: ignore[attr-defined]  # no verdict rests on them
+
+
+@functools.lru_cache(maxsize=1)
+def _subject(checkpoint: str, validation: str | None) -> Subject:
+    _keep_what_is_the_same()
     return load_subject(checkpoint, validation=None if validation is None else Path(validation))
 
 
@@ -53,7 +59,7 @@ def _kept(function: Callable[..., Any]) -> Callable[..., Any]:
     kept: dict[str, Any] = {}
 
     def wrapper(*arguments: Any, **named: Any) -> Any:
-        key = repr([_content(value) for value in (*arguments[1:], *sorted(named.items()))])  # the first is the model or subject
+        key = repr([_content(value) for value in (*arguments, *sorted(named.items()))])
         if key not in kept:
             kept[key] = function(*arguments, **named)
         return kept[key]
@@ -62,6 +68,10 @@ def _kept(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _content(value: Any) -> Any:
+    if isinstance(value, Subject):
+        return value.content_hash
+    if isinstance(value, Transformer):
+        return hash(b"".join(parameter.detach().cpu().numpy().tobytes() for parameter in value.parameters()))
     if isinstance(value, torch.Tensor):
         return hash(value.cpu().numpy().tobytes())
     return [_content(item) for item in value] if isinstance(value, (list, tuple)) else value
@@ -80,7 +90,7 @@ def verdicts_with(seed: int, checkpoint: str, validation: str | None) -> dict[st
                 if m.outcome not in (None, "holds")
             }
             found[claim.id] = {"verdict": result.verdict, "reason": result.reason, "missed": missed}
-    return {"seed": seed, "claims": found}
+    return {"checkpoint": Path(checkpoint).name, "seed": seed, "claims": found}
 
 
 def unsteady(runs: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Counter[str], list[str]]]:
@@ -101,32 +111,49 @@ def contradicts(counts: Mapping[str, int]) -> bool:
     return "error" in counts or clopper_pearson(rarer, sum(counts.values())).low > WRONG_SIDE
 
 
+@dataclasses.dataclass(frozen=True)
+class Looked:
+    """A checkpoint, and how many seeds it is judged with."""
+
+    checkpoint: Path
+    validation: Path | None
+    count: int
+
+
+def shipped(count: int | None) -> list[Looked]:
+    """All checkpoints whose weights are at hand."""
+    ours = [Looked(path.parent, None, count or SEEDS) for path in sorted((ROOT / "checkpoints").glob("*/model.safetensors"))]
+    return [*ours, *([Looked(AUTHOR, REFERENCE / "val.npz", count or SEEDS_OF_THE_AUTHORS)] if AUTHOR.exists() else [])]
+
+
 def main() -> int:
     """Exit code 0 where no claim is decided both ways by more than chance."""
-    at_hand = AUTHOR.exists()
     parser = argparse.ArgumentParser(description="Judge the claims that use chance with many seeds.")
-    parser.add_argument("--count", type=int, default=200, help="seeds, from 0 (default 200)")
+    parser.add_argument("--count", type=int, help=f"seeds, from 0 (default {SEEDS}, of the author's checkpoint {SEEDS_OF_THE_AUTHORS})")
     parser.add_argument("--jobs", type=int, default=2, help="processes of one core each (default 2)")
-    parser.add_argument("--checkpoint", default=str(AUTHOR if at_hand else ROOT / "checkpoints" / "default"))
-    parser.add_argument("--validation-set", default=str(REFERENCE / "val.npz") if at_hand else None)
+    parser.add_argument("--checkpoint", type=Path, help="this one alone (default: all whose weights are at hand)")
     parser.add_argument("--out", type=Path, required=True, help="a line of JSON for each seed; those in it are not done again")
     options = parser.parse_args()
+    looked = [Looked(options.checkpoint, None, options.count or SEEDS)] if options.checkpoint else shipped(options.count)
     runs = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
-    done = {run["seed"] for run in runs}
+    done = {(run["checkpoint"], run["seed"]) for run in runs}
     with ProcessPoolExecutor(options.jobs) as executor, options.out.open("a") as out:
         waiting = [
-            executor.submit(verdicts_with, seed, options.checkpoint, options.validation_set)
-            for seed in range(options.count)
-            if seed not in done
+            executor.submit(verdicts_with, seed, str(one.checkpoint), None if one.validation is None else str(one.validation))
+            for one in looked
+            for seed in range(one.count)
+            if (one.checkpoint.name, seed) not in done
         ]
         for future in as_completed(waiting):
             runs.append(future.result())
             print(json.dumps(runs[-1]), file=out, flush=True)
     contradicted = False
-    for name, counts, behind in unsteady(sorted(runs, key=lambda run: run["seed"])):
-        contradicted |= contradicts(counts)
-        print(f"{name}: {dict(counts)}", *behind, sep="\n  ")
-    print(f"{len(runs)} seeds, {len(runs[0]['claims'])} claims" if runs else "no seeds")
+    for one in looked:
+        ours = sorted((run for run in runs if run["checkpoint"] == one.checkpoint.name), key=lambda run: run["seed"])
+        print(f"{one.checkpoint.name}: {len(ours)} seeds, {len(ours[0]['claims'])} claims")
+        for name, counts, behind in unsteady(ours):
+            contradicted |= contradicts(counts)
+            print(f"{name}: {dict(counts)}", *behind, sep="\n  ")
     return 1 if contradicted else 0
 
 

@@ -29,8 +29,6 @@ from tests.test_judging_models import CLAIMS
 from verdicts.judge import Verdict, judge
 from verdicts.variants import Workbench
 
-pytestmark = pytest.mark.usefixtures("few_untrained_models")
-
 POINTERS = {claim.id for claim in CLAIMS if claim.about == "pointer"} | {
     "embed_position_and_reader_make_the_query", "reader_query_meets_position_key", "reader_has_the_top_q_composition",
     "reader_q_composes_with_pointer",
@@ -59,9 +57,9 @@ def _few_of_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """None of these tests looks at a number: whether there is one does not depend on how many are drawn."""
     monkeypatch.setattr(circuits.subject, "validation_set", functools.partial(validation_set, count=128))
     for name, count in {
-        "circuits.nulls.UNTRAINED_MODELS": 1, "circuits.statistics.RESAMPLES": 250, "claims.test_attribution.MAX_DRAWS": 2000,
+        "circuits.statistics.RESAMPLES": 250, "claims.test_attribution.MAX_DRAWS": 2000,
         "claims.test_behaviour.UNIFORM_GRAPHS": 10, "claims.test_decomposition.KAIMING_SAMPLES": 20,
-        "claims.test_decomposition.NULL_SAMPLES": 20, "claims.test_degree_in_residual.NULL_ROTATIONS": 20,
+        "claims.test_decomposition.NULL_SAMPLES": 20, "claims.test_degree_in_residual.ROTATIONS": 20,
         "claims.test_degree_in_residual.RANDOM_DIRECTIONS": 5,
     }.items():  # fmt: skip
         monkeypatch.setattr(name, count)

@@ -28,9 +28,6 @@ def broken(subject: Subject, control: str) -> Transformer:
     return BY_NAME[control].apply(subject).model
 
 
-pytestmark = pytest.mark.usefixtures("few_untrained_models")
-
-
 @pytest.fixture(scope="module")
 def shipped() -> Subject:
     return load_subject(SHIPPED).part(4)

