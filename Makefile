@@ -8,7 +8,7 @@ SHAPES := models.graphs,models.transformer,models.training,circuits,beartype.bea
 
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 2 --dist worksteal -rs --jaxtyping-packages=$(SHAPES)
 
-.PHONY: claims page screenshots test test-all matrices check bench mutants steady clean
+.PHONY: claims page screenshots test test-all matrices check bench mutants steady coverage clean
 
 claims: $(INSTALLED)
 	$(BIN)/python -m pytest claims
@@ -44,6 +44,9 @@ mutants: $(INSTALLED)
 
 steady: $(INSTALLED)
 	$(BIN)/python -m tests.steadiness --out=runs/steadiness.jsonl
+
+coverage: $(INSTALLED)
+	$(BIN)/python -m tests.coverage
 
 check: $(INSTALLED)
 	@echo "== style and types"
