@@ -127,8 +127,7 @@ def test_degree_enters_through_the_query(subject: Subject, expect: Expect) -> No
     about="reader",
     companion="anchor_attention_grows_with_degree",
     spared={"fresh weights": "the trained anchors are the largest of an untrained head once in 45 draws"},
-    at_chance="anchors are chosen by what lies along v: that their keys are long as well is stated beside it, and one untrained "
-    "head in eight has one that is",
+    at_chance="anchors are chosen by what lies along v: that their keys are long as well is stated beside it",
 )
 def test_anchor_positions_enter_through_the_key(subject: Subject, expect: Expect) -> None:
     """The PosEmbed part of the reader's key is largest at the anchors."""

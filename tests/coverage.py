@@ -193,7 +193,7 @@ def cases() -> Iterator[tuple[str, str, int, Interval, float]]:
             yield "second of 9 means", f"{data}, tied", n, _extreme(second_highest, noise, n, TIED), 0.0
             yield "correlation", data, n, _correlation(noise, n), 0.6
             yield "R²", data, n, _r_squared(noise, n), 0.36
-        yield "largest |r| of 40", "normal, tied", n, _largest_correlation(n), 0.6
+        yield "largest r of 40", "normal, tied", n, _largest_correlation(n), 0.6
         yield "rank-1 share", "normal", n, _rank_one(n), 0.8
         yield "cutoff degree", "normal", n, _cutoff(n), 2.6
 

@@ -120,7 +120,7 @@ def test_seeds_are_counted_and_others_are_not() -> None:
 
 
 def test_the_shipped_seeds_stand_on_the_page() -> None:
-    assert list(shipped_exhibit().counted) == ["default", *(f"seed-{i}" for i in (0, 2, 3, 4, 5, 6, 7))]
+    assert list(shipped_exhibit().counted) == ["default", *(f"seed-{i}" for i in (2, 5, 6, 7))]
     assert list(shipped_exhibit().beside) == ["transformer_2024-09-05_13-28-07"]
 
 

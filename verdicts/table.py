@@ -153,7 +153,7 @@ def _role(value: object) -> str:
 def _claim(claim: Mapping[str, Any], known: str) -> Iterator[Line]:
     verdict = claim["verdict"]
     also = beside_chance(claim)
-    first, *rest = textwrap.wrap(f"{claim['statement']}{f' (It holds {also} as well.)' if also else ''}", WIDTH - _INDENT)
+    first, *rest = textwrap.wrap(f"{claim['statement']}{f' ({also[0].upper()}{also[1:]}.)' if also else ''}", WIDTH - _INDENT)
     yield f"{verdict.upper() if verdict != 'holds' else verdict:<{_INDENT}}{first}", {_STYLE[verdict]: True}
     for line in rest:
         yield " " * _INDENT + line, {_STYLE[verdict]: True}
@@ -178,7 +178,7 @@ def beside_chance(claim: Mapping[str, Any]) -> str:
     if claim["verdict"] != "holds" or claim.get("above_chance") != "no":
         return ""
     reached = max(claim["nulls"].values(), key=lambda null: null["p"])
-    return f"as of {reached['kind']}"
+    return f"{reached['kind']} do as well"
 
 
 def sign(claim: Mapping[str, Any]) -> str:
@@ -186,7 +186,7 @@ def sign(claim: Mapping[str, Any]) -> str:
     return AS_CHANCE if beside_chance(claim) else SIGNS[claim["verdict"]]
 
 
-LEGEND = f"✓  holds    {AS_CHANCE}  holds, as of chance    ✗  refuted    ?  unresolved    -  absent    !  error"
+LEGEND = f"✓  holds    {AS_CHANCE}  holds, and of chance as well    ✗  refuted    ?  unresolved    -  absent    !  error"
 
 
 def _chance(claim: Mapping[str, Any]) -> Iterator[Line]:
