@@ -45,7 +45,16 @@ def test_holm_keeps_the_chance_of_any_false_rejection_below_the_level() -> None:
 def claim(name: str, p: float | None, *, verdict: str = "holds", draws: int = 999) -> dict[str, Any]:
     null = {"kind": "rotations", "observed": 1.0, "draws": draws, "as_large": 0, "largest": 0.5, "p": p}
     nulls = {} if p is None else {"score": null}
-    return {"id": name, "verdict": verdict, "p": p, "p_corrected": None, "above_chance": "not asked", "at_chance": None, "nulls": nulls}
+    return {
+        "id": name,
+        "verdict": verdict,
+        "p": p,
+        "p_corrected": None,
+        "above_chance": "not asked",
+        "not_asked": None,
+        "at_chance": None,
+        "nulls": nulls,
+    }
 
 
 def test_claims_without_a_null_do_not_count_towards_the_correction() -> None:
@@ -73,6 +82,12 @@ def test_a_claim_that_says_why_it_is_worth_stating_may_be_at_chance() -> None:
     claims = with_corrected([{**claim("a", 0.5), "at_chance": "it is compared over seeds"}])
     assert claims[0]["above_chance"] == "no"
     assert list(null_complaints(claims)) == []
+
+
+def test_a_claim_of_which_a_part_was_not_asked_is_not_above_chance() -> None:
+    part = "triangles_marked does not exist here"
+    claims = with_corrected([{**claim("a", 0.01), "not_asked": part}, {**claim("b", 0.9), "not_asked": part}])
+    assert [one["above_chance"] for one in claims] == ["not asked", "no"]
 
 
 class Summary:

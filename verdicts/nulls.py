@@ -71,7 +71,8 @@ def with_corrected(claims: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     tested = [claim for claim in corrected if claim["p"] is not None]
     for claim, p in zip(tested, holm([claim["p"] for claim in tested]), strict=True):
         claim["p_corrected"] = float(f"{p:.6g}")
-        claim["above_chance"] = "yes" if p <= LEVEL else "no"
+        # it asserts all of its statistics: with one that could not be ranked the answer is open, but for a no
+        claim["above_chance"] = "no" if p > LEVEL else "yes" if claim["not_asked"] is None else "not asked"
     return corrected
 
 
