@@ -20,11 +20,14 @@ def main(arguments: list[str] | None = None) -> int:
     train.add_argument("--seed", type=int, required=True, metavar="N", help="seed of weights, data and order")
     train.add_argument("--config", type=Path, metavar="FILE.toml", help="recipe with [model] and [train]; default: the author's")
     train.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: cuda where there is one")
+    train.add_argument("--keep-every", type=int, metavar="K", help="keep the weights of every K-th epoch, too, in DIR/epochs")
     options = parser.parse_args(arguments)
 
     try:
         if options.seed < 0:
             raise ValueError(f"--seed must be 0 or more, got {options.seed}")
+        if options.keep_every is not None and options.keep_every < 1:
+            raise ValueError(f"--keep-every must be 1 or more, got {options.keep_every}")
         from models.config import ModelConfig, TrainConfig, read_recipe
 
         recipe = read_recipe(options.config) if options.config else (ModelConfig(), TrainConfig())
@@ -39,7 +42,14 @@ def main(arguments: list[str] | None = None) -> int:
         if name == "cuda" and not torch.cuda.is_available():
             raise ValueError("--device cuda: this machine has no CUDA device")
         model_config, train_config = recipe
-        run(options.out, seed=options.seed, model_config=model_config, train_config=train_config, device=torch.device(name))
+        run(
+            options.out,
+            seed=options.seed,
+            model_config=model_config,
+            train_config=train_config,
+            device=torch.device(name),
+            keep_every=options.keep_every,
+        )
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

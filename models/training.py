@@ -30,6 +30,8 @@ from models.transformer import Transformer
 
 STATE_FILE = "training-state.safetensors"
 METRICS_FILE = "metrics.jsonl"
+EPOCHS = "epochs"
+"""Directory in that of a run, with a checkpoint of each epoch that was kept."""
 _METADATA_KEY = "training"
 
 
@@ -59,6 +61,7 @@ class Run:
     validation: GraphSet
     state: TrainingState
     started: float
+    keep_every: int | None = None
 
     @property
     def epochs_done(self) -> int:
@@ -79,7 +82,19 @@ class Run:
         elapsed = round(time.perf_counter() - self.started, 1)
         row = {"epoch": self.epochs_done + 1, **fitted, **evaluate(self.state.model, self.validation), "elapsed_s": elapsed}
         self.state.rows.append(row)
+        self.keep()
         _save(self.directory, self.state, self.recipe)
+
+    def keep(self) -> None:
+        """Keep the weights as they are, where they are of an epoch to be kept; those of the last are the checkpoint."""
+        done = self.epochs_done
+        if self.keep_every is None or done % self.keep_every or done == self.config.epochs:
+            return
+        kept = kept_epoch(self.directory, done)
+        kept.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(kept)
+        metrics = self.state.rows[-1] if done else {}
+        save_checkpoint(kept, self.state.model, recipe={**self.recipe, "epochs_done": done}, metrics=metrics)
 
     def finish(self) -> None:
         """Put the checkpoint in place of the state."""
@@ -96,11 +111,26 @@ class Run:
         (self.directory / STATE_FILE).unlink()
 
 
-def open_run(directory: Path, *, seed: int, model_config: AnyModelConfig, train_config: TrainConfig, device: torch.device) -> Run:
+def kept_epoch(directory: Path, epoch: int) -> Path:
+    """Where a run keeps the weights after so many epochs; those after none are its start."""
+    return directory / EPOCHS / f"epoch-{epoch:03}"
+
+
+def open_run(
+    directory: Path,
+    *,
+    seed: int,
+    model_config: AnyModelConfig,
+    train_config: TrainConfig,
+    device: torch.device,
+    keep_every: int | None = None,
+) -> Run:
     """A run that starts, or goes on where it was stopped, in a directory that the caller holds.
 
     `ValueError` where it cannot.
     """
+    if keep_every is not None and keep_every < 1:
+        raise ValueError(f"keep_every must be 1 or more, got {keep_every}")
     remove_leftovers(directory)
     if (directory / "config.json").exists():
         (directory / STATE_FILE).unlink(missing_ok=True)  # killed between writing the one and deleting the other
@@ -113,18 +143,30 @@ def open_run(directory: Path, *, seed: int, model_config: AnyModelConfig, train_
         generator=named_generator(seed, "training set"), exclude=validation,
     )  # fmt: skip
     state = _start(seed, model_config, train_config, device, steps_per_epoch=-(-len(training) // train_config.batch_size))
-    run = Run(directory, seed, train_config, training, validation, state, time.perf_counter())
+    run = Run(directory, seed, train_config, training, validation, state, time.perf_counter(), keep_every)
     if (directory / STATE_FILE).exists():
         _restore(directory / STATE_FILE, state, run.recipe)
         run.started -= state.rows[-1]["elapsed_s"]
     _write_metrics(directory, state.rows)  # if nothing can be written there, that is known now and not after an epoch
+    if run.epochs_done == 0:
+        run.keep()
     return run
 
 
 def train(
-    directory: Path, *, seed: int, model_config: AnyModelConfig, train_config: TrainConfig, device: torch.device, progress: bool = True
+    directory: Path,
+    *,
+    seed: int,
+    model_config: AnyModelConfig,
+    train_config: TrainConfig,
+    device: torch.device,
+    keep_every: int | None = None,
+    progress: bool = True,
 ) -> Path:
     """Train one model into `directory`, or go on with the run that was stopped there; returns the directory.
+
+    With `keep_every` the weights before the first epoch and after every so many are kept as
+    checkpoints of their own (see `kept_epoch`).
 
     Every epoch's order and relabelling follow from the seed and the epoch, so the state that is written after each
     epoch holds all. On one machine with one number of threads the weights are the same however often it is stopped.
@@ -144,6 +186,7 @@ def train(
             model_config=model_config,
             train_config=train_config,
             device=device,
+            keep_every=keep_every,
         )
         batches = -(-len(run.training) // train_config.batch_size)
         with tqdm(

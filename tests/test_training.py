@@ -15,7 +15,9 @@ from models.__main__ import main
 from models.checkpoint import load_checkpoint
 from models.config import ModelConfig, TrainConfig
 from models.graphs import validation_set
-from models.training import METRICS_FILE, STATE_FILE, train
+from models.randomness import named_generator
+from models.training import EPOCHS, METRICS_FILE, STATE_FILE, evaluate, kept_epoch, train
+from models.transformer import Transformer
 from tests.processes import ROOT, one_thread
 
 MODEL = ModelConfig(n_vertices=8, n_layers=1, n_heads=2, d_model=16, d_head=8, d_mlp=32)
@@ -79,8 +81,16 @@ def _one_thread() -> Iterator[None]:
         yield
 
 
-def run(directory: Path, *, seed: int = 0, config: TrainConfig = TRAIN) -> str:
-    train(directory, seed=seed, model_config=MODEL, train_config=config, device=torch.device("cpu"), progress=False)
+def run(directory: Path, *, seed: int = 0, config: TrainConfig = TRAIN, keep_every: int | None = None) -> str:
+    train(
+        directory,
+        seed=seed,
+        model_config=MODEL,
+        train_config=config,
+        device=torch.device("cpu"),
+        keep_every=keep_every,
+        progress=False,
+    )
     return load_checkpoint(directory).content_hash
 
 
@@ -150,6 +160,38 @@ def epochs(directory: Path) -> int:
     return len(path.read_text().splitlines()) if path.exists() else 0
 
 
+def test_epochs_are_kept_where_asked_and_change_nothing(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(RECIPE, encoding="utf-8")
+    out = tmp_path / "kept"
+    command = [f"--out={out}", "--seed=0", f"--config={tmp_path / 'recipe.toml'}", "--device=cpu"]
+    assert main(["train", *command, "--keep-every=4"]) == 0
+    assert load_checkpoint(out).content_hash == run(tmp_path / "plain")
+    assert sorted(path.name for path in (out / EPOCHS).iterdir()) == ["epoch-000", "epoch-004"]
+    start, fourth = (load_checkpoint(kept_epoch(out, epoch)) for epoch in (0, 4))
+    assert torch.equal(start.model.W_E, Transformer(MODEL).initialise(named_generator(0, "weights")).W_E)
+    assert fourth.recipe == {"seed": 0, "train": TRAIN.to_dict(), "epochs_done": 4}
+    assert fourth.metrics == curve(out)[3]
+    graphs = validation_set(8, TRAIN.edge_counts)
+    row = evaluate(fourth.model, graphs)
+    assert row["validation_loss"] == pytest.approx(fourth.metrics["validation_loss"], abs=LOSS)
+
+
+def test_every_epoch_is_kept_of_a_run_that_was_stopped(tmp_path: Path) -> None:
+    def stop(*arguments: object) -> None:
+        raise OSError("stopped")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.training._save", stop)  # an epoch that is kept and not yet saved is done again
+        with pytest.raises(OSError, match="stopped"):
+            run(tmp_path / "out", keep_every=1)
+    assert kept_epoch(tmp_path / "out", 1).exists()
+    run(tmp_path / "out", keep_every=1)
+    run(tmp_path / "whole", keep_every=1)
+    for epoch in range(TRAIN.epochs):
+        one, other = (load_checkpoint(kept_epoch(tmp_path / name, epoch)) for name in ("out", "whole"))
+        assert one.content_hash == other.content_hash
+
+
 def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
     def full_disk(*arguments: object, **keywords: object) -> None:
         raise OSError("disk full")
@@ -178,6 +220,7 @@ def test_a_finished_checkpoint_is_never_overwritten(tmp_path: Path) -> None:
         (["--seed", "-1"], "--seed must be 0 or more, got -1"),
         (["--seed", "0", "--config", "none.toml"], "none.toml: no such file"),
         (["--seed", "0", "--device", "cuda"], "no CUDA device"),
+        (["--seed", "0", "--keep-every", "0"], "--keep-every must be 1 or more, got 0"),
     ],
 )
 def test_the_command_line_says_what_is_wrong(
