@@ -16,7 +16,7 @@ def many(out: Path, count: int) -> float:
     """Largest resident memory, in MiB, of any process of a run of so many seeds."""
     (out / "recipe.toml").write_text(RECIPE, encoding="utf-8")
     script = (
-        "import resource, sys; from claims.__main__ import main; code = main(sys.argv[1:]);"
+        "import resource, sys; from studies.__main__ import main; code = main(sys.argv[1:]);"
         "print(max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024); sys.exit(code)"
     )
     arguments = ["seeds", "--count", str(count), "--out", str(out / str(count)), "--config", str(out / "recipe.toml"), "--device", "cpu"]

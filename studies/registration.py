@@ -52,14 +52,14 @@ class Condition:
         """The number that it is about; `None` where the seed has none."""
         if self.role is not None:
             scores = seed["about"]["role_scores"].get(self.role, {})
-            return scores.get(self.score)  # type: ignore[no-any-return]
+            return scores.get(self.score)
         measured = _claim(seed, self.claim)["measurements"].get(self.measure)
-        return None if measured is None else measured["value"]  # type: ignore[no-any-return]
+        return None if measured is None else measured["value"]
 
     def met(self, seed: Record) -> bool:
         """Whether the seed shows it; a number that the seed does not have meets no bound."""
         if self.verdict is not None:
-            return _claim(seed, self.claim)["verdict"] == self.verdict  # type: ignore[no-any-return]
+            return _claim(seed, self.claim)["verdict"] == self.verdict
         if self.found is not None:
             return (seed["roles"][self.role] is not None) == self.found
         value = self.value(seed)
@@ -69,7 +69,7 @@ class Condition:
 def _claim(seed: Record, claim: str | None) -> Mapping[str, Any]:
     for one in seed["claims"]:
         if one["id"] == claim:
-            return one  # type: ignore[no-any-return]
+            return one
     raise RegistrationError(f"{seed['name']}: its record has no claim {claim}")
 
 
@@ -103,6 +103,12 @@ class Prediction:
         found = self.rate or self.within
         assert found is not None
         return found
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """All that it looks at."""
+        pair = [one for one in (self.difference, self.between) if one is not None]
+        return [*self.among, *self.where, *self.agree, *pair]
 
     def met(self, seed: Record) -> bool | None:
         """Whether a seed shows what the rate is of; `None` for one that does not count."""

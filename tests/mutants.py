@@ -18,7 +18,19 @@ from pathlib import Path
 from queue import SimpleQueue
 
 ROOT = Path(__file__).parent.parent
-COPIED = ("docs", "models", "circuits", "claims", "verdicts", "tests", "checkpoints", "conftest.py", "pyproject.toml", "README.md")
+COPIED = (
+    "docs",
+    "models",
+    "circuits",
+    "claims",
+    "studies",
+    "verdicts",
+    "tests",
+    "checkpoints",
+    "conftest.py",
+    "pyproject.toml",
+    "README.md",
+)
 
 
 @dataclasses.dataclass(frozen=True)

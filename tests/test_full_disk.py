@@ -23,12 +23,12 @@ import pytest
 import torch
 
 from circuits.roles import read_roles
-from claims.seeds import Study, run_study
 from models.__main__ import main
 from models.checkpoint import load_checkpoint, save_checkpoint
 from models.config import ModelConfig, TrainConfig
 from models.lock import LOCK_FILE
 from models.training import METRICS_FILE, STATE_FILE, train
+from studies.seeds import Study, run_study
 from tests import planted
 from tests.processes import one_thread
 from tests.test_plugin import CLAIMS, facts, project, run

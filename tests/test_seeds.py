@@ -18,15 +18,15 @@ from typing import Any
 
 import pytest
 
-import claims.seeds
+import studies.seeds
 from circuits.roles import read_roles
-from claims.__main__ import main
-from claims.executors import ProcessEach, open_executor
-from claims.seeds import Study, Target, run_study, train_and_judge
 from models.checkpoint import load_checkpoint
 from models.config import ModelConfig, TrainConfig
 from models.lock import LOCK_FILE, InUseError, hold
 from models.training import METRICS_FILE, STATE_FILE
+from studies.__main__ import main
+from studies.executors import ProcessEach, open_executor
+from studies.seeds import Study, Target, run_study, train_and_judge
 from tests.processes import (
     MINUTES,
     ROOT,
@@ -120,6 +120,7 @@ def test_the_record_is_that_of_pytest(whole: Path, tmp_path: Path) -> None:
         assert record["run"].pop("partial")  # each says in its own words which claims were asked for
         for claim in record["subjects"][0]["claims"]:
             claim["duration_s"] = 0.0
+    assert one["subjects"][0].pop("about")["training"]["seed"] == 0
     assert one == other
 
 
@@ -163,9 +164,9 @@ def test_a_seed_that_fails_is_reported_and_loses_no_other(tmp_path: Path, monkey
             raise OSError(28, "No space left on device")
         return train(directory, seed=seed, **settings)
 
-    train = claims.seeds.train
+    train = studies.seeds.train
     with monkeypatch.context() as patch:
-        patch.setattr("claims.seeds.train", fail_one)
+        patch.setattr("studies.seeds.train", fail_one)
         subjects, failed = study(tmp_path, range(3))
     assert list(subjects) == ["seed 0", "seed 2"]
     assert failed == {"seed 1": "OSError: [Errno 28] No space left on device"}
@@ -199,7 +200,7 @@ def test_workers_that_see_other_files_are_noticed(tmp_path: Path) -> None:
 
 
 def test_several_seeds_of_one_worker_are_trained_in_a_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path) -> None:
-    monkeypatch.setattr("claims.seeds.train", None)  # not called
+    monkeypatch.setattr("studies.seeds.train", None)  # not called
     assert train_and_judge(STUDY, targets(tmp_path, range(3))) == {}
     for seed in range(3):
         require_same_training(whole / f"seed-{seed}", tmp_path / f"seed-{seed}")
@@ -215,7 +216,7 @@ def test_every_call_has_a_process_of_its_own_and_one_that_is_killed_takes_no_oth
 
 def test_a_worker_ends_with_its_parent(tmp_path: Path) -> None:
     code = f"""
-from claims.executors import ProcessEach
+from studies.executors import ProcessEach
 from tests.processes import process_id
 if __name__ == "__main__":
     ProcessEach(1).submit(process_id, {str(tmp_path / "pid")!r}, {MINUTES}).result()
@@ -242,7 +243,7 @@ def _command(out: Path, recipe: str = RECIPE) -> list[str]:
     path = out.with_suffix(".toml")
     path.write_text(recipe)
     options = ["--count=1", f"--out={out}", f"--config={path}", "--device=cpu"]
-    return [sys.executable, "-m", "claims", "seeds", f"--claim={CLAIM_IDS[0]}", *options]
+    return [sys.executable, "-m", "studies", "seeds", f"--claim={CLAIM_IDS[0]}", *options]
 
 
 def _saved(path: Path) -> dict[str, Path]:
@@ -325,7 +326,7 @@ def test_a_seed_that_is_trained_elsewhere_fails_and_loses_no_other(
     monkeypatch: pytest.MonkeyPatch,
     whole: Path,
 ) -> None:
-    monkeypatch.setattr("claims.seeds.PATIENCE", 0.0)
+    monkeypatch.setattr("studies.seeds.PATIENCE", 0.0)
     with holding(tmp_path / "seed-1") as holder:
         subjects, failed = study(tmp_path, range(3))
     assert list(subjects) == ["seed 0", "seed 2"]
@@ -353,7 +354,7 @@ def test_a_seed_is_held_while_it_is_trained_and_while_it_is_judged(
     seen: list[str] = []
 
     def watch(name: str) -> None:
-        real = getattr(claims.seeds, name)
+        real = getattr(studies.seeds, name)
 
         def watched(*arguments: Any, **named: Any) -> Any:
             with ThreadPoolExecutor(1) as other, pytest.raises(InUseError, match=str(os.getpid())):
@@ -361,7 +362,7 @@ def test_a_seed_is_held_while_it_is_trained_and_while_it_is_judged(
             seen.append(name)
             return real(*arguments, **named)
 
-        monkeypatch.setattr(f"claims.seeds.{name}", watched)
+        monkeypatch.setattr(f"studies.seeds.{name}", watched)
 
     for name in ("train", "find_roles", "write_record"):
         watch(name)

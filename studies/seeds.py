@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, wait
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,12 +16,13 @@ from circuits.finder import find_roles
 from circuits.roles import keep_roles
 from circuits.subject import load_subject
 from claims.catalogue import all_claims
-from models.checkpoint import load_checkpoint, remove_leftovers
+from models.checkpoint import Checkpoint, load_checkpoint, remove_leftovers
 from models.config import ModelConfig, TrainConfig
 from models.graphs import load_validation_set, validation_set
 from models.lock import hold
 from models.stacked import train_stacked
 from models.training import METRICS_FILE, train
+from studies.registration import RegistrationError
 from verdicts.judge import Claim, judge_all
 from verdicts.record import RecordError, make_record, place_for, read_record, write_record
 
@@ -40,6 +42,8 @@ class Study:
     validation: Path | None = None
     claims_seed: int = 0
     claims: tuple[str, ...] = ()
+    registration: Mapping[str, str] | None = None
+    """Commit and hash of the predictions that the seeds are judged for; every record names them."""
 
     def chosen(self) -> list[Claim]:
         """The claims to judge; `ValueError` for one that there is not."""
@@ -132,7 +136,7 @@ def run_study(
 def judged(study: Study, target: Target, graphs_hash: str) -> dict[str, Any] | None:
     """The subject in a target's record, if that is of these weights, graphs, seed and claims; `None` where it is to be judged.
 
-    `ValueError` where the weights are there and follow from another recipe.
+    `ValueError` where the weights are there and follow from another recipe, or were judged for other predictions.
     """
     if not target.trained:
         return None
@@ -146,12 +150,21 @@ def judged(study: Study, target: Target, graphs_hash: str) -> dict[str, Any] | N
     except RecordError:
         return None
     subject = record["subjects"][0]
+    if study.registration is not None and target.seed is not None:
+        _require_registration(study, target, subject.get("about", {}).get("registration"))
     ids = sorted(claim.id for claim in study.chosen())
     run = record["run"]
     judged_as = (subject["content_hash"], subject["validation_set"], run["seed"], run["device"])
     wanted_as = (checkpoint.content_hash, graphs_hash, study.claims_seed, study.device)
     found = [claim["id"] for claim in subject["claims"]]
     return subject if judged_as == wanted_as and found == ids else None
+
+
+def _require_registration(study: Study, target: Target, found: Mapping[str, str] | None) -> None:
+    """Whether a seed was judged when these predictions stood, and not before or for others."""
+    if found != study.registration:
+        then = f"for those of commit {found['commit']}" if found else "without any"
+        raise RegistrationError(f"{study.place_of(target)}: was judged {then}; a prediction is of seeds that nobody has seen")
 
 
 def train_and_judge(study: Study, targets: Sequence[Target]) -> dict[str, str]:
@@ -199,15 +212,28 @@ def _train_and_judge(study: Study, targets: Sequence[Target]) -> dict[str, str]:
 
 
 def _judge(study: Study, target: Target) -> None:
+    about: dict[str, Any] = {}
     if target.seed is not None:
         checkpoint = load_checkpoint(target.path)
         roles, scores = find_roles(checkpoint.model)
         path = target.path / "roles.json"
         keep_roles(path, roles, cfg=checkpoint.model.cfg, content_hash=checkpoint.content_hash, scores=scores)
+        about = {"training": _receipt(target, checkpoint), "role_scores": scores}
+        if study.registration is not None:
+            about["registration"] = dict(study.registration)
     subject = load_subject(target.path, validation=study.validation, seed=study.claims_seed, device=study.device)
-    judged_now = [judge_all(study.chosen(), subject)]
-    record = make_record(judged_now, seed=study.claims_seed, device=study.device, partial=study.partial)
+    judged_now = judge_all(study.chosen(), subject)
+    if about:
+        judged_now["about"] = about
+    record = make_record([judged_now], seed=study.claims_seed, device=study.device, partial=study.partial)
     write_record(study.place_of(target), record)
+
+
+def _receipt(target: Target, checkpoint: Checkpoint) -> dict[str, Any]:
+    """What the weights follow from, and how they were learnt."""
+    rows = [json.loads(line) for line in (target.path / METRICS_FILE).read_bytes().splitlines()]
+    curve = {key: [float(f"{row[key]:.4g}") for row in rows] for key in ("train_loss", "validation_loss", "validation_accuracy")}
+    return {**checkpoint.recipe, "model": checkpoint.model.cfg.to_dict(), "metrics": checkpoint.metrics, "curve": curve}
 
 
 def _lost(error: BaseException) -> str:

@@ -1,0 +1,148 @@
+"""Command line: `python -m studies seeds`, `table`, `laws` and `timeline`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from models.arguments import Parser, imports, require_directory, require_existing
+
+if TYPE_CHECKING:
+    from studies.registration import Registration
+
+EXECUTORS = "process, or dask://HOST:PORT of a scheduler whose workers see the same files"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0 when all is judged, 1 when a seed failed, 2 on a bad argument, 130 when interrupted."""
+    parser = Parser(prog="python -m studies", description="What is said of many checkpoints.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    _add_seeds(commands.add_parser(
+        "seeds", help="train many seeds and judge every claim on each",
+        description="Train seeds, find their roles, judge every claim, and count in how many each holds. Stopped at any moment, "
+        "the same command goes on where it was; what is done is not done again.",
+    ))  # fmt: skip
+    table = commands.add_parser("table", help="in how many of several records each claim holds")
+    table.add_argument("records", type=Path, nargs="+", metavar="RECORD", help="records or ledgers, of a checkpoint each")
+    table.add_argument("--beside", type=Path, action="append", default=[], metavar="RECORD", help="one that is shown and not counted")
+    laws = commands.add_parser("laws", help="which registered predictions are confirmed, failed or open, in Markdown")
+    laws.add_argument("--registered", type=Path, metavar="FILE.toml", help="the predictions; default: studies/registered.toml")
+    laws.add_argument("--records", type=Path, metavar="DIR", help="with a directory of each recipe; default: studies/records")
+    options = parser.parse_args(arguments)
+    try:
+        return {"seeds": _seeds, "table": _table, "laws": _laws}[options.command](options)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        goes_on = f"; the same command goes on where it was, in {options.out}" if "out" in options else ""
+        print(f"\nstopped{goes_on}", file=sys.stderr)
+        return 130
+
+
+def _add_seeds(seeds: argparse.ArgumentParser) -> None:
+    seeds.add_argument("--count", type=int, required=True, metavar="N", help="how many seeds")
+    seeds.add_argument("--first", type=int, default=0, metavar="N", help="the first of them (default 0)")
+    seeds.add_argument("--out", type=Path, required=True, metavar="DIR", help="where checkpoints, roles and records go")
+    seeds.add_argument("--config", type=Path, metavar="FILE.toml", help="recipe with [model] and [train]; default: the author's")
+    seeds.add_argument("--beside", type=Path, action="append", default=[], metavar="PATH", help="a checkpoint to judge alike, not counted")
+    seeds.add_argument("--claim", action="append", default=[], metavar="ID", help="judge this claim, and others so named; default: all")
+    seeds.add_argument("--registered", type=Path, metavar="FILE.toml", help="committed predictions that every record is to name")
+    seeds.add_argument("--keep", type=Path, metavar="DIR", help="write what the tables need of each record there, too")
+    seeds.add_argument("--executor", default="process", help=f"{EXECUTORS} (default: process)")
+    seeds.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="processes at a time (default: one a core)")
+    seeds.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: cuda where there is one")
+    seeds.add_argument("--validation-set", type=Path, metavar="NPZ", help="data [n, v, v] and labels [n]; default: from a fixed seed")
+    seeds.add_argument("--claims-seed", type=int, default=0, metavar="N", help="seed of every sample, search and bootstrap (default 0)")
+
+
+def _seeds(options: argparse.Namespace) -> int:
+    for name, least in (("count", 1), ("first", 0), ("jobs", 1), ("claims_seed", 0)):
+        if getattr(options, name) < least:
+            raise ValueError(f"--{name.replace('_', '-')} must be {least} or more, got {getattr(options, name)}")
+
+    from models.config import ModelConfig, TrainConfig, read_recipe
+
+    model_config, train_config = read_recipe(options.config) if options.config else (ModelConfig(), TrainConfig())
+    if not isinstance(model_config, ModelConfig):
+        raise ValueError(f"--config {options.config}: is of an MLP; the claims are about transformers")
+    require_existing(options.validation_set, *options.beside)
+    require_directory(options.out, option="--out")
+    if options.keep is not None:
+        require_directory(options.keep, option="--keep")
+    registration, commit = _registration(options)
+
+    with imports():  # after all that can be looked at without torch
+        import torch
+        from tqdm import tqdm
+
+        from models.lock import hold
+        from studies.executors import open_executor
+        from studies.laws import keep
+        from studies.seeds import Study, Target, run_study
+
+    device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: this machine has no CUDA device")
+    named = {"commit": commit, "sha256": registration.sha256} if commit is not None else None
+    study = Study(model_config, train_config, device, options.validation_set, options.claims_seed, tuple(options.claim), named)
+    study.chosen()
+    seeds = [Target.of_seed(options.out, seed) for seed in range(options.first, options.first + options.count)]
+    beside = [Target.of_checkpoint(options.out, path) for path in options.beside]
+    with (
+        hold(options.out),
+        open_executor(options.executor, jobs=options.jobs) as executor,
+        tqdm(total=len(seeds) * train_config.epochs, unit="epoch", disable=None, dynamic_ncols=True) as bar,
+    ):
+
+        def report(line: str | None) -> None:
+            if line is not None:
+                bar.write(line)
+                sys.stdout.flush()  # whoever reads a log wants it now
+            bar.update(sum(target.epochs_done for target in seeds) - bar.n)
+
+        subjects, failed = run_study(study, [*seeds, *beside], executor, report=report)
+    from studies.tables import print_tables
+
+    trained, others = ({t.name: subjects[t.name] for t in targets if t.name in subjects} for targets in (seeds, beside))
+    if options.keep is not None:
+        for target in seeds:
+            if target.name in trained:
+                keep(study.place_of(target), registration, options.keep / f"seed-{target.seed}.json")
+    if trained:
+        print_tables(trained, others)
+    for name, reason in failed.items():
+        print(f"{name} failed: {reason}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _registration(options: argparse.Namespace) -> tuple[Registration, str | None]:
+    """The predictions that are named, or those of this project; and the commit that a record is to name."""
+    from studies.laws import REGISTERED
+    from studies.registration import read_registration, registered_commit
+
+    registration = read_registration(options.registered or REGISTERED)
+    return registration, registered_commit(registration) if options.registered is not None else None
+
+
+def _table(options: argparse.Namespace) -> int:
+    from studies.tables import print_tables, read_subjects
+
+    print_tables(*read_subjects(options.records, options.beside))
+    return 0
+
+
+def _laws(options: argparse.Namespace) -> int:
+    from studies.laws import RECORDS, REGISTERED, report
+    from studies.registration import read_registration
+
+    require_existing(options.records)
+    print(report(read_registration(options.registered or REGISTERED), options.records or RECORDS))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
