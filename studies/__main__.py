@@ -6,9 +6,9 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from models.arguments import Parser, imports, require_directory, require_existing
+from models.arguments import Parser, imports, require_directory, require_existing, require_file
 
 if TYPE_CHECKING:
     from studies.registration import Registration
@@ -31,14 +31,27 @@ def main(arguments: list[str] | None = None) -> int:
     laws = commands.add_parser("laws", help="which registered predictions are confirmed, failed or open, in Markdown")
     laws.add_argument("--registered", type=Path, metavar="FILE.toml", help="the predictions; default: studies/registered.toml")
     laws.add_argument("--records", type=Path, metavar="DIR", help="with a directory of each recipe; default: studies/records")
+    timeline = commands.add_parser(
+        "timeline",
+        help="judge the claims on every epoch that a training kept",
+        description="Judge the claims on the weights of every epoch that models train --keep-every kept, and tell what appears "
+        "when. Stopped at any moment, the same command goes on where it was.",
+    )
+    timeline.add_argument("run", type=Path, metavar="RUN", help="directory of the training, or the record that --out wrote of it")
+    timeline.add_argument("--out", type=Path, metavar="RECORD", help="write the record of all epochs there")
+    timeline.add_argument("--page", type=Path, metavar="HTML", help="write a page with a line chart for every number there")
+    timeline.add_argument("--claim", action="append", default=[], metavar="ID", help="judge this claim, and others so named")
+    timeline.add_argument("--searches", action="store_true", help="judge the claims that search, too, which takes long")
+    timeline.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="processes at a time (default: one a core)")
     options = parser.parse_args(arguments)
     try:
-        return {"seeds": _seeds, "table": _table, "laws": _laws}[options.command](options)
+        return {"seeds": _seeds, "table": _table, "laws": _laws, "timeline": _timeline}[options.command](options)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        goes_on = f"; the same command goes on where it was, in {options.out}" if "out" in options else ""
+        place = {"seeds": "out", "timeline": "run"}.get(options.command)
+        goes_on = f"; the same command goes on where it was, in {getattr(options, place)}" if place else ""
         print(f"\nstopped{goes_on}", file=sys.stderr)
         return 130
 
@@ -142,6 +155,63 @@ def _laws(options: argparse.Namespace) -> int:
     require_existing(options.records)
     print(report(read_registration(options.registered or REGISTERED), options.records or RECORDS))
     return 0
+
+
+def _timeline(options: argparse.Namespace) -> int:
+    if options.jobs < 1:
+        raise ValueError(f"--jobs must be 1 or more, got {options.jobs}")
+    if options.claim and options.searches:
+        raise ValueError("--claim and --searches: name the claims, or ask for all")
+    require_existing(options.run)
+    for name in ("out", "page"):
+        if getattr(options, name) is not None:
+            require_file(getattr(options, name), option=f"--{name}")
+    record = _judge_epochs(options) if options.run.is_dir() else None
+
+    from studies.timeline import series
+    from verdicts.record import read_record, write_record, write_text
+    from verdicts.series import render_series, render_series_page
+
+    if record is None:
+        record = read_record(options.run)
+    shown = series(record["subjects"])
+    if options.out is not None:
+        write_record(options.out, record)
+    if options.page is not None:
+        training = record["subjects"][-1]["about"]["training"]
+        accuracy = f"Seed {training['seed']}; {training['metrics']['validation_accuracy']:.2%} of the validation graphs right in the end."
+        write_text(options.page, render_series_page(shown, title=f"The life of a circuit: seed {training['seed']}", lead=accuracy))
+    print(*(text for text, _ in render_series(shown)), sep="\n")
+    return 0
+
+
+def _judge_epochs(options: argparse.Namespace) -> dict[str, Any]:
+    """The record of every epoch, judged where that is not done yet."""
+    with imports():
+        from tqdm import tqdm
+
+        from models.lock import hold
+        from studies.executors import open_executor
+        from studies.seeds import run_study
+        from studies.timeline import kept_targets, study_of, unsearched
+        from verdicts.record import make_record
+
+    targets = kept_targets(options.run)
+    study = study_of(targets, tuple(options.claim) or (() if options.searches else unsearched()))
+    study.chosen()
+    with (
+        hold(options.run),
+        open_executor("process", jobs=options.jobs) as executor,
+        tqdm(total=len(targets), unit="epoch", disable=None, dynamic_ncols=True) as bar,
+    ):
+
+        def report(line: str | None) -> None:
+            bar.update(line is not None)
+
+        subjects, failed = run_study(study, targets, executor, report=report)
+    if failed:
+        raise ValueError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
+    return make_record([subjects[target.name] for target in targets], seed=study.claims_seed, device=study.device, partial=study.partial)
 
 
 if __name__ == "__main__":

@@ -77,11 +77,18 @@ class Target:
     path: Path
     record: Path
     seed: int | None = None
+    epoch: int | None = None
+    """Of which epoch the weights are, where they are one of several that one training kept."""
 
     @classmethod
     def of_seed(cls, out: Path, seed: int) -> Target:
         """Everything of a seed is in a directory of its own."""
         return cls(f"seed {seed}", out / f"seed-{seed}", out / f"seed-{seed}" / "record.json", seed)
+
+    @classmethod
+    def of_epoch(cls, path: Path, epoch: int, *, record: Path) -> Target:
+        """The weights that a training kept after so many epochs."""
+        return cls(f"epoch {epoch}", path, record, epoch=epoch)
 
     @classmethod
     def of_checkpoint(cls, out: Path, path: Path) -> Target:
@@ -213,7 +220,7 @@ def _train_and_judge(study: Study, targets: Sequence[Target]) -> dict[str, str]:
 
 def _judge(study: Study, target: Target) -> None:
     about: dict[str, Any] = {}
-    if target.seed is not None:
+    if target.seed is not None or target.epoch is not None:
         checkpoint = load_checkpoint(target.path)
         roles, scores = find_roles(checkpoint.model)
         path = target.path / "roles.json"
@@ -231,9 +238,12 @@ def _judge(study: Study, target: Target) -> None:
 
 def _receipt(target: Target, checkpoint: Checkpoint) -> dict[str, Any]:
     """What the weights follow from, and how they were learnt."""
+    recipe = {**checkpoint.recipe, "model": checkpoint.model.cfg.to_dict(), "metrics": checkpoint.metrics}
+    if target.epoch is not None:
+        return {**recipe, "epochs_done": target.epoch}
     rows = [json.loads(line) for line in (target.path / METRICS_FILE).read_bytes().splitlines()]
     curve = {key: [float(f"{row[key]:.4g}") for row in rows] for key in ("train_loss", "validation_loss", "validation_accuracy")}
-    return {**checkpoint.recipe, "model": checkpoint.model.cfg.to_dict(), "metrics": checkpoint.metrics, "curve": curve}
+    return {**recipe, "curve": curve}
 
 
 def _lost(error: BaseException) -> str:

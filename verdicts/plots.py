@@ -64,6 +64,42 @@ def lines(
     return plot if len(values) == 1 else plot + _key(values)
 
 
+def trend(
+    at: Sequence[float],
+    values: Sequence[float | None],
+    *,
+    low: Sequence[float | None] = (),
+    high: Sequence[float | None] = (),
+    bounds: Sequence[float] = (),
+    x: str,
+    y: str,
+) -> Markup:
+    """A value by its place, with a band for its interval and a line for each bound; a gap where there is no value."""
+    spans = [(a, b, place) for place, a, b in zip(at, low, high, strict=False) if a is not None and b is not None]
+    seen = [value for value in values if value is not None]
+    to_x = Scale.over(at, _LEFT, _RIGHT)
+    to_y = Scale.over([*seen, *bounds, *(limit for a, b, _ in spans for limit in (a, b))], _BOTTOM, _TOP, margin=0.05)
+    drawn = [Markup("")]
+    for limit in bounds:
+        drawn.append(Markup('<line class="bound" x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(_LEFT, _RIGHT, y=to_y(limit)))
+    for a, b, place in spans:
+        drawn.append(Markup('<line class="span" x1="{x}" x2="{x}" y1="{}" y2="{}"/>').format(to_y(a), to_y(b), x=to_x(place)))
+    runs: list[list[str]] = [[]]
+    for place, value in zip(at, values, strict=True):
+        if value is None:
+            runs.append([])
+            continue
+        runs[-1].append(f"{to_x(place):g},{to_y(value):g}")
+        title = f"{x} {place:g}: {number(value)}"
+        drawn.append(
+            Markup('<circle class="point" cx="{}" cy="{}" r="2"><title>{}</title></circle>').format(to_x(place), to_y(value), title)
+        )
+    for points in filter(None, runs):
+        drawn.append(Markup('<polyline class="line line-0" points="{}"/>').format(" ".join(points)))
+    said = f"from {number(seen[0])} to {number(seen[-1])}" if seen else "no value"
+    return _plot(x=to_x, y=to_y, x_name=x, y_name=y, marks=Markup("").join(drawn), alt=f"{y} by {x}: {said}")
+
+
 def _key(names: Iterable[str]) -> Markup:
     items = (
         Markup(
