@@ -9,8 +9,6 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from circuits.interventions import run_edited
-from circuits.residual import head_result
 from circuits.roles import Head, require_layer_1
 from models.graphs import Adjacency
 from models.transformer import Transformer
@@ -81,23 +79,39 @@ def stand_in(values: Float[Tensor, case * rest], ablation: str, *, generator: to
     return values[other]
 
 
-@torch.no_grad()
-def head_ablated_logits(
-    model: Transformer, adjacency: Adjacency, head: Head, *, ablation: str = "mean", generator: torch.Generator | None = None
-) -> Float[Tensor, "graph n_classes"]:
-    """Logits with a head's result replaced, at each position, by its stand-in over the graphs.
+class HeadAblations:
+    """The heads of a model ablated one at a time on the same graphs; what comes before them is computed once.
 
-    Its mean over graphs and vertices stays in place, under `zero` as well: a constant could as well be in b_O or W_pos,
-    so where a head's zero is depends on the gauge, and what it does must not.
+    A head's result is replaced, at each position, by its stand-in over the graphs. Its mean over
+    graphs and vertices stays in place, under `zero` as well: a constant could as well be in b_O or
+    W_pos, so where a head's zero is depends on the gauge, and what it does must not.
     """
-    result = head_result(model, adjacency, head)
-    result = result - result.mean((0, 1))
-    change = stand_in(result, ablation, generator=generator) - result
-    hook = f"blocks.{head.layer}.hook_attn_out"
-    logits = []
-    for batch, part in zip(adjacency.split(_BATCH), change.split(_BATCH), strict=True):
-        logits.append(run_edited(model, batch, {hook: part.add}))
-    return torch.cat(logits)
+
+    @torch.no_grad()
+    def __init__(self, model: Transformer, adjacency: Adjacency) -> None:
+        self._model = model
+        names = [f"blocks.{layer}.{name}" for layer in range(model.cfg.n_layers) for name in ("attn.hook_z", "hook_resid_mid")]
+        seen: dict[str, list[Tensor]] = {name: [] for name in names}
+        for batch in adjacency.split(_BATCH):
+            _, cache = model.run_with_cache(batch, names_filter=names)
+            for name in names:
+                seen[name].append(cache[name])
+        self._cache = {name: torch.cat(parts) for name, parts in seen.items()}
+
+    @torch.no_grad()
+    def logits(self, head: Head, *, ablation: str = "mean", generator: torch.Generator | None = None) -> Float[Tensor, "graph n_classes"]:
+        """Logits without the head; only what follows it is computed anew."""
+        z = self._cache[f"blocks.{head.layer}.attn.hook_z"][:, :, head.index]
+        result = z @ self._model.attention(head.layer).W_O[head.index]
+        result = result - result.mean((0, 1))
+        mid = self._cache[f"blocks.{head.layer}.hook_resid_mid"] + stand_in(result, ablation, generator=generator) - result
+        return torch.cat([self._after(part, head.layer) for part in mid.split(_BATCH)])
+
+    def _after(self, resid_mid: Float[Tensor, "graph vertex d_model"], layer: int) -> Float[Tensor, "graph n_classes"]:
+        resid = resid_mid + self._model.mlp(layer)(resid_mid)
+        for block in self._model.blocks[layer + 1 :]:
+            resid = block(resid)
+        return self._model.unembed(resid.mean(dim=1))
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from circuits.ablation import ablate_direction, erase_linearly, head_ablated_logits, keep_direction, pattern_of_inputs, swap_partners
+from circuits.ablation import HeadAblations, ablate_direction, erase_linearly, keep_direction, pattern_of_inputs, swap_partners
 from circuits.attention import degree_contrast, degrees, entropy_share, head_pattern, smallest_rise
 from circuits.attribution import logit_attribution, logit_diff_directions, neuron_attribution
 from circuits.bounds import anchor_attention, certified_anchor_scores, query_offset
@@ -127,7 +127,7 @@ def agreement_under_relabelling(trial: Trial) -> Iterable[float]:
 def accuracy_lost_without_the_reader(trial: Trial) -> Iterable[float]:
     """Share of right answers on balanced graphs, less that share once the reader's result is its mean over graphs."""
     for reader in trial.parts.readers:
-        without = head_ablated_logits(trial.model, trial.graphs, reader).argmax(-1) == trial.labels
+        without = HeadAblations(trial.model, trial.graphs).logits(reader).argmax(-1) == trial.labels
         yield trial.right.mean().item() - without.double().mean().item()
 
 

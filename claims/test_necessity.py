@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from circuits.ablation import ABLATIONS, head_ablated_logits
+from circuits.ablation import ABLATIONS, HeadAblations
 from circuits.reduction import one_edge_to_degree_two, pruned_degree
 from circuits.roles import Head
 from circuits.statistics import CONFIDENCE, clopper_pearson, difference, paired_difference, smallest_rank_correlation, vertex_rate
@@ -23,22 +23,18 @@ if TYPE_CHECKING:
 Vertices = Bool[Tensor, "graph vertex"]
 
 
-def _right_without(subject: Subject, head: Head) -> Bool[Tensor, " graph"]:
-    """Whether each answer is right once the head is mean-ablated."""
-    logits = head_ablated_logits(subject.model, subject.graphs.adjacency, head)
-    return logits.argmax(-1) == subject.graphs.labels
-
-
 @pytest.mark.claim(source="2.2", evidence="causal", about="reader", broken_by={"negated reader"})
 def test_reader_is_necessary(subject: Subject, expect: Expect) -> None:
     """Mean-ablating the reader costs the right answer on more than one graph in twenty."""
     subject.require_both_classes()
     cfg, reader = subject.model.cfg, subject.roles.reader
     heads = [Head(layer, index) for layer in range(cfg.n_layers) for index in range(cfg.n_heads)]
-    answers = {head: _right_without(subject, head) for head in heads}
+    without = HeadAblations(subject.model, subject.graphs.adjacency)
+    answers = {head: without.logits(head).argmax(-1) == subject.graphs.labels for head in heads}
     expect("ablated_accuracy", clopper_pearson(int(answers[reader].sum()), len(answers[reader])))
     expect("by_head", {str(head): ok.double().mean() for head, ok in answers.items()})
-    order = smallest_rank_correlation(torch.stack([_accuracy_by_head(subject, heads, ablation) for ablation in ABLATIONS]))
+    quarter = HeadAblations(subject.model, subject.quarter)
+    order = smallest_rank_correlation(torch.stack([_accuracy_by_head(subject, quarter, heads, ablation) for ablation in ABLATIONS]))
     expect("order_over_ablations", order, note="every head is as good as every other" if order is None else None)
     lost, gained = int((subject.right & ~answers[reader]).sum()), int((~subject.right & answers[reader]).sum())
     expect(
@@ -48,13 +44,13 @@ def test_reader_is_necessary(subject: Subject, expect: Expect) -> None:
     among_untrained(subject, expect, "accuracy_lost_without_the_reader")
 
 
-def _accuracy_by_head(subject: Subject, heads: list[Head], ablation: str) -> Float[Tensor, " head"]:
+def _accuracy_by_head(subject: Subject, without: HeadAblations, heads: list[Head], ablation: str) -> Float[Tensor, " head"]:
     """Accuracy without each head, on `G/4`."""
     labels = subject.graphs.labels[::4]
     accuracies = []
     for head in heads:
         generator = subject.generator(f"ablation by {ablation}")  # the same for each head, whatever its index
-        logits = head_ablated_logits(subject.model, subject.quarter, head, ablation=ablation, generator=generator)
+        logits = without.logits(head, ablation=ablation, generator=generator)
         accuracies.append((logits.argmax(-1) == labels).double().mean())
     return torch.stack(accuracies)
 
@@ -63,7 +59,8 @@ def _accuracy_by_head(subject: Subject, heads: list[Head], ablation: str) -> Flo
 def test_pointer_is_dispensable(subject: Subject, expect: Expect) -> None:
     """Mean-ablating the pointer changes accuracy by less than one point."""
     subject.require_both_classes()
-    right = _right_without(subject, subject.roles.pointer)
+    logits = HeadAblations(subject.model, subject.graphs.adjacency).logits(subject.roles.pointer)
+    right = logits.argmax(-1) == subject.graphs.labels
     lost, gained = int((subject.right & ~right).sum()), int((~subject.right & right).sum())
     # two one-sided tests at 5 %: the whole 90 % interval lies within the margin
     expect(

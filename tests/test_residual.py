@@ -5,9 +5,9 @@ import torch
 
 from circuits.ablation import (
     ABLATIONS,
+    HeadAblations,
     ablate_direction,
     erase_linearly,
-    head_ablated_logits,
     keep_direction,
     pattern_of_inputs,
     position_swap,
@@ -176,7 +176,7 @@ def test_mean_ablation_replaces_the_result_by_its_mean_at_each_position(head: He
         return value
 
     expected = model.run_with_hooks(graphs, fwd_hooks=[(f"blocks.{head.layer}.attn.hook_result", hook)])
-    torch.testing.assert_close(head_ablated_logits(model, graphs, head), expected)
+    torch.testing.assert_close(HeadAblations(model, graphs).logits(head), expected)
 
 
 def test_stand_ins_are_zero_the_mean_or_another_case() -> None:
@@ -196,7 +196,7 @@ def test_stand_ins_are_zero_the_mean_or_another_case() -> None:
 @pytest.mark.parametrize("head", [Head(0, 1), Head(1, 2)])
 def test_zero_ablation_is_a_model_whose_head_writes_its_mean_everywhere(head: Head) -> None:
     model, graphs = random_model(), some_graphs(6).double()
-    found = head_ablated_logits(model, graphs, head, ablation="zero")
+    found = HeadAblations(model, graphs).logits(head, ablation="zero")
     attention = model.attention(head.layer)
     attention.b_O += head_result(model, graphs, head).mean((0, 1))
     attention.W_O[head.index] = 0
@@ -208,7 +208,7 @@ def test_zero_ablation_is_a_model_whose_head_writes_its_mean_everywhere(head: He
 def test_no_ablation_depends_on_where_constants_are(gauge: str, ablation: str) -> None:
     model, graphs, head = random_model(), some_graphs(6).double(), Head(1, 2)
     same, _ = transformed(model, gauge, generator=chance())
-    one, other = (head_ablated_logits(m, graphs, head, ablation=ablation, generator=chance()) for m in (model, same))
+    one, other = (HeadAblations(m, graphs).logits(head, ablation=ablation, generator=chance()) for m in (model, same))
     torch.testing.assert_close(one, other)
 
 
@@ -216,7 +216,7 @@ def test_resampling_a_head_that_gives_every_graph_the_same_changes_nothing() -> 
     model, graphs, head = random_model(), some_graphs(6).double(), Head(1, 0)
     model.attention(1).W_V[0] = 0  # its value is b_V, whatever the graph
     for ablation in ("mean", "resample"):
-        found = head_ablated_logits(model, graphs, head, ablation=ablation, generator=chance())
+        found = HeadAblations(model, graphs).logits(head, ablation=ablation, generator=chance())
         torch.testing.assert_close(found, model(graphs))
 
 

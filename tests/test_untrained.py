@@ -11,7 +11,7 @@ import torch
 
 from circuits import finder, untrained
 from circuits.__main__ import main
-from circuits.ablation import head_ablated_logits, swap_partners
+from circuits.ablation import HeadAblations, swap_partners
 from circuits.attention import head_pattern
 from circuits.bounds import anchor_attention, certified_anchor_scores
 from circuits.chance import STATISTICS, definition, measure
@@ -80,7 +80,7 @@ def test_the_statistics_are_those_of_the_claims(model: Transformer, trial: Trial
     expected["little_high_degree_attention"] = -attention[degree >= 4].mean().item()
     expected["fall_above_degree_two"] = (attention[degree == 2].mean() - attention[degree == 3].mean()).item()
     right = (model(graphs).argmax(-1) == trial.labels).double().mean().item()
-    without = (head_ablated_logits(model, graphs, READER).argmax(-1) == trial.labels).double().mean().item()
+    without = (HeadAblations(model, graphs).logits(READER).argmax(-1) == trial.labels).double().mean().item()
     expected |= {"accuracy": right, "accuracy_lost_without_the_reader": right - without}
     intervals = anchor_attention(model, READER, (3, 6))
     expected["gap_between_degrees"] = min(intervals[d + 1].low - intervals[d].high for d in range(6))
