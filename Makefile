@@ -8,7 +8,7 @@ SHAPES := models.graphs,models.transformer,models.training,circuits,beartype.bea
 
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 2 --dist worksteal -rs --jaxtyping-packages=$(SHAPES)
 
-.PHONY: claims page screenshots test test-all matrices check bench mutants steady coverage clean
+.PHONY: claims page screenshots test test-all matrices check bench mutants steady coverage laws clean
 
 claims: $(INSTALLED)
 	$(BIN)/python -m pytest claims
@@ -47,6 +47,9 @@ steady: $(INSTALLED)
 
 coverage: $(INSTALLED)
 	$(BIN)/python -m tests.coverage
+
+laws: $(INSTALLED)
+	$(BIN)/python -m studies laws --into=docs/laws.md
 
 check: $(INSTALLED)
 	@echo "== style and types"

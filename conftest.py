@@ -11,8 +11,25 @@ if TYPE_CHECKING:
     from circuits.subject import Subject
     from circuits.variants import Variants
     from verdicts.page import Exhibit
+    from verdicts.project import Project
 
 pytest_plugins = ["verdicts.plugin"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What this project is judged on; the rest are the plugin's."""
+    from models.arguments import named_path
+
+    group = parser.getgroup("claims")
+    group.addoption(
+        "--checkpoint", action="append", type=named_path, metavar="PATH",
+        help="a directory, .safetensors or the author's .pt (its .yaml beside it); write it with '='; may be repeated. "
+        "Default: $CLAIMS_CHECKPOINT, or checkpoints/default",
+    )  # fmt: skip
+    group.addoption(
+        "--validation-set", type=named_path, metavar="NPZ", help="data [n, v, v] and labels [n]; default: 4,992 graphs from a fixed seed"
+    )
+    group.addoption("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where to run (default: cuda where there is one)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -22,6 +39,13 @@ def pytest_configure(config: pytest.Config) -> None:
         for path in given:
             if path is not None and not path.exists():
                 raise pytest.UsageError(f"{option}={path}: no such file or directory")
+
+
+def pytest_claims_project() -> Project:
+    """What this project calls things."""
+    from claims.project import PROJECT
+
+    return PROJECT
 
 
 def pytest_claims_subjects(config: pytest.Config) -> list[Subject]:

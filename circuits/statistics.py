@@ -33,6 +33,11 @@ class Estimate:
     graphs: int | None = None
     """How many graphs it rests on, where its width falls with their square root."""
 
+    @property
+    def cases(self) -> int | None:
+        """The graphs, by the name that `verdicts` knows."""
+        return self.graphs
+
 
 def clopper_pearson(successes: float | int, trials: float | int, *, confidence: float = CONFIDENCE) -> Estimate:
     """Exact interval of a rate. A fractional `successes` (a sum of shares in [0, 1]) varies less than a count: conservative."""

@@ -100,9 +100,10 @@ def _require_record(path: Path) -> None:
 def _render(subject: Subject, record: Mapping[str, Any], *, served: bool = False) -> str:
     with imports():
         from claims.figures import exhibit
+        from claims.project import PROJECT
         from verdicts.page import render_page
 
-    return render_page(record, exhibit(subject, record["subjects"][0]), served=served)
+    return render_page(record, exhibit(subject, record["subjects"][0]), project=PROJECT, served=served)
 
 
 if __name__ == "__main__":

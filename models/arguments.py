@@ -18,10 +18,10 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self.register("type", Path, _named_path)
+        self.register("type", Path, named_path)
 
 
-def _named_path(text: str) -> Path:
+def named_path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("must be a path, got ''")
     return Path(text)

@@ -31,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     laws = commands.add_parser("laws", help="which registered predictions are confirmed, failed or open, in Markdown")
     laws.add_argument("--registered", type=Path, metavar="FILE.toml", help="the predictions; default: studies/registered.toml")
     laws.add_argument("--records", type=Path, metavar="DIR", help="with a directory of each recipe; default: studies/records")
+    laws.add_argument("--into", type=Path, metavar="FILE.md", help="write them into a page, between its marks")
     timeline = commands.add_parser(
         "timeline",
         help="judge the claims on every epoch that a training kept",
@@ -149,11 +150,15 @@ def _table(options: argparse.Namespace) -> int:
 
 
 def _laws(options: argparse.Namespace) -> int:
-    from studies.laws import RECORDS, REGISTERED, report
+    from studies.laws import RECORDS, REGISTERED, insert, report
     from studies.registration import read_registration
 
-    require_existing(options.records)
-    print(report(read_registration(options.registered or REGISTERED), options.records or RECORDS))
+    require_existing(options.records, options.into)
+    text = report(read_registration(options.registered or REGISTERED), options.records or RECORDS)
+    if options.into is None:
+        print(text)
+    else:
+        insert(text, options.into)
     return 0
 
 

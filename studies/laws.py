@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from studies.registration import Outcome, Record, Registration, RegistrationError, rate_interval
+from studies.registration import Outcome, Prediction, Record, Registration, RegistrationError, rate_interval
 from verdicts.frequencies import frequency
 from verdicts.record import read_record, read_whole_record, write_text
 
@@ -69,7 +69,16 @@ def table_of_predictions(registration: Registration, seeds: Mapping[int, Record]
     for one in outcomes:
         low, high = one.prediction.range
         found = f"{one.count}/{one.of}" if one.prediction.rate else "—" if one.value is None else f"{one.value:+.4f}"
-        yield f"| {one.prediction.id} | {found} | {_interval(one)} | {low:g} … {high:g} | {one.outcome} |"
+        words = f"{_in_words(one.prediction, seeds)} `{one.prediction.id}`"
+        yield f"| {words} | {found} | {_interval(one)} | {low:g} … {high:g} | {one.outcome} |"
+
+
+def _in_words(prediction: Prediction, seeds: Mapping[int, Record]) -> str:
+    """What a prediction is of: its own words, or the statement of its one claim."""
+    if prediction.says is not None or not seeds:
+        return prediction.says or ""
+    (condition,) = prediction.where
+    return next(str(claim["statement"]) for claim in next(iter(seeds.values()))["claims"] if claim["id"] == condition.claim)
 
 
 def _interval(one: Outcome) -> str:
@@ -86,7 +95,7 @@ def table_of_claims(registration: Registration, seeds: Mapping[int, Record]) -> 
     yield "| claim | holds in | 95 % interval |"
     yield "|---|---|---|"
     for (count, low, high), name in counted:
-        yield f"| {name} | {count}/{len(judged)} | [{low:.2f}, {high:.2f}] |"
+        yield f"| `{name}` | {count}/{len(judged)} | [{low:.2f}, {high:.2f}] |"
 
 
 def table_of_recipes(registration: Registration, recipes: Mapping[str, Mapping[int, Record]]) -> Iterator[str]:
@@ -102,7 +111,7 @@ def table_of_recipes(registration: Registration, recipes: Mapping[str, Mapping[i
             count, of = met.count(True), len(met) - met.count(None)
             low, high = rate_interval(count, of)
             cells.append(f"{count}/{of} [{low:.2f}, {high:.2f}]")
-        yield f"| {prediction.id} | {' | '.join(cells)} |"
+        yield f"| `{prediction.id}` | {' | '.join(cells)} |"
 
 
 def report(registration: Registration, directory: Path) -> str:
@@ -117,3 +126,15 @@ def report(registration: Registration, directory: Path) -> str:
     if others:
         parts.append(["### Other architectures", "", *table_of_recipes(registration, {own: seeds, **others})])
     return "\n\n".join("\n".join(lines) for lines in parts)
+
+
+MARKS = ("<!-- laws -->", "<!-- end of laws -->")
+
+
+def insert(text: str, page: Path) -> None:
+    """Put the tables between the marks of a page; `ValueError` where it has none."""
+    before, start, rest = page.read_text(encoding="utf-8").partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    if not start or not end:
+        raise ValueError(f"{page}: has no {MARKS[0]} with {MARKS[1]} after it")
+    write_text(page, f"{before}{start}\n{text}\n{end}{after}")

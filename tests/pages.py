@@ -9,6 +9,7 @@ from circuits.roles import Roles
 from circuits.subject import REGISTRY, Subject, load_subject
 from claims.catalogue import all_claims
 from claims.figures import exhibit
+from claims.project import PROJECT
 from models.config import ModelConfig
 from models.graphs import validation_set
 from models.randomness import named_generator
@@ -33,7 +34,7 @@ def shipped_exhibit() -> Exhibit:
 
 @functools.cache
 def shipped_page(*, served: bool = False) -> str:
-    return render_page(shipped()[1], shipped_exhibit(), served=served)
+    return render_page(shipped()[1], shipped_exhibit(), project=PROJECT, served=served)
 
 
 def untrained_subject(*, roles: dict[str, Any] | None = None, **changes: Any) -> Subject:
@@ -47,4 +48,4 @@ def untrained_subject(*, roles: dict[str, Any] | None = None, **changes: Any) ->
 def page_of(subject: Subject) -> str:
     """The page of a subject judged on what little it has."""
     result = judge_all(all_claims(), subject)
-    return render_page(make_record([result], seed=0, device="cpu"), exhibit(subject, result))
+    return render_page(make_record([result], seed=0, device="cpu"), exhibit(subject, result), project=PROJECT)

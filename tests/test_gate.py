@@ -202,14 +202,14 @@ def test_other_graphs_and_accepting_at_once_exit_with_four(project: pytest.Pytes
     facts(project, set="sha256:w")
     result = run(project, baseline)
     assert result.ret == 4
-    assert "was judged on validation set sha256:v, but toy on sha256:w" in result.stderr.str()
+    assert "was judged on the data sha256:v, but toy on sha256:w" in result.stderr.str()
 
 
 def test_what_is_refused_is_refused_under_xdist_too(project: pytest.Pytester, baseline: str) -> None:
     facts(project, set="sha256:w")
     result = run(project, baseline, "-n", "2")
     assert result.ret == 4
-    result.stdout.fnmatch_lines(["ERROR: old.json: was judged on validation set sha256:v, but toy on sha256:w*"])
+    result.stdout.fnmatch_lines(["ERROR: old.json: was judged on the data sha256:v, but toy on sha256:w*"])
     facts(project, x=None)
     result = run(project, "-n", "2")
     assert result.ret == 4

@@ -90,12 +90,28 @@ def test_the_command_line_counts_from_the_records(tmp_path: Path, capsys: pytest
     assert main(["laws", "--records", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "27 predictions of seeds 8 to 39, 1 of 32 judged: 0 confirmed, 0 failed, 27 open." in out
-    assert "| reader_is_necessary | 1/1 | [0.03, 1.00] | 0.8 … 1 | open |" in out
-    assert "| both_kinds_are_common | 0/1 | [0.00, 0.97] | 0.2 … 0.8 | open |" in out
+    assert "`reader_is_necessary` | 1/1 | [0.03, 1.00] | 0.8 … 1 | open |" in out
+    assert "`both_kinds_are_common` | 0/1 | [0.00, 0.97] | 0.2 … 0.8 | open |" in out
     assert "| prediction | recipe | four-heads |" in out
-    assert "| query_holds_degree_minus_two | 0/1 | [0.00, 0.97] |" in out  # nothing was predicted of it
+    assert "| `query_holds_degree_minus_two` | 0/1 | [0.00, 0.97] |" in out  # nothing was predicted of it
     assert main(["laws", "--records", str(tmp_path / "none")]) == 2
     assert "none: no such file or directory" in capsys.readouterr().err
+
+
+def test_a_page_gets_the_tables_between_its_marks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keep(record_of(tmp_path), REGISTRATION, tmp_path / "records" / "recipe" / "seed-8.json")
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- laws -->\nold\n<!-- end of laws -->\nafter\n", encoding="utf-8")
+    command = ["laws", f"--records={tmp_path / 'records'}", f"--into={page}"]
+    assert main(command) == 0
+    written = page.read_text(encoding="utf-8")
+    assert written.startswith("before\n<!-- laws -->\n### Predicted")
+    assert written.endswith("|\n<!-- end of laws -->\nafter\n")
+    assert "old" not in written
+    page.write_text("no marks", encoding="utf-8")
+    assert main(command) == 2
+    assert f"error: {page}: has no <!-- laws -->" in capsys.readouterr().err
+    assert page.read_text(encoding="utf-8") == "no marks"
 
 
 RECIPES = sorted(path.name for path in RECORDS.iterdir()) if RECORDS.exists() else []

@@ -16,6 +16,7 @@ from claims.__main__ import main
 from claims.catalogue import all_claims
 from claims.diagram import PARTS, circuit_diagram
 from claims.figures import exhibit
+from claims.project import PROJECT, cite
 from tests.pages import page_of, shipped, shipped_exhibit, shipped_page, untrained_subject
 from tests.test_gate import claim, measurement, subject
 from tests.test_plugin import facts, project, run
@@ -46,7 +47,7 @@ def test_every_claim_of_the_record_has_a_card_with_all_its_numbers() -> None:
         for words in (
             one["statement"],
             one["evidence"],
-            f"§{one['source']}",
+            cite(one["source"]),
             *(f"{m['because'] or ''}" for m in one["measurements"].values()),
         ):
             assert words in text
@@ -72,7 +73,7 @@ def test_it_asks_for_nothing_and_is_small() -> None:
 
 def test_the_page_is_the_same_each_time() -> None:
     subject, ledger = shipped()
-    assert render_page(ledger, exhibit(subject, ledger["subjects"][0])) == shipped_page()
+    assert render_page(ledger, exhibit(subject, ledger["subjects"][0]), project=PROJECT) == shipped_page()
 
 
 def test_links_lead_somewhere() -> None:
@@ -94,7 +95,7 @@ def test_text_from_outside_stays_text() -> None:
 def test_the_name_of_a_checkpoint_stays_text_in_the_viewer_too() -> None:
     _, ledger = shipped()
     named = {**ledger["subjects"][0], "name": HOSTILE}
-    page = render_page({**ledger, "subjects": [named]}, shipped_exhibit())
+    page = render_page({**ledger, "subjects": [named]}, shipped_exhibit(), project=PROJECT)
     assert "<script>alert" not in page
 
 
@@ -227,7 +228,7 @@ def test_what_a_model_lacks_is_left_out(lacking: dict[str, Any]) -> None:
 def test_a_part_of_a_run_has_a_page_too() -> None:
     subject, ledger = shipped()
     one = {**ledger["subjects"][0], "claims": ledger["subjects"][0]["claims"][:2]}
-    page = render_page({**ledger, "subjects": [one]}, exhibit(subject, one))
+    page = render_page({**ledger, "subjects": [one]}, exhibit(subject, one), project=PROJECT)
     assert len(CARD.findall(page)) == 2
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,9 @@ CONFTEST = """
 import json
 from pathlib import Path
 pytest_plugins = ["verdicts.plugin"]
+
+def pytest_addoption(parser):
+    parser.addoption("--checkpoint", action="append")
 
 class Subject:
     device = "cpu"
@@ -79,7 +83,7 @@ def record(pytester: pytest.Pytester, *arguments: str) -> dict[str, Any]:
 def test_claims_that_hold_exit_with_zero_and_a_table(project: pytest.Pytester) -> None:
     result = run(project)
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["checkpoint: toy sha256:a*", "device: cpu, seed: 0", "ledger: none*", "*x is large.", "toy: 2 holds"])
+    result.stdout.fnmatch_lines(["subject: toy sha256:a*", "device: cpu, seed: 0", "ledger: none*", "*x is large.", "toy: 2 holds"])
 
 
 def test_a_refuted_claim_exits_with_one_and_says_why(project: pytest.Pytester) -> None:
@@ -151,7 +155,7 @@ def test_a_ledger_of_other_weights_or_conditions_is_told_apart(project: pytest.P
     run(project, "--claims-accept")
     facts(project, set="sha256:w")
     run(project, "--claims-seed=3").stdout.fnmatch_lines(
-        ["ledger: accepted with validation set sha256:v, but this run has sha256:w", "ledger: accepted with seed 0, but this run has 3"]
+        ["ledger: accepted with data sha256:v, but this run has sha256:w", "ledger: accepted with seed 0, but this run has 3"]
     )
     facts(project, hash="sha256:b")
     result = run(project)
@@ -179,8 +183,6 @@ def test_accepting_is_refused_where_it_would_say_too_little_or_hide_an_error(pro
         (["--claims-json="], "*argument --claims-json: is empty; name a file"),
         (["--claims-page="], "*argument --claims-page: is empty; name a file"),
         (["--claims-baseline="], "*argument --claims-baseline: is empty; name a file"),
-        (["--checkpoint="], "*argument --checkpoint: is empty; name a file"),
-        (["--validation-set="], "*argument --validation-set: is empty; name a file"),
         (["--claims-json=toy.json/out.json"], "*--claims-json=toy.json/out.json: cannot be written: Not a directory"),
         (["--claims-seed=-1"], "*--claims-seed must be 0 or more, got -1"),
         (["--checkpoint=toy.json", "--checkpoint=toy.json"], "*the weights of toy are to be judged twice; name them once"),
@@ -273,7 +275,7 @@ def test_with_several_subjects_every_line_says_of_which_it_speaks(project: pytes
     project.makeconftest(CONFTEST.replace('"name": "toy"', '"name": self.ledger_path.name[0]'))
     result = run(project, *(f"--checkpoint={name}.json" for name in ("toy", "bad", "twin")), "--claims-markdown=out.md")
     result.stdout.fnmatch_lines([
-        "checkpoint: t sha256:a*", "device of t-a:*", "ledger of t-a: none*", "checkpoint: b *", "device of b:*",
+        "subject: t sha256:a*", "device of t-a:*", "ledger of t-a: none*", "subject: b *", "device of b:*",
         "ledger of b: none*", "*test_x_is_large?b*", "refuted: x is 3*", "*test_x_is_large?t-c?*",
         "t-a: x_beats_chance holds, but chance does as well*", "FAILED*test_x_is_large?b?*", "FAILED*test_x_is_large?t-c?*",
     ])  # fmt: skip
@@ -294,7 +296,7 @@ SUBJECT = "dict(name='n', content_hash='h', roles={}, validation_set='v')"
         (f"{HOOK} return 'toy'", [], "pytest_claims_subjects must return a list of subjects, got a str"),
         (f"{HOOK} return [3]", [], "pytest_claims_subjects()?0?, a int, has no ledger_path"),
         (f"{HOOK} return [Toy(dict(name='n'))]", [], "pytest_claims_subjects()?0?.describe() has no 'content_hash'; it returns *"),
-        (f"{HOOK} return [Toy({SUBJECT}), Toy(None)]", [], "pytest_claims_subjects()?1?.describe() has no 'name'; it returns *"),
+        (f"{HOOK} return [Toy({SUBJECT}), Toy(None)]", [], "pytest_claims_subjects()?1?.describe() must return a mapping, got None"),
         (
             f"{HOOK} return [Toy({SUBJECT} | dict(name=3))]", [],
             "pytest_claims_subjects()?0?.describe()?'name'? must be text, got 3",
@@ -437,3 +439,114 @@ def test_tests_without_claims_are_left_alone(project: pytest.Pytester, tmp_path:
     result = run(project)
     assert result.ret == 0
     assert "ledger" not in result.stdout.str()
+
+
+def test_the_words_and_kinds_of_evidence_are_the_projects(project: pytest.Pytester) -> None:
+    words = """
+def pytest_claims_project():
+    from verdicts.project import Project
+    kinds = {"driven": "It drove."}
+    return Project(subject="robot", data="course", cases="laps", cite="page {}".format, evidence=kinds, must_count=frozenset())
+"""
+    project.makeconftest(CONFTEST + words)
+    result = run(project)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*test_x_is_large: evidence must be one of driven, got 'exact'"])
+    project.makepyfile(test_claims=CLAIMS.replace('evidence="exact"', 'evidence="driven"'))
+    result = run(project, "--claims-page=page.html")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["robot: toy sha256:a*, course sha256:v*", "*x_is_large  (driven, page 1)"])
+    page = (project.path / "page.html").read_text(encoding="utf-8")
+    assert "It drove." in page
+    assert "page 1" in page
+    assert "notebook" not in page
+
+
+def test_a_subject_needs_a_name_and_a_hash_and_nothing_else(project: pytest.Pytester) -> None:
+    bare = CONFTEST.replace(', "roles": {"part": 3}, "validation_set": self.facts["set"]', "")
+    project.makeconftest(bare)
+    out = record(project, "--claims-page=page.html", "--claims-markdown=out.md", "--claims-accept")
+    assert set(out["subjects"][0]) == {"name", "content_hash", "claims"}
+    result = run(project, "--claims-baseline=out.json")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["subject: toy sha256:a…", "baseline: toy *"])
+    project.makeconftest(CONFTEST.replace('"roles"', '"rôles"'))
+    result = run(project)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*describe() has 'rôles', which is none of *; put it into 'about'"])
+
+
+TAKING = """
+import pytest
+
+@pytest.fixture
+def limit():
+    return 10
+
+class TestX:
+    @pytest.mark.parametrize("scale", [1, 2])
+    @pytest.mark.claim(source="1", evidence="exact")
+    def test_x_is_large(self, subject, limit, expect, scale):
+        \"\"\"x is large.\"\"\"
+        expect("x", scale * subject.facts["x"], at_least=limit, because="so it is said")
+"""
+
+
+def test_a_claim_may_use_fixtures_and_parameters_and_stand_in_a_class(project: pytest.Pytester) -> None:
+    project.makepyfile(test_claims=TAKING)
+    facts(project, x=7)
+    found = record(project, "-n", "2")["subjects"][0]["claims"]
+    assert [(claim["id"], claim["verdict"]) for claim in found] == [("x_is_large[scale=1]", "refuted"), ("x_is_large[scale=2]", "holds")]
+    assert [claim["measurements"]["x"]["value"] for claim in found] == [7, 14]
+    assert run(project, "--claims-accept").ret == 0
+    result = run(project)
+    assert result.ret == 0
+    result.assert_outcomes(passed=1, xfailed=1)
+
+
+UNFIT = {
+    "from unittest import TestCase\nclass TestX(TestCase):\n    {mark}\n    def test_x(self, subject, expect):\n        'x'": "TestCase",
+    "{mark}\nasync def test_x(subject, expect):\n    'x'": "test_x: a claim is a plain function",
+    "{mark}\ndef test_x(subject):\n    'x'": "test_x: a claim is a function test_<id>(subject, expect)",
+}
+
+
+@pytest.mark.parametrize("body", UNFIT)
+def test_what_cannot_be_a_claim_is_refused_with_the_reason(project: pytest.Pytester, body: str) -> None:
+    mark = "@pytest.mark.claim(source='1', evidence='exact')"
+    project.makepyfile(test_claims="import pytest\n" + body.replace("{mark}", mark))
+    result = run(project)
+    assert result.ret == 4
+    result.stderr.fnmatch_lines([f"*{UNFIT[body]}*"])
+
+
+def test_where_there_is_no_claim_the_plugin_says_nothing(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
+    pytester.makepyfile(
+        test_theirs="""
+import pytest
+
+@pytest.fixture
+def subject():
+    return "maths"
+
+@pytest.fixture
+def expect():
+    return 3
+
+@pytest.fixture
+def device():
+    return "abacus"
+
+def test_theirs(subject, expect, device):
+    assert (subject, expect, device) == ("maths", 3, "abacus")
+"""
+    )
+    plain = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:verdicts.plugin")
+    ours = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "verdicts.plugin")
+    ours.assert_outcomes(passed=1)
+    assert _without_times(ours.outlines) == _without_times(plain.outlines)
+
+
+def _without_times(lines: list[str]) -> list[str]:
+    return [re.sub(r"in [0-9.]+s", "", line).strip("= ") for line in lines]

@@ -17,8 +17,8 @@ from circuits.finder import find_roles
 from circuits.roles import read_roles
 from circuits.subject import load_subject
 from circuits.variants import Variants
-from claims.__main__ import main
 from models.checkpoint import load_checkpoint
+from studies.__main__ import main
 from tests.mutants import COPIED, MUTANTS
 from verdicts.judge import Claim, judge
 from verdicts.record import read_record

@@ -108,8 +108,8 @@ def test_an_unresolved_measurement_says_how_many_graphs_would_settle_it() -> Non
     expect("unknown", Estimate(0.52, 0.48, 0.56), at_least=0.5, because="b", note="of the worst")
     notes = {name: measurement.note for name, measurement in expect.measurements.items()}
     assert notes == {
-        "one": "about 3,272 graphs would settle it four times in five, 400 were seen",
-        "two": "about 3,272 graphs would settle it four times in five, 400 were seen",
+        "one": "about 3,272 cases would settle it four times in five, 400 were seen",
+        "two": "about 3,272 cases would settle it four times in five, 400 were seen",
         "on_it": None, "unknown": "of the worst",
     }  # fmt: skip
 
@@ -135,7 +135,7 @@ def test_an_interval_without_an_end_holds_where_the_other_end_clears() -> None:
     assert [found[name].outcome for name in ("low", "high", "both")] == ["holds", "unresolved", "unresolved"]
     assert found["low"].to_dict()["high"] is None
     assert shown(found["low"].to_dict()) == "0.7 [0.6, ∞]"
-    assert found["both"].note == "too few graphs for an interval: 12"
+    assert found["both"].note == "too few cases for an interval: 12"
     assert shown(found["both"].to_dict()) == "0.7"
 
 
@@ -231,8 +231,7 @@ def test_a_claim_that_is_not_one_is_refused() -> None:
         (function(), "marked once"),
         (mark(mark(function())), "marked once"),
         (mark(function(doc=None)), "first line of its docstring"),
-        (mark(function(fixture="tmp_path")), "takes nothing else"),
-        (mark(function(name="check_x")), "takes nothing else"),
+        (mark(function(name="check_x")), "a claim is a function test_<id>"),
         (pytest.mark.claim(source="1", evidence="guessed")(function()), "evidence must be one of"),
         (pytest.mark.claim(evidence="exact")(function()), "needs source="),
         (pytest.mark.claim(source="1", evidence="exact", gauge="b_K")(function()), "gauge must be a set"),

@@ -21,14 +21,12 @@ def baseline_for(baseline: Mapping[str, Any], subject: Mapping[str, Any], *, sou
     same = [one for one in subjects if one["content_hash"] == subject["content_hash"]]
     if len(subjects) > 1 and not same:
         names = ", ".join(one["name"] for one in subjects)
-        raise RecordError(
-            f"{source}: is of {names}, and none has the weights of {subject['name']}; compare with a record of one checkpoint"
-        )
+        raise RecordError(f"{source}: is of {names}, and none has the weights of {subject['name']}; compare with a record of one subject")
     found = (same or subjects)[0]
-    if found["validation_set"] != subject["validation_set"]:
+    then, now = found.get("validation_set"), subject.get("validation_set")
+    if then != now:
         raise RecordError(
-            f"{source}: was judged on validation set {found['validation_set']}, but {subject['name']} on {subject['validation_set']}; "
-            "what was measured on other graphs cannot be compared"
+            f"{source}: was judged on the data {then}, but {subject['name']} on {now}; what was measured on other data cannot be compared"
         )
     return dict(found)
 

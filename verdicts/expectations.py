@@ -64,7 +64,8 @@ class Count:
 class Expect:
     """Records what a claim measures. A miss is not raised: every measurement of a claim is taken, then it is judged."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, cases: str = "cases") -> None:
+        self._cases = cases
         self.measurements: dict[str, Measurement] = {}
         self.counts: dict[str, Count] = {}
         self.nulls: dict[str, NullTest] = {}
@@ -88,10 +89,10 @@ class Expect:
         """Record `value` under `name` and hold it to its bounds, which need a `because`.
 
         `value` is a number, a list or mapping (recorded, not judged), `None` with a `note` (does not exist here, and
-        meets no bound), or has `value`, `low` and `high`: then the whole interval must meet the bound, and where it
-        straddles the bound the claim is unresolved. `from_controls` says that the bound lies between the trained value
-        and the best control. `among` names the kind of `enough` that it was measured on; without it every kind that the
-        claim counts must be seen often enough.
+        meets no bound), or has `value`, `low` and `high`, and perhaps `cases`, the size of the sample: then the whole
+        interval must meet the bound, and where it straddles the bound the claim is unresolved. `from_controls` says
+        that the bound lies between the trained value and the best control. `among` names the kind of `enough` that it
+        was measured on; without it every kind that the claim counts must be seen often enough.
         """
         if name in self.measurements:
             raise ValueError(f"expect({name!r}): measured twice; give each quantity a name of its own")
@@ -118,11 +119,11 @@ class Expect:
         if recorded is None and value is not None:
             note = f"not a finite number{f'; {note}' if note else ''}"
         if low == -math.inf and high == math.inf:
-            seen = getattr(value, "graphs", None)
-            too_few = "too few graphs for an interval" + ("" if seen is None else f": {seen:,}")
+            seen = getattr(value, "cases", None)
+            too_few = f"too few {self._cases} for an interval" + ("" if seen is None else f": {seen:,}")
             note = "; ".join(filter(None, [note, too_few]))
-        if outcome == "unresolved" and (settling := _graphs_to_settle(value, bounds)) is not None:
-            settled = f"about {settling:,} graphs would settle it four times in five, {value.graphs:,} were seen"  # type: ignore[attr-defined]
+        if outcome == "unresolved" and (settling := _cases_to_settle(value, bounds)) is not None:
+            settled = f"about {settling:,} {self._cases} would settle it four times in five, {value.cases:,} were seen"  # type: ignore[attr-defined]
             note = "; ".join(filter(None, [note, settled]))
         if among is not None:
             if among not in self.counts:
@@ -185,20 +186,20 @@ def _interval(value: object) -> tuple[object, float | None, float | None]:
 POWER = 1.43  # (1.96 + 0.84)/1.96: half-widths from the bound at which an interval clears it four times in five
 
 
-def _graphs_to_settle(value: object, bounds: list[float]) -> int | None:
-    """How many graphs would bring the interval clear of the bounds four times in five, if the value stayed.
+def _cases_to_settle(value: object, bounds: list[float]) -> int | None:
+    """How many cases would bring the interval clear of the bounds four times in five, if the value stayed.
 
     Its width falls with the square root of their number; at the distance of one half-width it clears half the time.
     """
     point, low, high = _interval(value)
-    graphs = getattr(value, "graphs", None)
-    if graphs is None or low is None or high is None or not all(map(math.isfinite, (float(point), low, high))):  # type: ignore[arg-type]
+    cases = getattr(value, "cases", None)
+    if cases is None or low is None or high is None or not all(map(math.isfinite, (float(point), low, high))):  # type: ignore[arg-type]
         return None
     at = float(point)  # type: ignore[arg-type]
     reaches = [(bound - at, (high if bound > at else low) - at) for bound in bounds if low <= bound <= high]
     if not reaches or any(gap == 0 for gap, _ in reaches):
         return None
-    return math.ceil(graphs * max(POWER * reach / gap for gap, reach in reaches) ** 2)
+    return math.ceil(cases * max(POWER * reach / gap for gap, reach in reaches) ** 2)
 
 
 def _limit(limit: float | None) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import re
 import time
@@ -11,8 +12,8 @@ from typing import Any
 
 from verdicts.expectations import Expect, plain
 from verdicts.nulls import NullTest, with_corrected
+from verdicts.project import PLAIN, Project
 
-EVIDENCE = ("exact", "proved", "searched", "estimated", "causal")
 _KEYWORDS = ("source", "evidence", "gauge", "companion", "about", "broken_by", "spared", "at_chance")
 VERDICTS = ("error", "refuted", "unresolved", "absent", "holds")  # worst first
 
@@ -39,11 +40,15 @@ class Claim:
     """Controls that cannot break it, each with the reason."""
     at_chance: str | None
     """Why it is worth stating where it holds and chance does as well."""
-    function: Callable[[Any, Expect], None]
+    function: Callable[..., None]
+    project: Project = PLAIN
 
     @classmethod
-    def from_function(cls, function: Callable[[Any, Expect], None]) -> Claim:
-        """The claim that a function `test_<id>(subject, expect)` marked with `pytest.mark.claim` makes."""
+    def from_function(cls, function: Callable[..., None], project: Project = PLAIN) -> Claim:
+        """The claim that a function `test_<id>(subject, expect)` marked with `pytest.mark.claim` makes.
+
+        What it takes beside these two are fixtures and parameters; `given` says what they are.
+        """
         name = function.__name__
         marks = [mark for mark in getattr(function, "pytestmark", []) if mark.name == "claim"]
         if len(marks) != 1:
@@ -51,8 +56,8 @@ class Claim:
         values = marks[0].kwargs
         if marks[0].args or not {"source", "evidence"} <= set(values) <= set(_KEYWORDS):
             raise ValueError(f"{name}: @pytest.mark.claim needs source= and evidence=, and takes {', '.join(_KEYWORDS)}; got {values}")
-        if values["evidence"] not in EVIDENCE:
-            raise ValueError(f"{name}: evidence must be one of {', '.join(EVIDENCE)}, got {values['evidence']!r}")
+        if values["evidence"] not in project.evidence:
+            raise ValueError(f"{name}: evidence must be one of {', '.join(project.evidence)}, got {values['evidence']!r}")
         for key in ("gauge", "broken_by"):
             labels = values.get(key, frozenset())
             if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
@@ -68,12 +73,21 @@ class Claim:
         statement = (inspect.getdoc(function) or "").partition("\n")[0].strip()
         if not statement:
             raise ValueError(f"{name}: the first line of its docstring must be the statement, one sentence that could be wrong")
-        if not name.startswith("test_") or list(inspect.signature(function).parameters) != ["subject", "expect"]:
-            raise ValueError(f"{name}: a claim is a function test_<id>(subject, expect) and takes nothing else")
+        if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+            raise ValueError(f"{name}: a claim is a plain function; it is judged anew on every control, which cannot wait for it")
+        if not name.startswith("test_") or not {"subject", "expect"} <= set(inspect.signature(function).parameters):
+            raise ValueError(f"{name}: a claim is a function test_<id>(subject, expect), with fixtures or parameters beside these")
         return cls(
             name.removeprefix("test_"), statement, str(values["source"]), values["evidence"], frozenset(values.get("gauge", ())),
-            values.get("companion"), values.get("about"), frozenset(values.get("broken_by", ())), spared, at_chance, function,
+            values.get("companion"), values.get("about"), frozenset(values.get("broken_by", ())), spared, at_chance, function, project,
         )  # fmt: skip
+
+    def given(self, values: Mapping[str, Any], *, case: str = "") -> Claim:
+        """The claim with the values of its fixtures and parameters; `case` tells those of one function apart."""
+        if not values and not case:
+            return self
+        id_ = f"{self.id}[{case}]" if case else self.id
+        return dataclasses.replace(self, id=id_, function=functools.partial(self.function, **values))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,12 +136,12 @@ def judge(claim: Claim, subject: Any) -> Verdict:
 
     An exception that carries a class attribute `verdict = "absent"` means that the subject lacks what the claim is about.
     """
-    expect = Expect()
+    expect = Expect(cases=claim.project.cases)
     started = time.perf_counter()
     reason: str | None = None
     broken: Exception | None = None
     try:
-        claim.function(subject, expect)
+        claim.function(subject=subject, expect=expect)
         verdict, reason = _conclude(claim, expect)
     except Exception as error:  # whatever a claim's body raises is its verdict
         verdict = "absent" if getattr(type(error), "verdict", None) == "absent" else "error"
@@ -145,7 +159,7 @@ def judge_all(claims: Iterable[Claim], subject: Any) -> dict[str, Any]:
 def _conclude(claim: Claim, expect: Expect) -> tuple[str, str | None]:
     if not any(m.outcome for m in expect.measurements.values()):
         return "error", "the claim expects nothing: hold at least one measurement to a bound"
-    if claim.evidence == "searched" and not expect.counts:
+    if claim.evidence in claim.project.must_count and not expect.counts:
         return "error", "a statement about all of a kind says how many it saw: call expect.enough, or it could be true of none"
     expect.leave_open_what_saw_too_little()
     outcomes = {m.outcome for m in expect.measurements.values()}

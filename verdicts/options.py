@@ -22,27 +22,18 @@ def _path(text: str) -> Path:
 
 def add_options(parser: pytest.Parser) -> None:
     """All options, in one group."""
-    group = parser.getgroup("claims", "claims about a checkpoint")
-    group.addoption(
-        "--checkpoint", action="append", type=_path, metavar="PATH",
-        help="a directory, .safetensors or the author's .pt (its .yaml beside it); write it with '='; may be repeated. "
-        "Default: $CLAIMS_CHECKPOINT, or checkpoints/default",
-    )  # fmt: skip
-    group.addoption(
-        "--validation-set", type=_path, metavar="NPZ", help="data [n, v, v] and labels [n]; default: 4,992 graphs from a fixed seed"
-    )
+    group = parser.getgroup("claims", "claims that can fail")
     group.addoption("--claims-json", type=_path, metavar="PATH", help="write the record of the run")
     group.addoption("--claims-markdown", type=_path, metavar="PATH", help="write a summary in Markdown, for a pull request or a CI step")
-    group.addoption("--claims-page", type=_path, metavar="PATH", help="write a page that shows the claims, the circuit and its figures")
+    group.addoption("--claims-page", type=_path, metavar="PATH", help="write a page that shows the claims and what the project adds")
     group.addoption(
         "--claims-baseline", type=_path, metavar="PATH",
         help="another run's record or a ledger: its verdicts are what is expected, and a claim that is lost, gone or drifted fails the run",
     )  # fmt: skip
-    group.addoption("--claims-accept", action="store_true", help="write this run's verdicts as the checkpoint's ledger")
+    group.addoption("--claims-accept", action="store_true", help="write this run's verdicts as the ledger of its subject")
     group.addoption("--claims-seed", type=int, default=0, metavar="N", help="seed of every sample, search and bootstrap (default 0)")
-    group.addoption("--claims-controls", action="store_true", help="judge every claim on broken copies of the checkpoint, too")
+    group.addoption("--claims-controls", action="store_true", help="judge every claim on broken copies of its subject, too")
     group.addoption("--claims-gauge", action="store_true", help="judge every claim on copies with other weights and the same function, too")
-    group.addoption("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where to run (default: cuda where there is one)")
 
 
 def check_options(config: pytest.Config) -> None:

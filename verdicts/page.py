@@ -16,23 +16,16 @@ from markupsafe import Markup
 
 from verdicts.axes import has_axis, measurement_axis
 from verdicts.frequencies import frequency
-from verdicts.judge import EVIDENCE, VERDICTS
+from verdicts.judge import VERDICTS
+from verdicts.project import PLAIN, Project
 from verdicts.record import worst_first
 from verdicts.table import SIGNS, beside_chance, bound, number, shown
 
-_EVIDENCE_WORDS = {
-    "exact": "Read off the weights. No sample, so no interval.",
-    "proved": "True of every possible input: all cases were gone through, in double precision.",
-    "searched": "Said of every input of a kind. Nobody proved it; a search looked for a counterexample, and one is enough to refute it.",
-    "estimated": "Measured on a sample of inputs. The interval holds the true value 95 times in 100.",
-    "causal": "Something inside the model was changed, and its effect measured on a sample. The interval holds the true effect "
-    "95 times in 100.",
-}
 _VERDICT_WORDS = {
     "holds": "every measurement meets its bound, with its whole interval",
     "refuted": "a measurement misses its bound, with its whole interval",
     "unresolved": "an interval straddles its bound, or there was too little to judge",
-    "absent": "the checkpoint lacks the part that the claim is about",
+    "absent": "the subject lacks the part that the claim is about",
     "error": "the test itself broke",
 }
 
@@ -77,15 +70,15 @@ class Exhibit:
     """Plain CSS and JavaScript: they go into the page as they are."""
 
 
-def render_page(record: Mapping[str, Any], exhibit: Exhibit | None = None, *, served: bool = False) -> str:
+def render_page(record: Mapping[str, Any], exhibit: Exhibit | None = None, *, project: Project = PLAIN, served: bool = False) -> str:
     """The page; the exhibit is of the record's first subject. A `served` page may ask the server that it came from."""
     exhibit = exhibit or Exhibit()
     subjects = record["subjects"]
     cards = _cards(subjects, exhibit)
     return _environment().get_template("page.html").render(
         record=record, subjects=subjects, exhibit=exhibit, cards=cards, served=served,
-        counts=Counter(card["verdict"] for card in cards), verdicts=VERDICTS, evidence=EVIDENCE,
-        evidence_words=_EVIDENCE_WORDS, verdict_words=_VERDICT_WORDS, signs=SIGNS, frequencies=_frequencies(exhibit),
+        counts=Counter(card["verdict"] for card in cards), verdicts=VERDICTS, project=project,
+        verdict_words=_VERDICT_WORDS, signs=SIGNS, frequencies=_frequencies(exhibit),
     )  # fmt: skip
 
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from verdicts.options import add_options, check_options
-from verdicts.page import Exhibit
+from verdicts.project import Project
 from verdicts.record import RecordError, read_whole_record
 from verdicts.session import ClaimsSession
 from verdicts.subjects import JudgedSubject
 from verdicts.variants import Variants
 
+if TYPE_CHECKING:
+    from verdicts.page import Exhibit
+
 
 class ClaimsHooks:
-    """Hooks that a project's conftest implements."""
+    """Hooks that a project's conftest implements; only `pytest_claims_subjects` must be there."""
+
+    @pytest.hookspec(firstresult=True)
+    def pytest_claims_project(self) -> Project:  # type: ignore[empty-body]
+        """What the project calls things, and which kinds of evidence it has."""
 
     @pytest.hookspec(firstresult=True)
     def pytest_claims_variants(self) -> Variants:  # type: ignore[empty-body]
@@ -40,8 +47,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "claim(source, evidence, gauge): a claim; source is the notebook's section, evidence one of exact, "
-        "proved, searched, estimated, causal, gauge the changes of weights that it depends on",
+        "markers", "claim(source, evidence, …): a claim; source says who states it, evidence of which kind it is (exact, "
+        "proved, searched, estimated or causal, if the project has no others)",
     )  # fmt: skip
     check_options(config)
     try:

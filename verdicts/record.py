@@ -1,4 +1,4 @@
-"""The record of a run and the ledger of a checkpoint: JSON under one schema, written atomically."""
+"""The record of a run and the ledger of a subject: JSON under one schema, written atomically."""
 
 from __future__ import annotations
 

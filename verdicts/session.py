@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
+import unittest
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +18,7 @@ from verdicts.lock import hold
 from verdicts.markdown import markdown
 from verdicts.nulls import null_complaints, with_corrected
 from verdicts.options import selections
-from verdicts.page import render_page
+from verdicts.project import PLAIN, Project
 from verdicts.record import (
     RecordError,
     as_ledger,
@@ -42,6 +45,17 @@ _RESULT = pytest.StashKey[dict[str, Any]]()
 
 def _is_claim(node: pytest.Item) -> bool:
     return node.get_closest_marker("claim") is not None
+
+
+def _asked_for(item: pytest.Function) -> list[str]:
+    """The fixtures and parameters of a claim beside its subject and `expect`."""
+    return [name for name in inspect.signature(item.function).parameters if name not in ("subject", "expect", "self", "cls")]
+
+
+def _case_of(item: pytest.Function) -> str:
+    """What tells the claims of one function apart: its own parameters, the subject left out."""
+    own = {name: value for name, value in item.callspec.params.items() if name != "subject"}
+    return ", ".join(f"{name}={value}" for name, value in sorted(own.items()))
 
 
 def _subject_of(item: pytest.Function) -> JudgedSubject:
@@ -86,10 +100,12 @@ class ClaimsSession:
                 self.subjects = obtain_subjects(self.config)
             except ValueError as error:
                 self.refused = str(error)
-        self.collected += len(self.subjects)
         names = labels([subject.describe() for subject in self.subjects])
         ids = list(names.values()) if len(names) > 1 else [pytest.HIDDEN_PARAM] * len(names)
         metafunc.parametrize("subject", self.subjects, ids=ids, scope="session")
+
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        self.collected += bool(self.subjects) and _is_claim(item)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -100,11 +116,13 @@ class ClaimsSession:
         try:
             if self.refused is not None:
                 raise ValueError(self.refused)
-            claims = {item: Claim.from_function(item.function) for item in functions}
-            seen: dict[str, str] = {}
+            claims = {item: self._claim_of(item) for item in functions}
+            seen: dict[tuple[str, str], str] = {}
             for item, claim in claims.items():
-                if seen.setdefault(claim.id, str(item.path)) != str(item.path):
-                    raise ValueError(f"two claims are called {claim.id}: in {seen[claim.id]} and {item.path}")
+                place = item.nodeid.partition("[")[0]
+                known = seen.setdefault((claim.id, _subject_of(item).describe()["content_hash"]), place)
+                if known != place:
+                    raise ValueError(f"two claims are called {claim.id}: in {known} and {place}")
             for judged in self.subjects:
                 self._prepare(judged)
             if self.config.getoption("claims_controls") or self.config.getoption("claims_gauge"):
@@ -122,6 +140,17 @@ class ClaimsSession:
             return
         for item, claim in claims.items():
             self._expect_what_the_ledger_accepts(item, claim, _subject_of(item))
+
+    @functools.cached_property
+    def project(self) -> Project:
+        """The words of the project."""
+        return self.config.hook.pytest_claims_project() or PLAIN
+
+    def _claim_of(self, item: pytest.Function) -> Claim:
+        """The claim that a test makes; its fixtures have no value yet."""
+        if inspect.isclass(item.cls) and issubclass(item.cls, unittest.TestCase):
+            raise ValueError(f"{item.nodeid}: a claim cannot be a method of a unittest.TestCase, which takes no subject")
+        return Claim.from_function(item.obj, self.project).given({}, case=_case_of(item))
 
     def _variants(self) -> Variants:
         option = "--claims-controls" if self.config.getoption("claims_controls") else "--claims-gauge"
@@ -181,7 +210,8 @@ class ClaimsSession:
         names = labels([judged.describe() for judged in self.subjects])
         for judged in self.subjects:
             about = judged.describe()
-            lines.append(f"checkpoint: {about['name']} {about['content_hash'][:19]}…, validation set {about['validation_set'][:19]}…")
+            data = f", {self.project.data} {about['validation_set'][:19]}…" if "validation_set" in about else ""
+            lines.append(f"{self.project.subject}: {about['name']} {about['content_hash'][:19]}…{data}")
             of = f" of {names[about['content_hash']]}" if len(names) > 1 else ""
             lines.append(f"device{of}: {judged.device}, seed: {self.config.getoption('claims_seed')}")
             lines += self._about_the_ledger(judged, about, of=of)
@@ -196,8 +226,8 @@ class ClaimsSession:
             yield f"ledger{of}: none; every claim must hold"
             return
         yield f"ledger{of}: {summary(ledger['subjects'][0])}"
-        now = {"validation set": about["validation_set"], "seed": self.config.getoption("claims_seed"), "device": judged.device}
-        then = {"validation set": ledger["subjects"][0]["validation_set"], **ledger["run"]}
+        now = {self.project.data: about.get("validation_set"), "seed": self.config.getoption("claims_seed"), "device": judged.device}
+        then = {self.project.data: ledger["subjects"][0].get("validation_set"), **ledger["run"]}
         yield from (f"ledger{of}: accepted with {key} {then[key]}, but this run has {now[key]}" for key in now if now[key] != then[key])
 
     @pytest.hookimpl(tryfirst=True)
@@ -206,7 +236,8 @@ class ClaimsSession:
         if not pyfuncitem.get_closest_marker("claim"):
             return None
         judged = _subject_of(pyfuncitem)
-        claim = Claim.from_function(pyfuncitem.function)
+        given = {name: value for name, value in pyfuncitem.funcargs.items() if name in _asked_for(pyfuncitem)}
+        claim = self._claim_of(pyfuncitem).given(given)
         verdict = judge(claim, judged)
         about = {**judged.describe(), "device": judged.device, "place": self._place_of(judged)}
         result = verdict.to_dict()
@@ -278,7 +309,7 @@ class ClaimsSession:
         """The record of the run so far; `None` where no claim was judged."""
         if not self.results:
             return None
-        in_order = sorted(self.results.values(), key=lambda result: result["place"])  # of the checkpoints; xdist reports in any
+        in_order = sorted(self.results.values(), key=lambda result: result["place"])  # of the subjects; xdist reports in any
         subjects = [{key: value for key, value in result.items() if key not in ("device", "place")} for result in in_order]
         for result in subjects:
             result["claims"] = with_corrected(sorted(result["claims"], key=lambda claim: claim["id"]))  # xdist reports in any order
@@ -350,11 +381,14 @@ class ClaimsSession:
 
     def _write_page(self, path: Path, record: Mapping[str, Any], session: pytest.Session) -> None:
         """The page of the record; its exhibit is of the first subject, which only the workers have under xdist."""
+        from verdicts.page import render_page  # drawing takes time to import, and most runs have no page
+
         try:
             subjects = self.subjects or self.config.hook.pytest_claims_subjects(config=self.config)
             result = record["subjects"][0]
             judged = next(one for one in subjects if one.describe()["content_hash"] == result["content_hash"])
-            write_text(path, render_page(record, self.config.hook.pytest_claims_exhibit(subject=judged, result=result)))
+            exhibit = self.config.hook.pytest_claims_exhibit(subject=judged, result=result)
+            write_text(path, render_page(record, exhibit, project=self.project))
         except Exception as error:  # neither a full disk nor a figure that breaks may take the verdicts with it
             self.complaints.append(f"--claims-page={path}: not written: {type(error).__name__}: {error}")
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -391,7 +425,8 @@ class ClaimsSession:
         if record is not None:
             terminalreporter.section("claims", "=")
         for result in [] if record is None else record["subjects"]:
-            table = render(result, accepted=self.known[result["content_hash"]], by="baseline" if self.baseline else "ledger")
+            by = "baseline" if self.baseline else "ledger"
+            table = render(result, accepted=self.known[result["content_hash"]], by=by, project=self.project)
             for line, markup in [*table, *render_controls(result), *render_gauges(result), *render_comparison(result)]:
                 terminalreporter.write_line(line, **markup)
         for line, markup in [] if record is None else render_side_by_side(record["subjects"]):

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 import pytest
 
-_DESCRIPTION = {"name": str, "content_hash": str, "roles": Mapping, "validation_set": str}
+_REQUIRED = {"name": str, "content_hash": str}
+_OPTIONAL = {"roles": Mapping, "validation_set": str, "about": Mapping}
 
 
 class JudgedSubject(Protocol):
@@ -24,7 +25,7 @@ class JudgedSubject(Protocol):
         """Where it runs."""
 
     def describe(self) -> dict[str, Any]:
-        """`name`, `content_hash`, `roles` and `validation_set` (its hash), as in a record."""
+        """`name` and `content_hash`, as in a record; perhaps `roles`, `validation_set` (a hash) and, free, `about`."""
 
 
 def obtain_subjects(config: pytest.Config) -> Sequence[JudgedSubject]:
@@ -56,10 +57,14 @@ def _require_described(subject: Any, source: str) -> None:
     if not isinstance(subject.ledger_path, Path):
         raise ValueError(f"{source}.ledger_path must be a Path, got {subject.ledger_path!r}")
     about = subject.describe()
-    for key, kind in _DESCRIPTION.items():
-        if not isinstance(about, Mapping) or key not in about:
-            raise ValueError(f"{source}.describe() has no {key!r}; it returns {', '.join(_DESCRIPTION)}")
-        if not isinstance(about[key], kind):
+    if not isinstance(about, Mapping):
+        raise ValueError(f"{source}.describe() must return a mapping, got {about!r}")
+    for key in about.keys() - _REQUIRED.keys() - _OPTIONAL.keys():
+        raise ValueError(f"{source}.describe() has {key!r}, which is none of {', '.join({**_REQUIRED, **_OPTIONAL})}; put it into 'about'")
+    for key, kind in {**_REQUIRED, **_OPTIONAL}.items():
+        if key not in about and key in _REQUIRED:
+            raise ValueError(f"{source}.describe() has no {key!r}; it returns at least {', '.join(_REQUIRED)}")
+        if key in about and not isinstance(about[key], kind):
             what = "text" if kind is str else "a mapping"
             raise ValueError(f"{source}.describe()[{key!r}] must be {what}, got {about[key]!r}")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from verdicts.compare import FAILING, STATUSES, comparison_summary
 from verdicts.judge import VERDICTS
+from verdicts.project import PLAIN, Project
 from verdicts.record import worst_first
 from verdicts.variants import gating
 
@@ -28,14 +29,14 @@ def summary(subject: Mapping[str, Any]) -> str:
     return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
 
 
-def render(subject: Mapping[str, Any], *, accepted: Mapping[str, str], by: str = "ledger") -> Iterator[Line]:
+def render(subject: Mapping[str, Any], *, accepted: Mapping[str, str], by: str = "ledger", project: Project = PLAIN) -> Iterator[Line]:
     """The table of one subject of a record; `accepted` are the verdicts by claim of the ledger or baseline."""
     yield from _heading(subject)
     for claim in worst_first(subject["claims"]):
         verdict = accepted.get(claim["id"], "holds")
         known = "" if verdict == "holds" else f"; {verdict} in the {by}"
         yield "", {}
-        yield from _claim(claim, known)
+        yield from _claim(claim, known, project)
     yield "", {}
     yield f"{subject['name']}: {summary(subject)}", {"bold": True}
 
@@ -93,7 +94,7 @@ def render_comparison(subject: Mapping[str, Any]) -> Iterator[Line]:
 
 
 def render_side_by_side(subjects: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
-    """Claims × checkpoints, where a run has several."""
+    """Claims × subjects, where a run has several."""
     if len(subjects) < 2:
         return
     verdicts = [{claim["id"]: sign(claim) for claim in subject["claims"]} for subject in subjects]
@@ -137,7 +138,7 @@ def _gauge_mark(claim: Mapping[str, Any], gauge: str) -> str:
 
 def _heading(subject: Mapping[str, Any]) -> Iterator[Line]:
     yield f"{subject['name']}  {subject['content_hash'][:19]}…", {"bold": True}
-    roles = "  ".join(f"{role} {_role(value)}" for role, value in subject["roles"].items())
+    roles = "  ".join(f"{role} {_role(value)}" for role, value in subject.get("roles", {}).items())
     yield from ((line, {}) for line in textwrap.wrap(roles, WIDTH))
     yield "─" * WIDTH, {}
     yield f"{'verdict':<{_INDENT}}statement, then what was measured: value [95 % interval], its bound, evidence", {}
@@ -150,14 +151,14 @@ def _role(value: object) -> str:
     return "{" + ", ".join(map(str, value)) + "}" if isinstance(value, list) else str(value)
 
 
-def _claim(claim: Mapping[str, Any], known: str) -> Iterator[Line]:
+def _claim(claim: Mapping[str, Any], known: str, project: Project) -> Iterator[Line]:
     verdict = claim["verdict"]
     also = beside_chance(claim)
     first, *rest = textwrap.wrap(f"{claim['statement']}{f' ({also[0].upper()}{also[1:]}.)' if also else ''}", WIDTH - _INDENT)
     yield f"{verdict.upper() if verdict != 'holds' else verdict:<{_INDENT}}{first}", {_STYLE[verdict]: True}
     for line in rest:
         yield " " * _INDENT + line, {_STYLE[verdict]: True}
-    tail = f"{claim['evidence']}, notebook {'§' if claim['source'][:1].isdigit() else ''}{claim['source']}{known}"
+    tail = f"{claim['evidence']}, {project.cite(claim['source'])}{known}"
     yield from _wrapped(f"{claim['id']}  ({tail})", indent=_INDENT)
     if claim["reason"]:
         yield from _wrapped(claim["reason"], indent=_INDENT + 2)
