@@ -107,7 +107,7 @@ def test_a_page_gets_the_tables_between_its_marks(tmp_path: Path, capsys: pytest
     written = page.read_text(encoding="utf-8")
     assert written.startswith("before\n<!-- laws -->\n### Predicted")
     assert written.endswith("|\n<!-- end of laws -->\nafter\n")
-    assert "old" not in written
+    assert "\nold\n" not in written
     page.write_text("no marks", encoding="utf-8")
     assert main(command) == 2
     assert f"error: {page}: has no <!-- laws -->" in capsys.readouterr().err
