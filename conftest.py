@@ -21,14 +21,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     from models.arguments import named_path
 
     group = parser.getgroup("claims")
-    group.addoption(
-        "--checkpoint", action="append", type=named_path, metavar="PATH",
-        help="a directory, .safetensors or the author's .pt (its .yaml beside it); write it with '='; may be repeated. "
-        "Default: $CLAIMS_CHECKPOINT, or checkpoints/default",
-    )  # fmt: skip
-    group.addoption(
-        "--validation-set", type=named_path, metavar="NPZ", help="data [n, v, v] and labels [n]; default: 4,992 graphs from a fixed seed"
-    )
+    default = "Default: $CLAIMS_CHECKPOINT, or checkpoints/default"
+    files = "a directory, .safetensors or the author's .pt (its .yaml beside it); write it with '='; may be repeated. "
+    graphs = "data [n, v, v] and labels [n]; default: 4,992 graphs from a fixed seed"
+    group.addoption("--checkpoint", action="append", type=named_path, metavar="PATH", help=files + default)
+    group.addoption("--validation-set", type=named_path, metavar="NPZ", help=graphs)
     group.addoption("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where to run (default: cuda where there is one)")
 
 
@@ -62,12 +59,8 @@ def pytest_claims_subjects(config: pytest.Config) -> list[Subject]:
     elif device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device=cuda: this machine has no CUDA device")
     paths = config.getoption("checkpoint") or [os.environ.get("CLAIMS_CHECKPOINT") or REGISTRY / "default"]
-    return [
-        load_subject(
-            path, validation=config.getoption("validation_set"), seed=config.getoption("claims_seed"), device=device
-        )
-        for path in paths
-    ]  # fmt: skip
+    validation, seed = config.getoption("validation_set"), config.getoption("claims_seed")
+    return [load_subject(path, validation=validation, seed=seed, device=device) for path in paths]
 
 
 def pytest_claims_variants() -> Variants:

@@ -10,9 +10,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuits.roles import Head, require_layer_0
-from circuits.statistics import Estimate, bootstrap, ratio
+from circuits.statistics import bootstrap, ratio
 from models.graphs import Adjacency
 from models.transformer import Transformer
+from verdicts.statistics import Estimate
 
 Pattern = Float[Tensor, "batch query key"]
 _BATCH = 256  # measured on two cores: twice as fast as 1024, for it stays in the cache

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from circuits.attention import head_keys
 from circuits.roles import Head
-from circuits.statistics import Estimate, bootstrap, highest, ratio
+from circuits.statistics import bootstrap, highest, ratio
 from models.graphs import Adjacency
 from models.transformer import Transformer
+from verdicts.statistics import Estimate
 
 _BATCH = 256
 _NEGLIGIBLE = 1e-5

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from itertools import combinations
 
 import torch
 from jaxtyping import Bool, Float
-from scipy.stats import beta, spearmanr
+from scipy.stats import spearmanr
 from torch import Tensor
 
+from verdicts.statistics import CONFIDENCE, Estimate, clopper_pearson
+
 RESAMPLES = 2000
-CONFIDENCE = 0.95
 FEWEST_GRAPHS = 30  # below, an interval covers less than it says whatever one does
 _CHUNK = 250  # resamples at a time: 10 MB at 5,000 graphs
 _TAIL = 0.005  # of the resamples beyond either limit: skewed data need more than 0.025
@@ -21,34 +21,6 @@ _LIKELY = 16  # members that are looked at for the lowest limit: one that is far
 
 Statistic = Callable[[Float[Tensor, "resample quantity"]], Float[Tensor, " resample"]]
 """From the means of each resample to one number each."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Estimate:
-    """A value with the interval it was estimated with; `low` and `high` are the 95 % limits unless said otherwise."""
-
-    value: float
-    low: float
-    high: float
-    graphs: int | None = None
-    """How many graphs it rests on, where its width falls with their square root."""
-
-    @property
-    def cases(self) -> int | None:
-        """The graphs, by the name that `verdicts` knows."""
-        return self.graphs
-
-
-def clopper_pearson(successes: float | int, trials: float | int, *, confidence: float = CONFIDENCE) -> Estimate:
-    """Exact interval of a rate. A fractional `successes` (a sum of shares in [0, 1]) varies less than a count: conservative."""
-    if trials < 1:
-        raise ValueError(f"trials must be at least 1, got {trials}")
-    if not 0 <= successes <= trials:
-        raise ValueError(f"successes must be from 0 to trials = {trials}, got {successes}")
-    tail = (1 - confidence) / 2
-    low = float(beta.ppf(tail, successes, trials - successes + 1)) if successes > 0 else 0.0
-    high = float(beta.ppf(1 - tail, successes + 1, trials - successes)) if successes < trials else 1.0
-    return Estimate(successes / trials, low, high, int(trials))
 
 
 def paired_difference(lost: int, gained: int, trials: int, *, confidence: float = CONFIDENCE) -> Estimate:
@@ -98,7 +70,7 @@ def vertex_rate(hits: Bool[Tensor, "batch vertex"], chosen: Bool[Tensor, "batch 
 
 def difference(first: Estimate, second: Estimate) -> Estimate:
     """First less second, each with limits at half the tail (Bonferroni): however the two depend on each other."""
-    return Estimate(first.value - second.value, first.low - second.high, first.high - second.low, first.graphs)
+    return Estimate(first.value - second.value, first.low - second.high, first.high - second.low, first.cases)
 
 
 def bootstrap(per_graph: Float[Tensor, "batch quantity"], statistic: Statistic, *, generator: torch.Generator) -> Estimate:
@@ -128,7 +100,7 @@ def lowest(members: Float[Tensor, "member batch quantity"], statistic: Statistic
 def highest(members: Float[Tensor, "member batch quantity"], statistic: Statistic, *, generator: torch.Generator) -> Estimate:
     """The highest of one statistic of several members: `lowest`, turned round."""
     found = lowest(members, lambda means: -statistic(means), generator=generator)
-    return Estimate(-found.value, -found.high, -found.low, found.graphs)
+    return Estimate(-found.value, -found.high, -found.low, found.cases)
 
 
 def second_highest(members: Float[Tensor, "member batch quantity"], statistic: Statistic, *, generator: torch.Generator) -> Estimate:

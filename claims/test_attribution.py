@@ -12,10 +12,11 @@ from torch import Tensor
 from circuits.attribution import logit_attribution, logit_diff_directions, neuron_attribution
 from circuits.examples import misclassified_graphs
 from circuits.residual import activation, degree_correlations, largest_correlation
-from circuits.statistics import Estimate, bootstrap, clopper_pearson, only, ratio
+from circuits.statistics import bootstrap, only, ratio
 from circuits.subject import Subject, answer
 from claims.untrained import among_untrained
 from models.graphs import Adjacency, random_graphs_over
+from verdicts.statistics import Estimate, clopper_pearson
 
 if TYPE_CHECKING:
     from verdicts.expectations import Expect

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from circuits.statistics import clopper_pearson, worst_rate
+from circuits.statistics import worst_rate
 from circuits.subject import Subject, answer
 from claims.untrained import among_untrained
 from models.graphs import is_planar, random_graphs, relabel
+from verdicts.statistics import clopper_pearson
 
 if TYPE_CHECKING:
     from verdicts.expectations import Expect

@@ -25,9 +25,10 @@ from circuits.residual import (
     through_mlp,
 )
 from circuits.roles import Head, require_layer_1
-from circuits.statistics import bootstrap, clopper_pearson, only
+from circuits.statistics import bootstrap, only
 from circuits.subject import Subject
 from claims.untrained import among_untrained
+from verdicts.statistics import clopper_pearson
 
 if TYPE_CHECKING:
     from verdicts.expectations import Expect

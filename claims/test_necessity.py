@@ -12,13 +12,14 @@ from torch import Tensor
 from circuits.ablation import ABLATIONS, HeadAblations
 from circuits.reduction import one_edge_to_degree_two, pruned_degree
 from circuits.roles import Head
-from circuits.statistics import CONFIDENCE, clopper_pearson, difference, paired_difference, smallest_rank_correlation, vertex_rate
+from circuits.statistics import difference, paired_difference, smallest_rank_correlation, vertex_rate
 from circuits.subject import Subject
 from claims.untrained import among_untrained
+from verdicts.statistics import CONFIDENCE, clopper_pearson
 
 if TYPE_CHECKING:
-    from circuits.statistics import Estimate
     from verdicts.expectations import Expect
+    from verdicts.statistics import Estimate
 
 Vertices = Bool[Tensor, "graph vertex"]
 

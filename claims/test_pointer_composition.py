@@ -15,10 +15,11 @@ from circuits.attention import head_keys
 from circuits.coalitions import best_by_size, notebook_coalitions, notebook_configurations, notebook_players, shapley_values
 from circuits.patching import PatchScores, every_set, path_patching
 from circuits.roles import Absent, require_layer_0
-from circuits.statistics import bootstrap, clopper_pearson, highest, lowest, only, ratio, second_highest, smallest_rank_correlation
+from circuits.statistics import bootstrap, highest, lowest, only, ratio, second_highest, smallest_rank_correlation
 from circuits.subject import Subject
 from claims.untrained import among_untrained
 from models.graphs import Adjacency, as_adjacency, without_low_degree
+from verdicts.statistics import clopper_pearson
 
 if TYPE_CHECKING:
     from verdicts.expectations import Expect

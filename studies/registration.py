@@ -12,7 +12,8 @@ from pathlib import Path
 from reprlib import repr as brief
 from typing import Any
 
-CONFIDENCE = 0.95
+from verdicts.statistics import CONFIDENCE, clopper_pearson
+
 FEWEST = 3
 """Seeds on either side of a difference; with fewer it is open."""
 
@@ -250,12 +251,10 @@ def _of_difference(prediction: Prediction, seeds: Sequence[Record], left: int) -
 
 def rate_interval(count: int, of: int) -> tuple[float, float]:
     """The exact (Clopper–Pearson) 95 % interval of a rate; from 0 to 1 where nothing was counted."""
-    from scipy.stats import binomtest  # takes a second to import
-
     if of == 0:
         return 0.0, 1.0
-    limits = binomtest(count, of).proportion_ci(CONFIDENCE, method="exact")
-    return float(limits.low), float(limits.high)
+    rate = clopper_pearson(count, of)
+    return rate.low, rate.high
 
 
 def _place(interval: tuple[float, float], predicted: tuple[float, float]) -> str:

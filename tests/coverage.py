@@ -19,9 +19,7 @@ import circuits.statistics
 from circuits.attention import cutoff_degree, mean_over
 from circuits.residual import correlation, largest_correlation, main_axis, r_squared
 from circuits.statistics import (
-    Estimate,
     bootstrap,
-    clopper_pearson,
     difference,
     highest,
     lowest,
@@ -34,6 +32,7 @@ from circuits.statistics import (
     worst_rate,
 )
 from models.randomness import named_generator
+from verdicts.statistics import Estimate, clopper_pearson
 
 DRAWS = 2000
 ENOUGH = 0.93

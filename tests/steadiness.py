@@ -22,11 +22,11 @@ from typing import Any
 
 import torch
 
-from circuits.statistics import clopper_pearson
 from circuits.subject import Subject, load_subject
 from models.transformer import Transformer
 from tests.test_judging_models import AUTHOR, CLAIMS, REFERENCE
 from verdicts.judge import judge
+from verdicts.statistics import clopper_pearson
 
 ROOT = Path(__file__).parent.parent
 WRONG_SIDE = 0.025  # how often a 95 % interval lies wholly above, or below, the truth

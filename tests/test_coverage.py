@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from circuits.statistics import Estimate, bootstrap, highest, lowest, only
+from circuits.statistics import bootstrap, highest, lowest, only
 from models.randomness import named_generator
 from tests.coverage import ENOUGH, SIZES, cases, covered
 from verdicts.expectations import Expect
+from verdicts.statistics import Estimate
 
 ROOT = Path(__file__).parent.parent
 DRAWS = 120

@@ -7,9 +7,7 @@ import torch
 from scipy.stats import binomtest
 
 from circuits.statistics import (
-    Estimate,
     bootstrap,
-    clopper_pearson,
     difference,
     highest,
     lowest,
@@ -23,6 +21,7 @@ from circuits.statistics import (
     worst_rate,
 )
 from models.randomness import named_generator
+from verdicts.statistics import Estimate, clopper_pearson
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 50), (7, 50), (50, 50), (4985, 4992)])
@@ -96,7 +95,7 @@ def test_the_same_generator_gives_the_same_interval_and_one_graph_none() -> None
     first, second = (bootstrap(values, only, generator=named_generator(1, "same")) for _ in range(2))
     assert first == second
     few = bootstrap(values[:29], only, generator=named_generator(1, "same"))
-    assert (few.low, few.high, few.graphs) == (-math.inf, math.inf, 29)
+    assert (few.low, few.high, few.cases) == (-math.inf, math.inf, 29)
     with pytest.raises(ValueError, match="at least one graph, got none"):
         bootstrap(values[:0], only, generator=named_generator(1, "same"))
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from circuits.roles import AbsentRole
-from circuits.statistics import Estimate, clopper_pearson
 from verdicts.expectations import Expect, plain
 from verdicts.judge import Claim, judge
 from verdicts.record import RecordError, as_ledger, make_record, read_record, validate, write_record
+from verdicts.statistics import Estimate, clopper_pearson
 from verdicts.table import WIDTH, render, shown
 
 ABOUT = {
@@ -70,7 +70,7 @@ def test_what_is_not_a_number_is_null_in_the_record() -> None:
     assert "not a finite number" in str(expect.measurements["x"].note)
     assert plain({1: [math.inf, 0.123456789], "low": Estimate(1.0, 0.5, 2.0)}) == {
         "1": [None, 0.123457],
-        "low": {"value": 1.0, "low": 0.5, "high": 2.0, "graphs": None},
+        "low": {"value": 1.0, "low": 0.5, "high": 2.0, "cases": None},
     }
 
 

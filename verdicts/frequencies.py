@@ -6,18 +6,15 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from verdicts.statistics import clopper_pearson
 from verdicts.table import LEGEND, WIDTH, Line, bound, number, sign
-
-CONFIDENCE = 0.95
 
 
 def frequency(subjects: Sequence[Mapping[str, Any]], claim: str) -> tuple[int, float, float]:
     """How many of the subjects a claim holds in, with the exact (Clopper–Pearson) 95 % interval of the rate."""
-    from scipy.stats import binomtest  # takes seconds to import, and few runs count
-
     count = sum(one["id"] == claim and one["verdict"] == "holds" for subject in subjects for one in subject["claims"])
-    interval = binomtest(count, len(subjects)).proportion_ci(CONFIDENCE, method="exact")
-    return count, float(interval.low), float(interval.high)
+    rate = clopper_pearson(count, len(subjects))
+    return count, rate.low, rate.high
 
 
 def render_frequencies(subjects: Mapping[str, Mapping[str, Any]], beside: Mapping[str, Mapping[str, Any]] | None = None) -> Iterator[Line]:
