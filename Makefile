@@ -8,7 +8,7 @@ SHAPES := models.graphs,models.transformer,models.training,circuits,beartype.bea
 
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 2 --dist worksteal -rs --jaxtyping-packages=$(SHAPES)
 
-.PHONY: claims page screenshots test test-all matrices check bench mutants steady coverage laws clean
+.PHONY: claims page screenshots test test-all matrices check bench mutants steady coverage laws wheel example clean
 
 claims: $(INSTALLED)
 	$(BIN)/python -m pytest claims
@@ -50,6 +50,22 @@ coverage: $(INSTALLED)
 
 laws: $(INSTALLED)
 	$(BIN)/python -m studies laws --into=docs/laws.md
+
+wheel: $(INSTALLED)
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist packaging/verdicts
+
+# another project, as a user of the library has it: in an environment of its own, with the wheel and nothing of ours
+example: wheel
+	@echo "== the example, on the wheel of verdicts, in build/example"
+	rm -rf build/example build/induction
+	$(PYTHON) -m venv build/example
+	build/example/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	build/example/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --find-links dist ./examples/induction
+	cp -r examples/induction build/induction
+	cd build/induction && ../example/bin/python -m pytest -n 2 --claims-controls --claims-gauge --claims-json=out.json
+	cd build/induction && ../example/bin/python -m pytest -q --claims-baseline=out.json --claims-page=claims.html --claims-markdown=out.md
+	cd build/induction && ../example/bin/python -m pytest -q --claims-accept
 
 check: $(INSTALLED)
 	@echo "== style and types"

@@ -1,4 +1,4 @@
-"""One self-contained page of a record: a card for each claim, filters, checkpoints side by side, and what a project adds.
+"""One self-contained page of a record: a card for each claim, filters, subjects side by side, and what a project adds.
 
 The page asks for nothing from anywhere and computes no number: all of it stands in the record or in the exhibit.
 """

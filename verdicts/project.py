@@ -20,11 +20,11 @@ class Project:
     """How a project speaks. The hook `pytest_claims_project` returns one where these words will not do."""
 
     subject: str = "subject"
-    """What is judged: a checkpoint, say."""
+    """What is judged: a model, say."""
     data: str = "data"
-    """What it is judged on: a validation set, say."""
+    """What it is judged on: a data set, say."""
     cases: str = "cases"
-    """What a sample consists of: graphs, say."""
+    """What a sample consists of: sentences, say."""
     cite: Callable[[str], str] = str
     """From the `source` of a claim or figure to the words that cite it."""
     evidence: Mapping[str, str] = dataclasses.field(default_factory=lambda: EVIDENCE)

@@ -19,7 +19,7 @@ from verdicts.judge import VERDICTS
 SCHEMA_VERSION = 1
 MAX_BYTES = 100_000_000
 _SCHEMA = json.loads((Path(__file__).parent / "record.schema.json").read_text(encoding="utf-8"))
-_PACKAGES = ("hypothesis", "numpy", "pytest", "scipy", "torch", "transformer-lens")
+_PACKAGES = ("hypothesis", "numpy", "pytest", "scipy", "torch", "transformer-lens")  # those that are there
 
 
 class RecordError(ValueError):
