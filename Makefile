@@ -8,7 +8,7 @@ SHAPES := models.graphs,models.transformer,models.training,circuits,beartype.bea
 
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 2 --dist worksteal -rs --jaxtyping-packages=$(SHAPES)
 
-.PHONY: claims page screenshots test test-all matrices check bench mutants steady coverage laws wheel example clean
+.PHONY: claims page screenshots test test-all matrices check bench mutants steady coverage laws docs wheel example clean
 
 claims: $(INSTALLED)
 	$(BIN)/python -m pytest claims
@@ -50,6 +50,9 @@ coverage: $(INSTALLED)
 
 laws: $(INSTALLED)
 	$(BIN)/python -m studies laws --into=docs/laws.md
+
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 wheel: $(INSTALLED)
 	rm -rf dist

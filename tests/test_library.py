@@ -38,6 +38,8 @@ def test_its_words_are_a_claims(path: Path) -> None:
 def test_the_example_of_its_readme_runs_and_says_what_it_says(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n# (\w+\.py)\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert [name for name, _ in blocks] == ["conftest.py", "test_coin.py"]
+    shown = (ROOT / "docs" / "own-project.md").read_text(encoding="utf-8")
+    assert all(code in shown for _, code in blocks)
     for name, code in blocks:
         (tmp_path / name).write_text(code, encoding="utf-8")
     env = {**os.environ, "PYTHONPATH": str(ROOT)}

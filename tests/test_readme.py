@@ -1,4 +1,4 @@
-"""What the README says can be called, can be called."""
+"""What the README and the docs say can be called, can be called; their numbers are those of the records."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,39 @@ JUDGED = (2, 5, 6, 7)  # seeds of which the weights are kept, beside 1, which is
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+def page(name: str) -> str:
+    """One page of the docs."""
+    return (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def test_it_can_be_read_in_three_minutes() -> None:
+    assert len(README.encode()) <= 10_000
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.stem)
+def test_no_link_leads_nowhere(path: Path) -> None:
+    for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+        assert (path.parent / link).exists(), link
+
+
+def test_its_counts_are_those_of_the_ledgers() -> None:
+    for name in ("default", "transformer_2024-09-05_13-28-07"):
+        claims = read_record(ROOT / "checkpoints" / name / "verdicts.json")["subjects"][0]["claims"]
+        count = Counter(claim["verdict"] for claim in claims)
+        above = sum(claim["verdict"] == "holds" and claim["above_chance"] == "yes" for claim in claims)
+        claims_of = "" if name == "default" else f" of {len(claims)} claims"
+        verb = "" if name == "default" else ","
+        told = f"{count['holds']}{claims_of} hold{verb} and {count['refuted']} are"
+        assert told in " ".join(README.split()), told
+        cell = f"{count['holds']} ({count['refuted']} refuted, {count['unresolved']} unresolved)"
+        assert cell in page("findings")
+        assert f"| {above} |" in page("findings")
+
+
 def test_every_name_in_it_exists() -> None:
     """Cells like `circuits.queries.query_parts`, `key_parts`: a bare name belongs to the module named before it."""
     names = 0
-    for row in re.findall(r"^\| (?:§|Unused|ablations).*\| (.*) \|$", README, flags=re.MULTILINE):
+    for row in re.findall(r"^\| (?:§|Unused|ablations).*\| (.*) \|$", page("notebook"), flags=re.MULTILINE):
         module = None
         for name in re.findall(r"`((?:circuits|models)\.[\w.]+|[a-z_]+)(?:\(|`)", row):
             if "." in name:
@@ -47,7 +77,7 @@ def test_every_name_in_it_exists() -> None:
 
 
 def test_its_example_runs_and_gives_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    (example,) = [block for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "one_path_scores(" in block]
+    (example,) = [block for block in re.findall(r"```python\n(.*?)```", page("notebook"), flags=re.DOTALL) if "one_path_scores(" in block]
     monkeypatch.chdir(ROOT)
     *setup, first, second = example.splitlines()
     scope: dict[str, Any] = {}
@@ -88,12 +118,13 @@ def test_its_claim_pasted_passes_everything(tmp_path: Path) -> None:
 
 
 def _its_claim() -> str:
-    (example,) = [block for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "mark.claim" in block]
+    (example,) = [block for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "isolated" in block]
+    assert example in page("add-a-claim")
     return example
 
 
 def test_it_counts_the_planted_faults() -> None:
-    assert f"`make mutants` plants {len(MUTANTS)} faults" in README
+    assert f"`make mutants` plants {len(MUTANTS)} faults" in page("instrument")
 
 
 def test_its_table_of_seeds_is_that_of_the_shipped_records(capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,7 +132,7 @@ def test_its_table_of_seeds_is_that_of_the_shipped_records(capsys: pytest.Captur
     beside = ROOT / "checkpoints" / "transformer_2024-09-05_13-28-07" / "verdicts.json"
     assert main(["table", *map(str, records), "--beside", str(beside)]) == 0
     table, _, _ = capsys.readouterr().out.partition("lowest, median")
-    assert table.strip() in README
+    assert table.strip() in page("eight-seeds")
 
 
 @pytest.mark.parametrize("name", ["default", *(f"seed-{seed}" for seed in JUDGED)])

@@ -22,19 +22,50 @@ class ClaimsHooks:
 
     @pytest.hookspec(firstresult=True)
     def pytest_claims_project(self) -> Project:  # type: ignore[empty-body]
-        """What the project calls things, and which kinds of evidence it has."""
+        """What the project calls things, and which kinds of evidence it has.
 
-    @pytest.hookspec(firstresult=True)
-    def pytest_claims_variants(self) -> Variants:  # type: ignore[empty-body]
-        """Controls and gauges of the project."""
+        ```python
+        def pytest_claims_project():
+            return Project(subject="model", data="validation set", cases="sentences")
+        ```
+        """
 
     @pytest.hookspec(firstresult=True)
     def pytest_claims_subjects(self, config: pytest.Config) -> list[JudgedSubject]:  # type: ignore[empty-body]
-        """The subjects of this run, each judged on every claim; `ValueError` for what cannot be judged."""
+        """The subjects of this run, each judged on every claim; `ValueError` for what cannot be judged.
+
+        It is called once a process, at the first claim that is collected, and never where there is none.
+
+        ```python
+        def pytest_claims_subjects(config):
+            return [Model(path, seed=config.getoption("claims_seed")) for path in config.getoption("weights")]
+        ```
+        """
+
+    @pytest.hookspec(firstresult=True)
+    def pytest_claims_variants(self) -> Variants:  # type: ignore[empty-body]
+        """Controls and gauges of the project, for the options `--claims-controls` and `--claims-gauge`.
+
+        ```python
+        class Mine:
+            controls, gauges = (FreshWeights(),), ("rotation",)
+            ...
+
+        def pytest_claims_variants():
+            return Mine()
+        ```
+        """
 
     @pytest.hookspec(firstresult=True)
     def pytest_claims_exhibit(self, subject: JudgedSubject, result: dict[str, Any]) -> Exhibit | None:
-        """What the page shows of a subject beside its claims; `result` is what the record says of it."""
+        """What the page shows of a subject beside its claims; `result` is what the record says of it.
+
+        ```python
+        def pytest_claims_exhibit(subject, result):
+            curve = lines({"loss": subject.losses}, x="step", y="loss")
+            return Exhibit(figures=(Figure("loss", "The loss", "It falls.", curve, source="2", claims=("it_learns",)),))
+        ```
+        """
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
