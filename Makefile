@@ -14,7 +14,7 @@ claims: $(INSTALLED)
 	$(BIN)/python -m pytest claims
 
 page: $(INSTALLED)
-	$(BIN)/python -m claims page --out=claims.html
+	$(BIN)/python -m figures page --out=claims.html
 
 screenshots: page
 	$(BIN)/python -m tests.screenshots

@@ -72,6 +72,6 @@ def pytest_claims_variants() -> Variants:
 
 def pytest_claims_exhibit(subject: Subject, result: dict[str, Any]) -> Exhibit:
     """The figures of `claims`, for the page."""
-    from claims.figures import exhibit
+    from figures.exhibit import exhibit
 
     return exhibit(subject, result)

@@ -8,16 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.arguments import Parser, imports, require_existing, require_file
+from models.arguments import Commands, imports, main_of, require_existing, require_file
 
 if TYPE_CHECKING:
     from circuits.roles import Roles
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0 when the file stands, 2 where it cannot, 130 when interrupted."""
-    parser = Parser(prog="python -m circuits", description="Measurements of a checkpoint, and of untrained models to compare it with.")
-    commands = parser.add_subparsers(dest="command", required=True)
+def add_commands(commands: Commands) -> None:
+    """`roles` and `untrained`."""
     roles = commands.add_parser("roles", help="find which head, position or dimension plays which part, and write it down")
     roles.add_argument("checkpoint", type=Path, help="a directory, .safetensors or the author's .pt")
     roles.add_argument("--out", type=Path, metavar="FILE", help="where they are written; default: the roles.json that claims read")
@@ -31,16 +29,6 @@ def main(arguments: list[str] | None = None) -> int:
     untrained.add_argument("--jobs", type=int, default=2, metavar="N", help="processes of one core each (default 2)")
     untrained.add_argument("--out", type=Path, metavar="FILE", help="default: circuits/untrained.json, which claims read")
     untrained.set_defaults(run=_untrained)
-    options = parser.parse_args(arguments)
-    try:
-        options.run(options)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        return 130
-    return 0
 
 
 def _roles(options: argparse.Namespace) -> None:
@@ -102,6 +90,10 @@ def _scored(role: str, found: Roles, scores: Mapping[str, Mapping[str, Any]]) ->
         return f"{line}; no other candidate"
     return f"{line}; ahead of {score['runner_up']} ({score['runner_up_score']:.3f}), margin {score['margin']:.3g}"
 
+
+main = main_of(
+    add_commands, prog="python -m circuits", description="Measurements of a checkpoint, and of untrained models to compare it with."
+)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
-from models.arguments import Parser, imports, require_directory
+from models.arguments import Commands, imports, main_of, require_directory
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0 when the checkpoint stands, 2 on a bad argument, 130 when interrupted."""
-    parser = Parser(prog="python -m models", description="The model under test.")
-    commands = parser.add_subparsers(dest="command", required=True)
+def add_commands(commands: Commands) -> None:
+    """`train`."""
     train = commands.add_parser(
         "train", help="train a transformer to tell planar graphs from others",
         description="Train one seed. Stopped at any moment, the same command goes on where it was.",
@@ -21,44 +20,40 @@ def main(arguments: list[str] | None = None) -> int:
     train.add_argument("--config", type=Path, metavar="FILE.toml", help="recipe with [model] and [train]; default: the author's")
     train.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: cuda where there is one")
     train.add_argument("--keep-every", type=int, metavar="K", help="keep the weights of every K-th epoch, too, in DIR/epochs")
-    options = parser.parse_args(arguments)
+    train.set_defaults(run=_train, resumes="out")
 
-    try:
-        if options.seed < 0:
-            raise ValueError(f"--seed must be 0 or more, got {options.seed}")
-        if options.keep_every is not None and options.keep_every < 1:
-            raise ValueError(f"--keep-every must be 1 or more, got {options.keep_every}")
-        from models.config import ModelConfig, TrainConfig, read_recipe
 
-        recipe = read_recipe(options.config) if options.config else (ModelConfig(), TrainConfig())
-        require_directory(options.out, option="--out")
+def _train(options: argparse.Namespace) -> None:
+    if options.seed < 0:
+        raise ValueError(f"--seed must be 0 or more, got {options.seed}")
+    if options.keep_every is not None and options.keep_every < 1:
+        raise ValueError(f"--keep-every must be 1 or more, got {options.keep_every}")
+    from models.config import ModelConfig, TrainConfig, read_recipe
 
-        with imports():  # after all that can be looked at without torch
-            import torch
+    recipe = read_recipe(options.config) if options.config else (ModelConfig(), TrainConfig())
+    require_directory(options.out, option="--out")
 
-            from models.training import train as run
+    with imports():  # after all that can be looked at without torch
+        import torch
 
-        name = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-        if name == "cuda" and not torch.cuda.is_available():
-            raise ValueError("--device cuda: this machine has no CUDA device")
-        model_config, train_config = recipe
-        run(
-            options.out,
-            seed=options.seed,
-            model_config=model_config,
-            train_config=train_config,
-            device=torch.device(name),
-            keep_every=options.keep_every,
-        )
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"\nstopped; the same command goes on from the last whole epoch in {options.out}", file=sys.stderr)
-        return 130
+        from models.training import train
+
+    name = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: this machine has no CUDA device")
+    model_config, train_config = recipe
+    train(
+        options.out,
+        seed=options.seed,
+        model_config=model_config,
+        train_config=train_config,
+        device=torch.device(name),
+        keep_every=options.keep_every,
+    )
     print(f"trained: {options.out}")
-    return 0
 
+
+main = main_of(add_commands, prog="python -m models", description="The model under test.")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""What a command does before its work: paths are looked at, then the rest is imported."""
+"""What every command shares: its parser, its exit codes, and what it does before its work."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import argparse
 import contextlib
 import os
 import signal
+import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,35 @@ def named_path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("must be a path, got ''")
     return Path(text)
+
+
+Commands = Any
+"""The subparsers that a room adds its commands to; argparse has no public name for their type."""
+
+
+def main_of(add_commands: Callable[[Commands], None], *, prog: str, description: str) -> Callable[..., int]:
+    """`main(arguments=None)` of a command line whose commands set `run`, from options to an exit code, or `None` for 0.
+
+    It returns 2 for a `ValueError` or `OSError`, whose text is the error, and 130 when interrupted.
+    A command that goes on where it was names in `resumes` the option with its directory.
+    """
+
+    def main(arguments: list[str] | None = None) -> int:
+        parser = Parser(prog=prog, description=description)
+        add_commands(parser.add_subparsers(dest="command", required=True, metavar="COMMAND"))
+        options = parser.parse_args(arguments)
+        try:
+            return options.run(options) or 0
+        except (ValueError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            place = getattr(options, getattr(options, "resumes", ""), None)
+            goes_on = f"; the same command goes on where it was, in {place}" if place else ""
+            print(f"\nstopped{goes_on}", file=sys.stderr)
+            return 130
+
+    return main
 
 
 @contextlib.contextmanager

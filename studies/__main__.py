@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.arguments import Parser, imports, require_directory, require_existing, require_file
+from models.arguments import Commands, imports, main_of, require_directory, require_existing, require_file
 
 if TYPE_CHECKING:
     from studies.registration import Registration
@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 EXECUTORS = "process, or dask://HOST:PORT of a scheduler whose workers see the same files"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0 when all is judged, 1 when a seed failed, 2 on a bad argument, 130 when interrupted."""
-    parser = Parser(prog="python -m studies", description="What is said of many checkpoints.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    _add_seeds(commands.add_parser(
-        "seeds", help="train many seeds and judge every claim on each",
-        description="Train seeds, find their roles, judge every claim, and count in how many each holds. Stopped at any moment, "
-        "the same command goes on where it was; what is done is not done again.",
-    ))  # fmt: skip
+def add_commands(commands: Commands) -> None:
+    """`seeds`, `table`, `laws` and `timeline`."""
+    _add_seeds(
+        commands.add_parser(
+            "seeds",
+            help="train many seeds and judge every claim on each",
+            description="Train seeds, find their roles, judge every claim, and count in how many each holds. Stopped at any "
+            "moment, the same command goes on where it was; what is done is not done again.",
+        )
+    )
     table = commands.add_parser("table", help="in how many of several records each claim holds")
     table.add_argument("records", type=Path, nargs="+", metavar="RECORD", help="records or ledgers, of a checkpoint each")
     table.add_argument("--beside", type=Path, action="append", default=[], metavar="RECORD", help="one that is shown and not counted")
@@ -38,23 +39,15 @@ def main(arguments: list[str] | None = None) -> int:
         description="Judge the claims on the weights of every epoch that models train --keep-every kept, and tell what appears "
         "when. Stopped at any moment, the same command goes on where it was.",
     )
-    timeline.add_argument("run", type=Path, metavar="RUN", help="directory of the training, or the record that --out wrote of it")
+    timeline.add_argument("run_directory", type=Path, metavar="RUN", help="directory of the training, or the record that --out wrote of it")
     timeline.add_argument("--out", type=Path, metavar="RECORD", help="write the record of all epochs there")
     timeline.add_argument("--page", type=Path, metavar="HTML", help="write a page with a line chart for every number there")
     timeline.add_argument("--claim", action="append", default=[], metavar="ID", help="judge this claim, and others so named")
     timeline.add_argument("--searches", action="store_true", help="judge the claims that search, too, which takes long")
     timeline.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="processes at a time (default: one a core)")
-    options = parser.parse_args(arguments)
-    try:
-        return {"seeds": _seeds, "table": _table, "laws": _laws, "timeline": _timeline}[options.command](options)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        place = {"seeds": "out", "timeline": "run"}.get(options.command)
-        goes_on = f"; the same command goes on where it was, in {getattr(options, place)}" if place else ""
-        print(f"\nstopped{goes_on}", file=sys.stderr)
-        return 130
+    for command, run in ((table, _table), (laws, _laws), (timeline, _timeline)):
+        command.set_defaults(run=run)
+    timeline.set_defaults(resumes="run_directory")
 
 
 def _add_seeds(seeds: argparse.ArgumentParser) -> None:
@@ -71,6 +64,7 @@ def _add_seeds(seeds: argparse.ArgumentParser) -> None:
     seeds.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: cuda where there is one")
     seeds.add_argument("--validation-set", type=Path, metavar="NPZ", help="data [n, v, v] and labels [n]; default: from a fixed seed")
     seeds.add_argument("--claims-seed", type=int, default=0, metavar="N", help="seed of every sample, search and bootstrap (default 0)")
+    seeds.set_defaults(run=_seeds, resumes="out")
 
 
 def _seeds(options: argparse.Namespace) -> int:
@@ -167,18 +161,18 @@ def _timeline(options: argparse.Namespace) -> int:
         raise ValueError(f"--jobs must be 1 or more, got {options.jobs}")
     if options.claim and options.searches:
         raise ValueError("--claim and --searches: name the claims, or ask for all")
-    require_existing(options.run)
+    require_existing(options.run_directory)
     for name in ("out", "page"):
         if getattr(options, name) is not None:
             require_file(getattr(options, name), option=f"--{name}")
-    record = _judge_epochs(options) if options.run.is_dir() else None
+    record = _judge_epochs(options) if options.run_directory.is_dir() else None
 
     from studies.timeline import series
     from verdicts.record import read_record, write_record, write_text
     from verdicts.series import render_series, render_series_page
 
     if record is None:
-        record = read_record(options.run)
+        record = read_record(options.run_directory)
     shown = series(record["subjects"])
     if options.out is not None:
         write_record(options.out, record)
@@ -201,11 +195,11 @@ def _judge_epochs(options: argparse.Namespace) -> dict[str, Any]:
         from studies.timeline import kept_targets, study_of, unsearched
         from verdicts.record import make_record
 
-    targets = kept_targets(options.run)
+    targets = kept_targets(options.run_directory)
     study = study_of(targets, tuple(options.claim) or (() if options.searches else unsearched()))
     study.chosen()
     with (
-        hold(options.run),
+        hold(options.run_directory),
         open_executor("process", jobs=options.jobs) as executor,
         tqdm(total=len(targets), unit="epoch", disable=None, dynamic_ncols=True) as bar,
     ):
@@ -218,6 +212,8 @@ def _judge_epochs(options: argparse.Namespace) -> dict[str, Any]:
         raise ValueError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
     return make_record([subjects[target.name] for target in targets], seed=study.claims_seed, device=study.device, partial=study.partial)
 
+
+main = main_of(add_commands, prog="python -m studies", description="What is said of many checkpoints.")
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,8 +8,8 @@ from typing import Any
 from circuits.roles import Roles
 from circuits.subject import REGISTRY, Subject, load_subject
 from claims.catalogue import all_claims
-from claims.figures import exhibit
 from claims.project import PROJECT
+from figures.exhibit import exhibit
 from models.config import ModelConfig
 from models.graphs import validation_set
 from models.randomness import named_generator

@@ -11,10 +11,10 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-import claims.__main__
-import claims.serve
+import figures.__main__
+import figures.serve
 from circuits.subject import Subject
-from claims.serve import PageServer
+from figures.serve import PageServer
 from tests.pages import untrained_subject
 
 PATIENCE = 600.0  # seconds that no machine needs, after which something never comes
@@ -24,7 +24,7 @@ PATIENCE = 600.0  # seconds that no machine needs, after which something never c
 def serving(subject: Subject, page: str, *, seconds: float = PATIENCE) -> Iterator[PageServer]:
     """A server that answers, and is stopped in the end; `seconds` is its deadline."""
     ready = threading.Event()
-    with claims.serve.reserve(0) as listener:
+    with figures.serve.reserve(0) as listener:
         server = PageServer(subject, page, listener, seconds=seconds, ready=ready.set)
         thread = threading.Thread(target=server.run)
         thread.start()
@@ -41,7 +41,7 @@ def main() -> int:
     if sys.argv[1:] == ["interrupt-ignored"]:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     held: list[socket.socket] = []
-    reserve = claims.serve.reserve
+    reserve = figures.serve.reserve
 
     def reserve_and_tell(port: int) -> socket.socket:
         held.append(reserve(port))
@@ -54,9 +54,9 @@ def main() -> int:
         with socket.socket() as early:
             return f"{early.connect_ex(held[0].getsockname())}" + " " * 50_000_000
 
-    claims.serve.reserve = reserve_and_tell
-    claims.__main__._load, claims.__main__._render = load, render
-    return claims.__main__.main(["serve", "--port", "0"])
+    figures.serve.reserve = reserve_and_tell
+    figures.__main__._load, figures.__main__._render = load, render
+    return figures.__main__.main(["serve", "--port", "0"])
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import circuit_claims
+import claims.__main__
 from models.arguments import imports, require_directory, require_existing, require_file
 from tests.processes import ROOT
 
@@ -74,10 +76,10 @@ EMPTY = [
     ("studies seeds --count 1 --out OUT", "--validation-set"),
     ("studies table", "RECORD"),
     ("studies table one.json", "--beside"),
-    (f"claims page {DEFAULT}", "--out"),
-    ("claims page --out OUT", "PATH"),
-    (f"claims page {DEFAULT} --out OUT", "--record"),
-    (f"claims page {DEFAULT} --out OUT", "--validation-set"),
+    (f"figures page {DEFAULT}", "--out"),
+    ("figures page --out OUT", "PATH"),
+    (f"figures page {DEFAULT} --out OUT", "--record"),
+    (f"figures page {DEFAULT} --out OUT", "--validation-set"),
 ]
 
 
@@ -106,12 +108,12 @@ REFUSED = {
     "studies seeds --count 1 --out OUT --config NONE": "NONE: no such file",
     "studies seeds --count 1 --out OUT --beside NONE": "NONE: no such file or directory",
     "studies seeds --count 1 --out OUT --validation-set NONE": "NONE: no such file or directory",
-    f"claims page {DEFAULT} --out DIR": "--out=DIR: is a directory; name a file",
-    f"claims page {DEFAULT} --out FILE/x": "--out=FILE/x: cannot be written: Not a directory",
-    f"claims page {DEFAULT} --out SEALED/x": "--out=SEALED/x: cannot be written: ",
-    "claims page NONE --out OUT": "NONE: no such file or directory",
-    f"claims page {DEFAULT} --out OUT --record NONE": "NONE: no such record; write one with: ",
-    f"claims page {DEFAULT} --out OUT --validation-set NONE": "NONE: no such file or directory",
+    f"figures page {DEFAULT} --out DIR": "--out=DIR: is a directory; name a file",
+    f"figures page {DEFAULT} --out FILE/x": "--out=FILE/x: cannot be written: Not a directory",
+    f"figures page {DEFAULT} --out SEALED/x": "--out=SEALED/x: cannot be written: ",
+    "figures page NONE --out OUT": "NONE: no such file or directory",
+    f"figures page {DEFAULT} --out OUT --record NONE": "NONE: no such record; write one with: ",
+    f"figures page {DEFAULT} --out OUT --validation-set NONE": "NONE: no such file or directory",
     "studies table NONE": "NONE: not a readable JSON file",
 }
 
@@ -153,7 +155,7 @@ COMMANDS = [
     "models train --seed 0 --out OUT",
     f"circuits roles {DEFAULT} --out OUT/roles.json",
     "studies seeds --count 1 --out OUT",
-    f"claims page {DEFAULT} --out OUT.html",
+    f"figures page {DEFAULT} --out OUT.html",
 ]
 
 
@@ -201,3 +203,26 @@ def test_names_that_no_file_can_have_are_refused_in_the_same_way(tmp_path: Path)
         (tmp_path / "link").symlink_to(tmp_path / "none")
         with pytest.raises(ValueError, match=f"--out={tmp_path}/{name}: cannot be written"):
             require_directory(tmp_path / name, option="--out")
+
+
+@pytest.mark.parametrize(
+    ("words", "instead"),
+    [
+        (["page"], "use circuit-claims page, or python -m figures page"),
+        (["seeds", "--count=3"], "use circuit-claims seeds, or python -m studies seeds"),
+        ([], "use pytest claims, and circuit-claims --help for the rest"),
+    ],
+)
+def test_what_was_a_command_says_what_replaced_it(words: list[str], instead: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert claims.__main__.main(words) == 2
+    assert instead in capsys.readouterr().err
+
+
+def test_one_command_line_has_the_commands_of_every_room(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        circuit_claims.main(["--help"])
+    told = capsys.readouterr().out
+    for command in ("train", "roles", "untrained", "page", "serve", "seeds", "table", "laws", "timeline"):
+        assert f"\n    {command}" in told
+    assert circuit_claims.main(["train", "--seed=-1", "--out=none"]) == 2
+    assert "--seed must be 0 or more, got -1" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from claims.diagram import PARTS
+from figures.diagram import PARTS
 from tests.pages import shipped, shipped_page
 from tests.served import PATIENCE, serving
 

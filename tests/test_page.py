@@ -12,11 +12,11 @@ import pytest
 
 from circuits.coalitions import notebook_players
 from circuits.roles import Head
-from claims.__main__ import main
 from claims.catalogue import all_claims
-from claims.diagram import PARTS, circuit_diagram
-from claims.figures import exhibit
 from claims.project import PROJECT, cite
+from figures.__main__ import main
+from figures.diagram import PARTS, circuit_diagram
+from figures.exhibit import exhibit
 from tests.pages import page_of, shipped, shipped_exhibit, shipped_page, untrained_subject
 from tests.test_gate import claim, measurement, subject
 from tests.test_plugin import facts, project, run

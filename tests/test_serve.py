@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import claims.serve
-from claims.serve import HOST, MAX_BYTES, MAX_CONNECTIONS, PageServer, reserve
-from claims.viewer import parse_graph, view
+import figures.serve
+from figures.serve import HOST, MAX_BYTES, MAX_CONNECTIONS, PageServer, reserve
+from figures.viewer import parse_graph, view
 from models.graphs import balanced_set
 from models.randomness import named_generator
 from tests.pages import shipped, shipped_page, untrained_subject
@@ -290,7 +290,7 @@ def test_the_model_does_not_run_for_who_went_away(monkeypatch: pytest.MonkeyPatc
         assert go_on.wait(PATIENCE)
         return {}
 
-    monkeypatch.setattr(claims.serve, "view", slow_view)
+    monkeypatch.setattr(figures.serve, "view", slow_view)
     with serving(untrained_subject(), "the page") as served, ThreadPoolExecutor(1) as pool:
         state = served.server_state
         first = pool.submit(post, place(served), {"text": "0-1"})
@@ -309,7 +309,7 @@ def test_the_model_does_not_run_for_who_went_away(monkeypatch: pytest.MonkeyPatc
 
 def test_a_port_in_use_is_named_before_anything_is_loaded(server: PageServer) -> None:
     port = str(place(server)[1])
-    command = [sys.executable, "-m", "claims", "serve", "no-such-checkpoint", "--port", port]
+    command = [sys.executable, "-m", "figures", "serve", "no-such-checkpoint", "--port", port]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: --port {port}: Address already in use\n"

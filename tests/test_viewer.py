@@ -13,9 +13,9 @@ from circuits.attention import head_pattern
 from circuits.patching import every_set, patched_patterns, path_patching
 from circuits.roles import Head
 from circuits.subject import answer
-from claims.layout import crossings, edge_array, layout
 from claims.strategies import any_graph
-from claims.viewer import MAX_TEXT, graphs_to_view, parse_graph, view
+from figures.layout import crossings, edge_array, layout
+from figures.viewer import MAX_TEXT, graphs_to_view, parse_graph, view
 from models.graphs import Adjacency, edge_list, graph6, named_graph, random_graphs
 from models.randomness import named_generator
 from tests.pages import shipped, untrained_subject

@@ -11,7 +11,7 @@ import torch
 
 from circuits.attention import degrees
 from circuits.subject import Subject
-from claims.layout import layout
+from figures.layout import layout
 from models.graphs import Adjacency, GraphSet, as_adjacency, certificate, edge_list, graph6, named_graph
 from models.transformer import Transformer
 

@@ -13,7 +13,7 @@ from circuits.patching import components, patched_patterns
 from circuits.queries import approximate_key_parts, approximate_query_parts, part_norms, score_terms
 from circuits.residual import activation, degree_correlations, head_result, signature_cosines, through_mlp
 from circuits.roles import Head
-from claims.studio import Studio, array, largest, matrix, panels, stacked
+from figures.scene import Scene, array, largest, matrix, panels, stacked
 from models.graphs import without_low_degree
 from verdicts.drawing import Axis, bars, heatmap, table, tile
 from verdicts.page import Figure
@@ -25,19 +25,19 @@ _ROTATIONS = 999
 _NAMES = {"embed": "Embed", "pos_embed": "PosEmbed"}
 
 
-def attention(studio: Studio) -> Iterator[Figure]:
+def attention(scene: Scene) -> Iterator[Figure]:
     """The pattern on one graph, and attention to the target by degree."""
-    subject, pointer = studio.subject, studio.subject.roles.pointer
-    pattern = array(head_pattern(subject.model, studio.graph, pointer)[0])
+    subject, pointer = scene.subject, scene.subject.roles.pointer
+    pattern = array(head_pattern(subject.model, scene.graph, pointer)[0])
     yield Figure(
         "figure-pointer-pattern",
         "The pointer's pattern",
-        studio.about_the_graph,
-        heatmap(pattern, rows=studio.vertices, columns=studio.positions, unit="of the row's attention", limit=1.0),
+        scene.about_the_graph,
+        heatmap(pattern, rows=scene.vertices, columns=scene.positions, unit="of the row's attention", limit=1.0),
         "1.1",
         ("low_degree_vertices_attend_to_the_target", "they_do_so_beyond_the_training_range", "high_degree_vertices_ignore_the_target"),
     )
-    by_degree = studio.measured("attention_switches_off_above_degree_two", "attention_by_degree")
+    by_degree = scene.measured("attention_switches_off_above_degree_two", "attention_by_degree")
     if by_degree:
         yield Figure(
             "figure-attention-by-degree",
@@ -49,9 +49,9 @@ def attention(studio: Studio) -> Iterator[Figure]:
         )
 
 
-def patching(studio: Studio) -> Iterator[Figure]:
+def patching(scene: Scene) -> Iterator[Figure]:
     """The notebook's two tables, and clean, corrupted and patched patterns."""
-    subject, pointer = studio.subject, studio.subject.roles.pointer
+    subject, pointer = scene.subject, scene.subject.roles.pointer
     corrupted, graphs = subject.label(without_low_degree(subject.model.cfg.n_vertices)), subject.quarter
     single = one_path_scores(subject.model, graphs, corrupted, head=pointer)
     reader = subject.roles.reader
@@ -81,20 +81,20 @@ def patching(studio: Studio) -> Iterator[Figure]:
         "all into the query": (everything, 0),
         "all into the key": (0, everything),
     }
-    patterns = patched_patterns(subject.model, studio.graph, corrupted, head=pointer, configurations=list(names.values()))[0]
+    patterns = patched_patterns(subject.model, scene.graph, corrupted, head=pointer, configurations=list(names.values()))[0]
     drawn = {
-        name: heatmap(array(pattern), rows=studio.positions, columns=studio.positions, unit="", limit=1.0)
+        name: heatmap(array(pattern), rows=scene.positions, columns=scene.positions, unit="", limit=1.0)
         for name, pattern in zip(names, patterns, strict=True)
     }
     yield Figure(
         "figure-patched-patterns",
         "The pointer's pattern, clean, corrupted and patched",
-        f"{studio.about_the_graph} Rows attend to columns; one scale for all.",
+        f"{scene.about_the_graph} Rows attend to columns; one scale for all.",
         panels(drawn),
         "1.2",
         ("reader_q_composes_with_pointer", "key_paths_alone_do_not_reproduce_the_pattern"),
     )
-    swaps = studio.measured("position_embedding_of_the_target_moves_the_column", "swap_error_relative_by_partner")
+    swaps = scene.measured("position_embedding_of_the_target_moves_the_column", "swap_error_relative_by_partner")
     if swaps:
         yield Figure(
             "figure-swaps",
@@ -106,53 +106,53 @@ def patching(studio: Studio) -> Iterator[Figure]:
         )
 
 
-def parts(studio: Studio) -> Iterator[Figure]:
+def parts(scene: Scene) -> Iterator[Figure]:
     """Query and key by component, each sent through the MLP alone, the scores of every pair, and what the parts leave out."""
-    subject, pointer, graphs = studio.subject, studio.subject.roles.pointer, studio.subject.quarter
+    subject, pointer, graphs = scene.subject, scene.subject.roles.pointer, scene.subject.quarter
     query, key = (part_norms(parts(subject.model, graphs, pointer).parts) for parts in (approximate_query_parts, approximate_key_parts))
     names = Axis("component", [_NAMES.get(name, name) for name in query])
     top = max(largest(*query.values()), largest(*key.values()))
     for side, norms, claim in (("query", query, "embed_position_and_reader_make_the_query"), ("key", key, "target_position_makes_the_key")):
-        norm_rows = [array(part.expand(len(studio.positions.labels or []))) for part in norms.values()]
+        norm_rows = [array(part.expand(len(scene.positions.labels or []))) for part in norms.values()]
         yield Figure(
             f"figure-pointer-{side}-norms",
             f"Norms of the parts of the pointer's {side}",
             "Means over every fourth validation graph, each component sent through the MLP alone; the same scale for query and key.",
-            heatmap(norm_rows, rows=names, columns=studio.positions, unit="mean norm", limit=top),
+            heatmap(norm_rows, rows=names, columns=scene.positions, unit="mean norm", limit=top),
             "Unused 1.2",
             (claim, "target_key_stands_out") if side == "key" else (claim,),
         )
-    alone = [approximate(subject.model, studio.graph, pointer).parts for approximate in (approximate_query_parts, approximate_key_parts)]
+    alone = [approximate(subject.model, scene.graph, pointer).parts for approximate in (approximate_query_parts, approximate_key_parts)]
     terms = score_terms(*alone)
     grid = tile([[array(terms[q, k][0]) for k in alone[1]] for q in alone[0]])
     yield Figure(
         "figure-score-grid",
         "The pointer's score, component by component",
-        f"{studio.about_the_graph} Each block is one pair: query part by rows, key part by columns, vertices within; biases left out.",
+        f"{scene.about_the_graph} Each block is one pair: query part by rows, key part by columns, vertices within; biases left out.",
         heatmap(grid, rows=Axis("query part", names.labels), columns=Axis("key part", names.labels), unit="nats", signed=True),
         "Unused 1.2",
         ("reader_query_meets_position_key",),
     )
-    stream = activation(subject.model, studio.graph, "blocks.0.hook_resid_post")[0]
-    by_part = through_mlp(subject.model, torch.cat([components(subject.model, studio.graph)[0], subject.model.W_pos[None]])).sum(0)
+    stream = activation(subject.model, scene.graph, "blocks.0.hook_resid_post")[0]
+    by_part = through_mlp(subject.model, torch.cat([components(subject.model, scene.graph)[0], subject.model.W_pos[None]])).sum(0)
     top = largest(stream, by_part, stream - by_part)
     drawn = {
-        title: matrix(values, rows=studio.vertices, columns=_MODEL, limit=top)
+        title: matrix(values, rows=scene.vertices, columns=_MODEL, limit=top)
         for title, values in {"x₁": stream, "sum of f(component)": by_part, "difference": stream - by_part}.items()
     }
     yield Figure(
         "figure-remainder",
         "What the parts leave out",
-        f"{studio.about_the_graph} The MLP makes more of the components together than of each alone.",
+        f"{scene.about_the_graph} The MLP makes more of the components together than of each alone.",
         stacked(drawn),
         "Unused 1.2",
         ("embed_position_and_reader_make_the_query",),
     )
 
 
-def dimension(studio: Studio) -> Iterator[Figure]:
+def dimension(scene: Scene) -> Iterator[Figure]:
     """What the pointer's W_Q reads, and which dimensions follow degree."""
-    subject, pointer = studio.subject, studio.subject.roles.pointer
+    subject, pointer = scene.subject, scene.subject.roles.pointer
     W_Q = subject.model.attention(pointer.layer).W_Q[pointer.index]
     special = subject.roles.found.get("dimension")
     marked = {} if special is None else {special: f"dimension {special}"}
@@ -169,20 +169,20 @@ def dimension(studio: Studio) -> Iterator[Figure]:
         "2.2",
         ("pointer_query_reads_that_dimension", "that_dimension_suffices_for_the_pointer", "the_pointer_needs_that_dimension"),
     )
-    query = activation(subject.model, studio.graph, f"blocks.{pointer.layer}.attn.hook_q", head=pointer)[0]
+    query = activation(subject.model, scene.graph, f"blocks.{pointer.layer}.attn.hook_q", head=pointer)[0]
     yield Figure(
         "figure-pointer-query",
         "The pointer's query",
-        studio.about_the_graph,
-        matrix(query, rows=studio.vertices, columns=_HEAD),
+        scene.about_the_graph,
+        matrix(query, rows=scene.vertices, columns=_HEAD),
         "2.2",
         ("pointer_query_encodes_degree",),
     )
 
 
-def degree_by_dimension(studio: Studio) -> Iterator[Figure]:
+def degree_by_dimension(scene: Scene) -> Iterator[Figure]:
     """Correlation with degree and the notebook's signature cosine of every residual dimension."""
-    subject = studio.subject
+    subject = scene.subject
     stream = activation(subject.model, subject.graphs.adjacency, "blocks.0.hook_resid_post")
     special = subject.roles.found.get("dimension")
     marked = {} if special is None else {special: f"dimension {special}"}
@@ -206,9 +206,9 @@ def degree_by_dimension(studio: Studio) -> Iterator[Figure]:
     )
 
 
-def composition(studio: Studio) -> Iterator[Figure]:
+def composition(scene: Scene) -> Iterator[Figure]:
     """Composition scores of all components with all heads of layer 1, and the reader's among random rotations."""
-    subject = studio.subject
+    subject = scene.subject
     if subject.model.cfg.n_layers < 2:
         return
     scores = {side: composition_scores(subject.model, side=side, mlp=True) for side in SIDES}
@@ -250,18 +250,18 @@ def composition(studio: Studio) -> Iterator[Figure]:
     )
 
 
-def ablation(studio: Studio) -> Iterator[Figure]:
+def ablation(scene: Scene) -> Iterator[Figure]:
     """Accuracy without each head."""
-    by_head = studio.measured("reader_is_necessary", "by_head")
+    by_head = scene.measured("reader_is_necessary", "by_head")
     if by_head:
-        found = studio.subject.roles.found
+        found = scene.subject.roles.found
         marked = [str(found[role]) for role in ("reader", "pointer") if found.get(role)]
-        named = {studio.role_of(Head.parse(name)): value for name, value in by_head.items()}
+        named = {scene.role_of(Head.parse(name)): value for name, value in by_head.items()}
         yield Figure(
             "figure-ablation",
             "Accuracy without each head",
             "Each held at its mean over the validation set, at every position.",
-            bars(named, name="head", unit="accuracy", marked=[studio.role_of(Head.parse(name)) for name in marked]),
+            bars(named, name="head", unit="accuracy", marked=[scene.role_of(Head.parse(name)) for name in marked]),
             "2.2",
             ("reader_is_necessary", "pointer_is_dispensable"),
         )

@@ -15,7 +15,7 @@ from circuits.attribution import (
 from circuits.composition import full_ov_circuit, ov_circuit
 from circuits.residual import activation, degree_correlations
 from circuits.roles import Head
-from claims.studio import Studio, array, largest, matrix, panels, stacked
+from figures.scene import Scene, array, largest, matrix, panels, stacked
 from models.graphs import Adjacency
 from verdicts.drawing import Axis, bars, heatmap
 from verdicts.page import Figure
@@ -24,16 +24,16 @@ from verdicts.plots import lines
 _ANSWER = "planar_and_non_planar_drive_opposite_attributions"
 
 
-def ov_circuits(studio: Studio) -> Iterator[Figure]:
+def ov_circuits(scene: Scene) -> Iterator[Figure]:
     """W_V W_O of every head, and what each neighbour adds to the logits by way of it."""
-    model = studio.subject.model
+    model = scene.subject.model
     heads = [Head(layer, index) for layer in range(model.cfg.n_layers) for index in range(model.cfg.n_heads)]
     products = {head: ov_circuit(model, head) for head in heads}
     matrices = {head: factored.A @ factored.B for head, factored in products.items()}
     top = torch.cat([product.abs().flatten() for product in matrices.values()]).quantile(0.999).item()
     side = Axis("residual dimension")
-    drawn = {studio.role_of(head): matrix(product, rows=Axis("in"), columns=Axis("out"), limit=top) for head, product in matrices.items()}
-    home = "reader_output_carries_degree_in_one_direction" if studio.subject.roles.found.get("reader") else "classifies_the_validation_set"
+    drawn = {scene.role_of(head): matrix(product, rows=Axis("in"), columns=Axis("out"), limit=top) for head, product in matrices.items()}
+    home = "reader_output_carries_degree_in_one_direction" if scene.subject.roles.found.get("reader") else "classifies_the_validation_set"
     yield Figure(
         "figure-ov",
         "OV circuits of all heads",
@@ -42,23 +42,23 @@ def ov_circuits(studio: Studio) -> Iterator[Figure]:
         "OV circuit",
         (home,),
     )
-    full = {studio.role_of(head): full_ov_circuit(model, head) for head in heads}
+    full = {scene.role_of(head): full_ov_circuit(model, head) for head in heads}
     answers = {name: (factored.A @ factored.B)[:, 1] - (factored.A @ factored.B)[:, 0] for name, factored in full.items()}
     yield Figure(
         "figure-full-ov",
         "What a neighbour adds to the answer by way of each head",
         "W_E W_V W_O W_U, planar minus non-planar: a head by rows, the neighbour by columns.",
         heatmap(
-            [array(row) for row in answers.values()], rows=Axis("head", list(answers)), columns=studio.positions, unit="logits", signed=True
+            [array(row) for row in answers.values()], rows=Axis("head", list(answers)), columns=scene.positions, unit="logits", signed=True
         ),
         "OV circuit",
         ("last_mlp_writes_the_answer",),
     )
 
 
-def neurons(studio: Studio) -> Iterator[Figure]:
+def neurons(scene: Scene) -> Iterator[Figure]:
     """Correlation of neurons with degree, mean activations, and what neurons add to the answer, by set of graphs."""
-    subject, cfg = studio.subject, studio.subject.model.cfg
+    subject, cfg = scene.subject, scene.subject.model.cfg
     if cfg.attn_only:
         return
     first = activation(subject.model, subject.graphs.adjacency, "blocks.0.mlp.hook_post")
@@ -72,13 +72,13 @@ def neurons(studio: Studio) -> Iterator[Figure]:
         "Unused, neurons",
         ("layer_0_neurons_follow_degree",),
     )
-    sets = _sets(studio)
+    sets = _sets(scene)
     for layer in range(cfg.n_layers):
         means = {name: mean_neuron_activations(subject.model, graphs, layer=layer) for name, graphs in sets.items()}
         top = largest(*means.values())
         drawn = {
             f"{name} ({len(sets[name])})": heatmap(
-                array(mean), rows=studio.positions, columns=Axis("neuron"), unit="", signed=True, limit=top
+                array(mean), rows=scene.positions, columns=Axis("neuron"), unit="", signed=True, limit=top
             )
             for name, mean in means.items()
         }
@@ -107,9 +107,9 @@ def neurons(studio: Studio) -> Iterator[Figure]:
     )
 
 
-def _sets(studio: Studio) -> dict[str, Adjacency]:
+def _sets(scene: Scene) -> dict[str, Adjacency]:
     """Every fourth validation graph by label, and misclassified graphs of either kind; a set without graphs is left out."""
-    subject, wrong = studio.subject, studio.misclassified
+    subject, wrong = scene.subject, scene.misclassified
     graphs, labels = subject.quarter, subject.graphs.labels[::4]
     sets = {
         "planar": graphs[labels == 1],
@@ -120,9 +120,9 @@ def _sets(studio: Studio) -> dict[str, Adjacency]:
     return {name: chosen for name, chosen in sets.items() if len(chosen)}
 
 
-def attribution(studio: Studio) -> Iterator[Figure]:
+def attribution(scene: Scene) -> Iterator[Figure]:
     """The logit difference by component and by layer."""
-    means = studio.measured("last_mlp_writes_the_answer", "by_component")
+    means = scene.measured("last_mlp_writes_the_answer", "by_component")
     if means:
         unit = "logits, label − other"
         drawn = {"by component": bars(means, name="component", unit=unit), "by layer": bars(by_layer(means), name="layer", unit=unit)}

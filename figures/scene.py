@@ -23,7 +23,7 @@ POSITION = "position"
 
 
 @dataclasses.dataclass(frozen=True)
-class Studio:
+class Scene:
     """A subject, its claims as the record holds them, and one graph of it to look at."""
 
     subject: Subject

@@ -13,10 +13,10 @@ from markupsafe import Markup
 
 from circuits.roles import AbsentRole
 from circuits.subject import REGISTRY, Subject
-from claims import model_figures, pointer_figures, reader_figures
-from claims.diagram import PARTS, circuit_diagram, path_weights
-from claims.studio import Studio
-from claims.viewer import graphs_to_view
+from figures import model, pointer, reader
+from figures.diagram import PARTS, circuit_diagram, path_weights
+from figures.scene import Scene
+from figures.viewer import graphs_to_view
 from verdicts.drawing import bars
 from verdicts.page import Exhibit, Figure, Panel
 from verdicts.record import read_record
@@ -29,16 +29,16 @@ def exhibit(subject: Subject, result: Mapping[str, Any], *, registry: Path = REG
     The seeds that it stands beside are the checkpoints of the registry that were trained here.
     """
     claims = {claim["id"]: claim for claim in result["claims"]}
-    studio = Studio(subject, claims, _graph_to_start_with(subject))
-    views = list(graphs_to_view(subject, claims, studio.misclassified))
+    scene = Scene(subject, claims, _graph_to_start_with(subject))
+    views = list(graphs_to_view(subject, claims, scene.misclassified))
     weights = path_weights(claims, subject.model.cfg.n_heads)
-    reader = f"{subject.roles.found.get('reader')}->q"
-    drawn = bars(weights, name="path", unit="Shapley value", marked=[reader]) if weights else ""
+    marked = f"{subject.roles.found.get('reader')}->q"
+    drawn = bars(weights, name="path", unit="Shapley value", marked=[marked]) if weights else ""
     circuit = _render("circuit.html", drawing=circuit_diagram(subject, claims), weights=weights, bars=drawn)
     counted, beside = _registered(registry)
     return Exhibit(
-        figures=tuple(_figures(studio)),
-        panels=(Panel("circuit", "Circuit", circuit), Panel("viewer", "Attention", _viewer(subject, studio, views))),
+        figures=tuple(_figures(scene)),
+        panels=(Panel("circuit", "Circuit", circuit), Panel("viewer", "Attention", _viewer(subject, scene, views))),
         parts=PARTS,
         counterexamples=_counterexamples(claims, views),
         counted=counted,
@@ -48,11 +48,11 @@ def exhibit(subject: Subject, result: Mapping[str, Any], *, registry: Path = REG
     )
 
 
-def _figures(studio: Studio) -> Iterator[Figure]:
+def _figures(scene: Scene) -> Iterator[Figure]:
     """Every figure whose parts this model has."""
-    for draw in (*reader_figures.FIGURES, *pointer_figures.FIGURES, *model_figures.FIGURES):
+    for draw in (*reader.FIGURES, *pointer.FIGURES, *model.FIGURES):
         try:
-            yield from draw(studio)
+            yield from draw(scene)
         except AbsentRole:
             continue  # the claims beside it say which, and why
 
@@ -63,9 +63,9 @@ def _graph_to_start_with(subject: Subject) -> torch.Tensor:
     return subject.graphs.adjacency[(edges == edges.median()).nonzero()[0]]
 
 
-def _viewer(subject: Subject, studio: Studio, views: list[dict[str, Any]]) -> Markup:
+def _viewer(subject: Subject, scene: Scene, views: list[dict[str, Any]]) -> Markup:
     roles = subject.roles.to_dict()
-    middle = f"{int(studio.graph.sum() / 2)} edges"
+    middle = f"{int(scene.graph.sum() / 2)} edges"
     first = next(index for index, shown in enumerate(views) if shown["group"] == "random" and shown["name"].startswith(middle))
     start = roles["pointer"] or roles["reader"] or "0.0"
     return _render("viewer.html", data={"graphs": views, "roles": roles, "start": start, "first": first})
@@ -94,7 +94,7 @@ def _registered(registry: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(loader=jinja2.PackageLoader("claims"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    return jinja2.Environment(loader=jinja2.PackageLoader("figures"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
 
 
 def _render(name: str, **values: Any) -> Markup:

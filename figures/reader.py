@@ -8,7 +8,7 @@ from circuits.attention import head_keys, head_pattern
 from circuits.bounds import MAX_VERTICES, anchor_scores
 from circuits.queries import key_parts, part_norms, query_parts, score_terms
 from circuits.residual import activation, head_result, through_mlp
-from claims.studio import Studio, array, largest, matrix, stacked
+from figures.scene import Scene, array, largest, matrix, stacked
 from verdicts.drawing import Axis, bars, heatmap, tile
 from verdicts.page import Figure
 from verdicts.plots import ranges
@@ -18,19 +18,19 @@ _HEAD = Axis("dimension of the head")
 _MODEL = Axis("residual dimension")
 
 
-def attention(studio: Studio) -> Iterator[Figure]:
+def attention(scene: Scene) -> Iterator[Figure]:
     """The pattern on one graph, and what is certain of it for every graph."""
-    subject, reader = studio.subject, studio.subject.roles.reader
-    pattern = array(head_pattern(subject.model, studio.graph, reader)[0])
+    subject, reader = scene.subject, scene.subject.roles.reader
+    pattern = array(head_pattern(subject.model, scene.graph, reader)[0])
     yield Figure(
         "figure-reader-pattern",
         "The reader's pattern",
-        studio.about_the_graph,
-        heatmap(pattern, rows=studio.vertices, columns=studio.positions, unit="of the row's attention", limit=1.0),
+        scene.about_the_graph,
+        heatmap(pattern, rows=scene.vertices, columns=scene.positions, unit="of the row's attention", limit=1.0),
         "1.3",
         ("low_degree_vertices_attend_evenly", "adding_an_edge_raises_anchor_attention"),
     )
-    intervals = studio.measured("anchor_attention_grows_with_degree", "intervals")
+    intervals = scene.measured("anchor_attention_grows_with_degree", "intervals")
     if intervals:
         yield Figure(
             "figure-certified-attention",
@@ -42,9 +42,9 @@ def attention(studio: Studio) -> Iterator[Figure]:
         )
 
 
-def anchor_score(studio: Studio) -> Iterator[Figure]:
+def anchor_score(scene: Scene) -> Iterator[Figure]:
     """The score at the anchors per degree, over all neighbourhoods."""
-    subject = studio.subject
+    subject = scene.subject
     reader, anchors = subject.roles.reader, subject.roles.anchors
     if subject.model.cfg.n_vertices > MAX_VERTICES:
         return
@@ -60,14 +60,14 @@ def anchor_score(studio: Studio) -> Iterator[Figure]:
     )
 
 
-def parts(studio: Studio) -> Iterator[Figure]:
+def parts(scene: Scene) -> Iterator[Figure]:
     """Query and key by part, and the four terms of the score."""
-    subject, reader, graphs = studio.subject, studio.subject.roles.reader, studio.subject.graphs.adjacency
+    subject, reader, graphs = scene.subject, scene.subject.roles.reader, scene.subject.graphs.adjacency
     norms = [part_norms(parts(subject.model, graphs, reader)) for parts in (query_parts, key_parts)]
     top = max(largest(*side.values()) for side in norms)
     rows = Axis("part", list(_PARTS.values()))
     drawn = {
-        name: heatmap([array(side[part]) for part in _PARTS], rows=rows, columns=studio.positions, unit="mean norm", limit=top)
+        name: heatmap([array(side[part]) for part in _PARTS], rows=rows, columns=scene.positions, unit="mean norm", limit=top)
         for name, side in zip(("query", "key"), norms, strict=True)
     }
     yield Figure(
@@ -78,12 +78,12 @@ def parts(studio: Studio) -> Iterator[Figure]:
         "1.3",
         ("degree_enters_through_the_query", "anchor_positions_enter_through_the_key"),
     )
-    terms = score_terms(query_parts(subject.model, studio.graph, reader), key_parts(subject.model, studio.graph, reader))
+    terms = score_terms(query_parts(subject.model, scene.graph, reader), key_parts(subject.model, scene.graph, reader))
     grid = [[array(terms[query, key][0]) for key in _PARTS] for query in _PARTS]
     yield Figure(
         "figure-score-terms",
         "The four terms of the reader's score",
-        f"{studio.about_the_graph} Each block is a term: query part by rows, key part by columns, vertices within; biases left out.",
+        f"{scene.about_the_graph} Each block is a term: query part by rows, key part by columns, vertices within; biases left out.",
         heatmap(
             tile(grid),
             rows=Axis("query part", list(_PARTS.values())),
@@ -96,14 +96,14 @@ def parts(studio: Studio) -> Iterator[Figure]:
     )
 
 
-def weights(studio: Studio) -> Iterator[Figure]:
+def weights(scene: Scene) -> Iterator[Figure]:
     """W_E, W_pos and what the reader's W_Q, W_K make of them, with query and key on one graph."""
-    model, reader = studio.subject.model, studio.subject.roles.reader
+    model, reader = scene.subject.model, scene.subject.roles.reader
     block = model.attention(0)
     W_Q, W_K = block.W_Q[reader.index], block.W_K[reader.index]
     neighbours, positions = model.W_E @ W_Q, model.W_pos @ W_Q
     top = largest(neighbours, positions)
-    rows = studio.positions
+    rows = scene.positions
     yield Figure(
         "figure-neighbour-queries",
         "What a neighbour adds to the reader's query",
@@ -131,12 +131,12 @@ def weights(studio: Studio) -> Iterator[Figure]:
         "2.1",
         ("position_subtracts_two_neighbours",),
     )
-    query = activation(model, studio.graph, "blocks.0.attn.hook_q", head=reader)[0]
+    query = activation(model, scene.graph, "blocks.0.attn.hook_q", head=reader)[0]
     yield Figure(
         "figure-reader-query",
         "The reader's query",
-        f"{studio.about_the_graph} q = resid W_Q + b_Q: degree − 2 along v.",
-        matrix(query, rows=studio.vertices, columns=_HEAD),
+        f"{scene.about_the_graph} q = resid W_Q + b_Q: degree − 2 along v.",
+        matrix(query, rows=scene.vertices, columns=_HEAD),
         "2.1",
         ("query_holds_degree_minus_two",),
     )
@@ -151,15 +151,15 @@ def weights(studio: Studio) -> Iterator[Figure]:
                 "W_K": matrix(W_K, rows=_MODEL, columns=_HEAD),
                 "W_E W_K": matrix(by_neighbour, rows=rows, columns=_HEAD, limit=top),
                 "W_pos W_K": matrix(by_position, rows=rows, columns=_HEAD, limit=top),
-                "k": matrix(head_keys(model, studio.graph, reader)[0], rows=studio.vertices, columns=_HEAD),
+                "k": matrix(head_keys(model, scene.graph, reader)[0], rows=scene.vertices, columns=_HEAD),
             }
         ),
         "2.1",
         ("key_comes_mostly_from_position", "anchor_keys_point_along_the_degree_direction"),
     )
-    per_neighbour = studio.measured("anchor_keys_point_along_the_degree_direction", "score_per_neighbour")
+    per_neighbour = scene.measured("anchor_keys_point_along_the_degree_direction", "score_per_neighbour")
     if per_neighbour:
-        anchors = [str(anchor) for anchor in studio.subject.roles.found.get("anchors") or ()]
+        anchors = [str(anchor) for anchor in scene.subject.roles.found.get("anchors") or ()]
         yield Figure(
             "figure-score-per-neighbour",
             "What one more neighbour adds to the score at each position",
@@ -170,11 +170,11 @@ def weights(studio: Studio) -> Iterator[Figure]:
         )
 
 
-def values(studio: Studio) -> Iterator[Figure]:
+def values(scene: Scene) -> Iterator[Figure]:
     """v, z and result of the reader on one graph, and that after the MLP."""
-    model, reader, graph = studio.subject.model, studio.subject.roles.reader, studio.graph
+    model, reader, graph = scene.subject.model, scene.subject.roles.reader, scene.graph
     W_V = model.attention(0).W_V[reader.index]
-    rows = studio.positions
+    rows = scene.positions
     v, z = (activation(model, graph, f"blocks.0.attn.hook_{letter}", head=reader)[0] for letter in "vz")
     top = largest(model.W_E @ W_V, model.W_pos @ W_V)
     yield Figure(
@@ -186,7 +186,7 @@ def values(studio: Studio) -> Iterator[Figure]:
                 "W_V": matrix(W_V, rows=_MODEL, columns=_HEAD),
                 "W_E W_V": matrix(model.W_E @ W_V, rows=rows, columns=_HEAD, limit=top),
                 "W_pos W_V": matrix(model.W_pos @ W_V, rows=rows, columns=_HEAD, limit=top),
-                "v": matrix(v, rows=studio.vertices, columns=_HEAD),
+                "v": matrix(v, rows=scene.vertices, columns=_HEAD),
             }
         ),
         "2.2",
@@ -195,8 +195,8 @@ def values(studio: Studio) -> Iterator[Figure]:
     yield Figure(
         "figure-reader-z",
         "z, the pattern applied to v",
-        studio.about_the_graph,
-        matrix(z, rows=studio.vertices, columns=_HEAD),
+        scene.about_the_graph,
+        matrix(z, rows=scene.vertices, columns=_HEAD),
         "2.2",
         ("reader_z_holds_degree", "reader_z_determines_degree"),
     )
@@ -204,23 +204,23 @@ def values(studio: Studio) -> Iterator[Figure]:
     yield Figure(
         "figure-reader-result",
         "What the reader writes",
-        studio.about_the_graph,
-        matrix(result, rows=studio.vertices, columns=_MODEL),
+        scene.about_the_graph,
+        matrix(result, rows=scene.vertices, columns=_MODEL),
         "2.2",
         ("reader_output_carries_degree_in_one_direction",),
     )
     drawn = {
         "f(result) = result + MLP₀(result), as if nothing else were there": heatmap(
-            array(through_mlp(model, result)), rows=studio.vertices, columns=_MODEL, unit="", signed=True
+            array(through_mlp(model, result)), rows=scene.vertices, columns=_MODEL, unit="", signed=True
         ),
         "x₁, the whole residual stream after layer 0": heatmap(
-            array(activation(model, graph, "blocks.0.hook_resid_post")[0]), rows=studio.vertices, columns=_MODEL, unit="", signed=True
+            array(activation(model, graph, "blocks.0.hook_resid_post")[0]), rows=scene.vertices, columns=_MODEL, unit="", signed=True
         ),
     }
     yield Figure(
         "figure-through-mlp",
         "After the MLP",
-        studio.about_the_graph,
+        scene.about_the_graph,
         stacked(drawn),
         "2.2",
         ("mlp_keeps_the_readers_direction", "one_residual_dimension_carries_degree"),

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from circuits.subject import Subject
-from claims.viewer import parse_graph, view
+from figures.viewer import parse_graph, view
 
 HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")

@@ -1,0 +1,27 @@
+"""The command line of the project: `circuit-claims COMMAND`, or `python -m circuit_claims COMMAND`."""
+
+from __future__ import annotations
+
+import sys
+
+import circuits.__main__
+import figures.__main__
+import models.__main__
+import studies.__main__
+from models.arguments import Commands, main_of
+
+
+def add_commands(commands: Commands) -> None:
+    """Those of every room, in the order in which they are used."""
+    for room in (models.__main__, circuits.__main__, figures.__main__, studies.__main__):
+        room.add_commands(commands)
+
+
+main = main_of(
+    add_commands,
+    prog="circuit-claims",
+    description="Claims about a transformer's circuits. To judge a checkpoint: pytest claims --checkpoint=PATH.",
+)
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""Command line: `python -m figures page` and `serve` of a checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import gc
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.arguments import Commands, imports, main_of, require_existing
+
+if TYPE_CHECKING:
+    from circuits.subject import Subject
+
+
+def add_commands(commands: Commands) -> None:
+    """`page` and `serve`."""
+    page = commands.add_parser("page", help="write the page of a checkpoint from its record, without judging it again")
+    page.add_argument("--out", type=Path, required=True, metavar="PATH", help="where the page goes")
+    page.set_defaults(run=_page)
+    serve = commands.add_parser("serve", help="show the page with the model behind it, for graphs typed in, on this machine alone")
+    serve.add_argument("--port", type=int, default=8000, metavar="N", help="where on 127.0.0.1 (default 8000; 0 takes any that is free)")
+    serve.set_defaults(run=_serve)
+    for command in (page, serve):
+        command.add_argument("checkpoint", type=Path, nargs="?", metavar="PATH", help="default: checkpoints/default")
+        command.add_argument("--record", type=Path, metavar="RECORD", help="what --claims-json wrote; default: the checkpoint's ledger")
+        command.add_argument("--validation-set", type=Path, metavar="NPZ", help="that of the record; default: from a fixed seed")
+
+
+def _page(options: argparse.Namespace) -> None:
+    from verdicts.record import require_writable, write_text
+
+    require_writable(options.out, option="--out")
+    page = _render(*_load(options))
+    write_text(options.out, page)
+    print(f"{options.out}: {len(page.encode()) / 1e6:.1f} MB")
+
+
+def _serve(options: argparse.Namespace) -> None:
+    if not 0 <= options.port < 65536:
+        raise ValueError(f"--port must be from 0 to 65535, got {options.port}")
+
+    from figures.serve import PageServer, reserve
+
+    with reserve(options.port) as listener:  # a port in use is refused before anything is drawn
+        subject, record = _load(options)
+        server = PageServer(subject, _render(subject, record, served=True), listener)
+        server.ready = lambda: print(f"{server.address} (Ctrl-C stops it)", flush=True)
+        gc.freeze()  # all this lives until the end, and to search it for cycles then takes a second
+        server.run()
+    raise KeyboardInterrupt  # it has been stopped, by whatever means
+
+
+def _load(options: argparse.Namespace) -> tuple[Subject, dict[str, Any]]:
+    """A checkpoint, and its record or ledger with what it says of that checkpoint first."""
+    require_existing(options.checkpoint, options.validation_set)
+    if options.record is not None:
+        _require_record(options.record)
+
+    with imports():  # after all that can be looked at without torch
+        from circuits.subject import REGISTRY, load_subject
+        from verdicts.record import read_whole_record
+
+    subject = load_subject(options.checkpoint or REGISTRY / "default", validation=options.validation_set)
+    path = options.record or subject.ledger_path
+    _require_record(path)
+    record, about = read_whole_record(path), subject.describe()
+    subjects = sorted(record["subjects"], key=lambda one: one["content_hash"] != about["content_hash"])
+    if subjects[0]["content_hash"] != about["content_hash"]:
+        raise ValueError(f"{path}: says nothing of {subject.name}, {about['content_hash'][:19]}…")
+    then = subjects[0]["validation_set"]
+    if then != about["validation_set"]:
+        raise ValueError(f"{path}: was measured on another validation set, {then[:19]}…; name it with --validation-set")
+    return dataclasses.replace(subject, seed=record["run"]["seed"]), {**record, "subjects": subjects}
+
+
+def _require_record(path: Path) -> None:
+    if not os.path.exists(path):
+        command = "pytest claims --checkpoint=… --claims-json=PATH"
+        raise ValueError(f"{path}: no such record; write one with: {command}")
+
+
+def _render(subject: Subject, record: Mapping[str, Any], *, served: bool = False) -> str:
+    with imports():
+        from claims.project import PROJECT
+        from figures.exhibit import exhibit
+        from verdicts.page import render_page
+
+    return render_page(record, exhibit(subject, record["subjects"][0]), project=PROJECT, served=served)
+
+
+main = main_of(add_commands, prog="python -m figures", description="The page of a checkpoint.")
+
+if __name__ == "__main__":
+    sys.exit(main())
