@@ -1,4 +1,5 @@
-"""The command line of the project: `circuit-claims COMMAND`, or `python -m circuit_claims COMMAND`."""
+"""The command line of the project: `circuit-claims COMMAND`, or `python -m circuit_claims
+COMMAND`."""
 
 from __future__ import annotations
 
@@ -20,7 +21,10 @@ def add_commands(commands: Commands) -> None:
 main = main_of(
     add_commands,
     prog="circuit-claims",
-    description="Claims about a transformer's circuits. To judge a checkpoint: pytest claims --checkpoint=PATH.",
+    description=(
+        "Claims about a transformer's circuits. To judge a checkpoint: pytest claims"
+        " --checkpoint=PATH."
+    ),
 )
 
 if __name__ == "__main__":

@@ -22,16 +22,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
     group = parser.getgroup("claims")
     default = "Default: $CLAIMS_CHECKPOINT, or checkpoints/default"
-    files = "a directory, .safetensors or the author's .pt (its .yaml beside it); write it with '='; may be repeated. "
+    files = (
+        "a directory, .safetensors or the author's .pt (its .yaml beside it); write it with '=';"
+        " may be repeated. "
+    )
     graphs = "data [n, v, v] and labels [n]; default: 4,992 graphs from a fixed seed"
-    group.addoption("--checkpoint", action="append", type=named_path, metavar="PATH", help=files + default)
+    group.addoption(
+        "--checkpoint", action="append", type=named_path, metavar="PATH", help=files + default
+    )
     group.addoption("--validation-set", type=named_path, metavar="NPZ", help=graphs)
-    group.addoption("--device", default="auto", choices=["auto", "cpu", "cuda"], help="where to run (default: cuda where there is one)")
+    group.addoption(
+        "--device",
+        default="auto",
+        choices=["auto", "cpu", "cuda"],
+        help="where to run (default: cuda where there is one)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """A path that leads nowhere is said before anything is imported that takes seconds."""
-    paths = {"--checkpoint": config.getoption("checkpoint") or [], "--validation-set": [config.getoption("validation_set")]}
+    paths = {
+        "--checkpoint": config.getoption("checkpoint") or [],
+        "--validation-set": [config.getoption("validation_set")],
+    }
     for option, given in paths.items():
         for path in given:
             if path is not None and not path.exists():
@@ -58,7 +71,9 @@ def pytest_claims_subjects(config: pytest.Config) -> list[Subject]:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     elif device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device=cuda: this machine has no CUDA device")
-    paths = config.getoption("checkpoint") or [os.environ.get("CLAIMS_CHECKPOINT") or REGISTRY / "default"]
+    paths = config.getoption("checkpoint") or [
+        os.environ.get("CLAIMS_CHECKPOINT") or REGISTRY / "default"
+    ]
     validation, seed = config.getoption("validation_set"), config.getoption("claims_seed")
     return [load_subject(path, validation=validation, seed=seed, device=device) for path in paths]
 

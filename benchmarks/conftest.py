@@ -1,4 +1,5 @@
-"""One table at the end of a run: what was timed, its yardstick, their ratio, and the peak memory."""
+"""One table at the end of a run: what was timed, its yardstick, their ratio, and the peak
+memory."""
 
 from __future__ import annotations
 
@@ -12,24 +13,32 @@ import torch
 COLUMNS = "{:<58} {:>10} {:>12} {:>8} {:>8} {:>9}"
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     rows = [bench for bench in config._benchmarksession.benchmarks if bench.extra_info]  # type: ignore[attr-defined]
     if not rows:
         return
     terminalreporter.section("benchmarks")
-    terminalreporter.write_line(f"{_processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; torch {torch.__version__}")
-    terminalreporter.write_line(COLUMNS.format("work", "time", "yardstick", "ratio", "wanted", "memory"))
+    terminalreporter.write_line(
+        f"{_processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; torch"
+        f" {torch.__version__}"
+    )
+    terminalreporter.write_line(
+        COLUMNS.format("work", "time", "yardstick", "ratio", "wanted", "memory")
+    )
     for bench in rows:
         info = bench.extra_info
         terminalreporter.write_line(
             COLUMNS.format(
-                info["work"], _seconds(bench.stats.min / info.get("parts", 1)),
+                info["work"],
+                _seconds(bench.stats.min / info.get("parts", 1)),
                 _seconds(info["yardstick_s"]) if "yardstick_s" in info else "—",
                 f"{info['ratio']:.0f}×" if "ratio" in info else "—",
                 info["wanted"],
                 f"{info['peak_mib']:.0f} MiB" if "peak_mib" in info else "—",
             )
-        )  # fmt: skip
+        )
 
 
 def _seconds(value: float) -> str:
@@ -37,6 +46,10 @@ def _seconds(value: float) -> str:
 
 
 def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
+    lines = (
+        Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if Path("/proc/cpuinfo").exists()
+        else []
+    )
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()

@@ -1,4 +1,5 @@
-"""The table of what must be fast. A ratio is of two times taken in one run; results of both ways must agree to 1e-6."""
+"""The table of what must be fast. A ratio is of two times taken in one run; results of both ways
+must agree to 1e-6."""
 
 from __future__ import annotations
 
@@ -29,7 +30,9 @@ CHECKPOINT = Path(__file__).parent.parent / "checkpoints" / "default"
 POINTER, TARGET, READER, ANCHORS = Head(1, 3), 3, Head(0, 3), (2, 3, 4)
 Blocks = list[tuple[list[int], list[int]]]
 SETS = every_set(8).tolist()
-NOTEBOOK = [(SETS, [0, 1])]  # 512 query sets with nothing or Embed into the key: 1,024 configurations
+NOTEBOOK = [
+    (SETS, [0, 1])
+]  # 512 query sets with nothing or Embed into the key: 1,024 configurations
 EVERYTHING = [(SETS, SETS)]  # 2¹⁸
 SAMPLED = 32  # configurations by which the naive way is extrapolated
 MEBIBYTE = 1024  # of ru_maxrss, which Linux gives in KiB
@@ -49,7 +52,8 @@ def lattice(subject: Transformer, clean: Adjacency, *, blocks: Blocks) -> PatchS
 
 
 def peak_of_lattice(count: int, *, blocks: Blocks) -> float:
-    """Largest resident memory, in MiB, of a process that does this and nothing else, imports included."""
+    """Largest resident memory, in MiB, of a process that does this and nothing else, imports
+    included."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
         return executor.submit(_peak, count, blocks).result()
 
@@ -68,7 +72,9 @@ def naive_seconds(count: int, configurations: list[tuple[int, int]], scores: Pat
         started = time.perf_counter()
         expected = naive.scores(query_set, key_set)
         seconds += time.perf_counter() - started
-        assert scores.score[query_set, key_set].item() == pytest.approx(expected.double().mean().item(), abs=1e-6)
+        assert scores.score[query_set, key_set].item() == pytest.approx(
+            expected.double().mean().item(), abs=1e-6
+        )
     return seconds
 
 
@@ -81,11 +87,18 @@ def naive_seconds(count: int, configurations: list[tuple[int, int]], scores: Pat
     ],
 )
 def test_path_patching(
-    benchmark: BenchmarkFixture, work: str, count: int, blocks: Blocks,
-    sampled: int | None, ratio: float, seconds: float | None,
-) -> None:  # fmt: skip
+    benchmark: BenchmarkFixture,
+    work: str,
+    count: int,
+    blocks: Blocks,
+    sampled: int | None,
+    ratio: float,
+    seconds: float | None,
+) -> None:
     scores = benchmark.pedantic(
-        partial(lattice, model(), graphs(count), blocks=blocks), rounds=1 if seconds else 3, warmup_rounds=0 if seconds else 1
+        partial(lattice, model(), graphs(count), blocks=blocks),
+        rounds=1 if seconds else 3,
+        warmup_rounds=0 if seconds else 1,
     )
     every = [(query_set, key_set) for query_set in blocks[0][0] for key_set in blocks[0][1]]
     chosen = every
@@ -96,9 +109,12 @@ def test_path_patching(
     taken = benchmark.stats.stats.min
     peak = peak_of_lattice(count, blocks=blocks)
     benchmark.extra_info.update(
-        work=work, yardstick_s=yardstick, ratio=yardstick / taken, peak_mib=peak,
+        work=work,
+        yardstick_s=yardstick,
+        ratio=yardstick / taken,
+        peak_mib=peak,
         wanted=f"≥ {ratio}×" + (f", ≤ {seconds:.0f} s" if seconds else ""),
-    )  # fmt: skip
+    )
     assert yardstick / taken >= ratio
     assert taken <= (seconds or float("inf"))
     assert peak < 2048
@@ -106,7 +122,9 @@ def test_path_patching(
 
 def test_bounds_for_every_graph(benchmark: BenchmarkFixture) -> None:
     benchmark.pedantic(lambda: anchor_attention(model(), READER, ANCHORS), rounds=3)
-    benchmark.extra_info.update(work="bounds on the reader's attention for all 2⁴⁵ graphs", wanted="≤ 1 s")
+    benchmark.extra_info.update(
+        work="bounds on the reader's attention for all 2⁴⁵ graphs", wanted="≤ 1 s"
+    )
     assert benchmark.stats.stats.min <= 1.0
 
 
@@ -117,9 +135,19 @@ def test_one_hypothesis_example(benchmark: BenchmarkFixture) -> None:
     def values(batch: Adjacency) -> torch.Tensor:
         return attention_log_odds(subject, batch, POINTER, position=TARGET)
 
-    statement = ForAll(values, Domain(10, 15, 20), bound=-1e9)  # which nothing violates, so that all examples are run
-    benchmark.pedantic(lambda: hypothesis_search(statement, entropy=0, examples=examples), rounds=3, warmup_rounds=1)
-    benchmark.extra_info.update(work="one Hypothesis example of a searched claim, model included", wanted="≤ 5 ms", parts=examples)
+    statement = ForAll(
+        values, Domain(10, 15, 20), bound=-1e9
+    )  # which nothing violates, so that all examples are run
+    benchmark.pedantic(
+        lambda: hypothesis_search(statement, entropy=0, examples=examples),
+        rounds=3,
+        warmup_rounds=1,
+    )
+    benchmark.extra_info.update(
+        work="one Hypothesis example of a searched claim, model included",
+        wanted="≤ 5 ms",
+        parts=examples,
+    )
     assert benchmark.stats.stats.min / examples <= 5e-3
 
 
@@ -131,5 +159,10 @@ def test_planarity_labels(benchmark: BenchmarkFixture) -> None:
     yardstick = time.perf_counter() - started
     assert labels.tolist() == expected
     ratio = yardstick / benchmark.stats.stats.min
-    benchmark.extra_info.update(work="planarity of 2,000 graphs, beside networkx", yardstick_s=yardstick, ratio=ratio, wanted="≥ 10×")
+    benchmark.extra_info.update(
+        work="planarity of 2,000 graphs, beside networkx",
+        yardstick_s=yardstick,
+        ratio=ratio,
+        wanted="≥ 10×",
+    )
     assert ratio >= 10

@@ -1,4 +1,5 @@
-"""What depends on a part: swaps on one path, and parts put out of use (notebook §1.2 and its open question)."""
+"""What depends on a part: swaps on one path, and parts put out of use (notebook §1.2 and its open
+question)."""
 
 from __future__ import annotations
 
@@ -30,11 +31,14 @@ class SwapErrors:
 
 
 @torch.no_grad()
-def position_swap(model: Transformer, adjacency: Adjacency, head: Head, *, first: int, second: int) -> SwapErrors:
-    """Swap W_pos rows on the direct path to the key of a layer-1 head alone: heads of layer 0 frozen, queries clean.
+def position_swap(
+    model: Transformer, adjacency: Adjacency, head: Head, *, first: int, second: int
+) -> SwapErrors:
+    """Swap W_pos rows on the direct path to the key of a layer-1 head alone: heads of layer 0
+    frozen, queries clean.
 
-    x = resid_mid − W_pos + W_pos′ goes through the layer-0 MLP; if the position makes the column, the two columns of
-    the pattern change places.
+    x = resid_mid − W_pos + W_pos′ goes through the layer-0 MLP; if the position makes the column,
+    the two columns of the pattern change places.
     """
     require_layer_1(head)
     attention, mlp = model.attention(1), model.mlp(0)
@@ -55,14 +59,19 @@ def position_swap(model: Transformer, adjacency: Adjacency, head: Head, *, first
     return SwapErrors(norm(swapped - exchanged), norm(clean), norm(clean - exchanged))
 
 
-def swap_partners(model: Transformer, adjacency: Adjacency, head: Head, *, target: int) -> dict[int, SwapErrors]:
+def swap_partners(
+    model: Transformer, adjacency: Adjacency, head: Head, *, target: int
+) -> dict[int, SwapErrors]:
     """The swap of the target with every other position."""
     others = [j for j in range(model.cfg.n_vertices) if j != target]
     return {j: position_swap(model, adjacency, head, first=target, second=j) for j in others}
 
 
-def stand_in(values: Float[Tensor, case * rest], ablation: str, *, generator: torch.Generator | None = None) -> Float[Tensor, case * rest]:
-    """What takes the place of activations: `zero`, their `mean` over cases, or those of another case (`resample`).
+def stand_in(
+    values: Float[Tensor, case * rest], ablation: str, *, generator: torch.Generator | None = None
+) -> Float[Tensor, case * rest]:
+    """What takes the place of activations: `zero`, their `mean` over cases, or those of another
+    case (`resample`).
 
     Resampling needs a generator; it uses every case once, and none in its own place.
     """
@@ -73,14 +82,20 @@ def stand_in(values: Float[Tensor, case * rest], ablation: str, *, generator: to
     if ablation != "resample":
         raise ValueError(f"ablation must be one of {', '.join(ABLATIONS)}, got {ablation!r}")
     if generator is None or len(values) < 2:
-        raise ValueError(f"ablation 'resample' needs a generator and at least 2 cases, got {generator} and {len(values)}")
+        raise ValueError(
+            f"ablation 'resample' needs a generator and at least 2 cases, got {generator} and"
+            f" {len(values)}"
+        )
     order = torch.randperm(len(values), generator=generator)
-    other = torch.empty_like(order).scatter_(0, order, order.roll(1)).to(values.device)  # one cycle through all cases
+    other = (
+        torch.empty_like(order).scatter_(0, order, order.roll(1)).to(values.device)
+    )  # one cycle through all cases
     return values[other]
 
 
 class HeadAblations:
-    """The heads of a model ablated one at a time on the same graphs; what comes before them is computed once.
+    """The heads of a model ablated one at a time on the same graphs; what comes before them is
+    computed once.
 
     A head's result is replaced, at each position, by its stand-in over the graphs. Its mean over
     graphs and vertices stays in place, under `zero` as well: a constant could as well be in b_O or
@@ -90,7 +105,11 @@ class HeadAblations:
     @torch.no_grad()
     def __init__(self, model: Transformer, adjacency: Adjacency) -> None:
         self._model = model
-        names = [f"blocks.{layer}.{name}" for layer in range(model.cfg.n_layers) for name in ("attn.hook_z", "hook_resid_mid")]
+        names = [
+            f"blocks.{layer}.{name}"
+            for layer in range(model.cfg.n_layers)
+            for name in ("attn.hook_z", "hook_resid_mid")
+        ]
         seen: dict[str, list[Tensor]] = {name: [] for name in names}
         for batch in adjacency.split(_BATCH):
             _, cache = model.run_with_cache(batch, names_filter=names)
@@ -99,15 +118,23 @@ class HeadAblations:
         self._cache = {name: torch.cat(parts) for name, parts in seen.items()}
 
     @torch.no_grad()
-    def logits(self, head: Head, *, ablation: str = "mean", generator: torch.Generator | None = None) -> Float[Tensor, "graph n_classes"]:
+    def logits(
+        self, head: Head, *, ablation: str = "mean", generator: torch.Generator | None = None
+    ) -> Float[Tensor, "graph n_classes"]:
         """Logits without the head; only what follows it is computed anew."""
         z = self._cache[f"blocks.{head.layer}.attn.hook_z"][:, :, head.index]
         result = z @ self._model.attention(head.layer).W_O[head.index]
         result = result - result.mean((0, 1))
-        mid = self._cache[f"blocks.{head.layer}.hook_resid_mid"] + stand_in(result, ablation, generator=generator) - result
+        mid = (
+            self._cache[f"blocks.{head.layer}.hook_resid_mid"]
+            + stand_in(result, ablation, generator=generator)
+            - result
+        )
         return torch.cat([self._after(part, head.layer) for part in mid.split(_BATCH)])
 
-    def _after(self, resid_mid: Float[Tensor, "graph vertex d_model"], layer: int) -> Float[Tensor, "graph n_classes"]:
+    def _after(
+        self, resid_mid: Float[Tensor, "graph vertex d_model"], layer: int
+    ) -> Float[Tensor, "graph n_classes"]:
         resid = resid_mid + self._model.mlp(layer)(resid_mid)
         for block in self._model.blocks[layer + 1 :]:
             resid = block(resid)
@@ -116,7 +143,11 @@ class HeadAblations:
 
 @torch.no_grad()
 def pattern_of_inputs(
-    model: Transformer, query_input: Float[Tensor, "graph vertex d_model"], key_input: Float[Tensor, "graph vertex d_model"], *, head: Head
+    model: Transformer,
+    query_input: Float[Tensor, "graph vertex d_model"],
+    key_input: Float[Tensor, "graph vertex d_model"],
+    *,
+    head: Head,
 ) -> Float[Tensor, "graph query key"]:
     """Pattern of a head whose query reads one residual stream and whose key another."""
     attention = model.attention(head.layer)
@@ -126,10 +157,14 @@ def pattern_of_inputs(
 
 
 def ablate_direction(
-    resid: Float[Tensor, "graph vertex d_model"], direction: Float[Tensor, " d_model"], *,
-    ablation: str = "mean", generator: torch.Generator | None = None,
-) -> Float[Tensor, "graph vertex d_model"]:  # fmt: skip
-    """The residual stream with its part along a direction replaced by its stand-in over graphs and vertices."""
+    resid: Float[Tensor, "graph vertex d_model"],
+    direction: Float[Tensor, " d_model"],
+    *,
+    ablation: str = "mean",
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, "graph vertex d_model"]:
+    """The residual stream with its part along a direction replaced by its stand-in over graphs and
+    vertices."""
     unit = direction / direction.norm()
     along = resid @ unit
     other = stand_in(along.flatten(), ablation, generator=generator).unflatten(0, along.shape)
@@ -137,22 +172,32 @@ def ablate_direction(
 
 
 def keep_direction(
-    resid: Float[Tensor, "graph vertex d_model"], direction: Float[Tensor, " d_model"], *,
-    ablation: str = "mean", generator: torch.Generator | None = None,
-) -> Float[Tensor, "graph vertex d_model"]:  # fmt: skip
-    """The stand-in of the residual stream over graphs and vertices, but for its part along a direction."""
+    resid: Float[Tensor, "graph vertex d_model"],
+    direction: Float[Tensor, " d_model"],
+    *,
+    ablation: str = "mean",
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, "graph vertex d_model"]:
+    """The stand-in of the residual stream over graphs and vertices, but for its part along a
+    direction."""
     unit = direction / direction.norm()
-    other = stand_in(resid.flatten(0, 1), ablation, generator=generator).unflatten(0, resid.shape[:2])
+    other = stand_in(resid.flatten(0, 1), ablation, generator=generator).unflatten(
+        0, resid.shape[:2]
+    )
     return other + ((resid - other) @ unit)[..., None] * unit
 
 
 def erase_linearly(
     resid: Float[Tensor, "graph vertex d_model"], scalar: Shaped[Tensor, "graph vertex"]
 ) -> Float[Tensor, "graph vertex d_model"]:
-    """The residual stream less its regression on a quantity: no linear function of it is correlated with that any more.
+    """The residual stream less its regression on a quantity: no linear function of it is correlated
+    with that any more.
 
-    The same in every basis, unlike the ablation of a direction, which needs to know what is orthogonal.
+    The same in every basis, unlike the ablation of a direction, which needs to know what is
+    orthogonal.
     """
     deviation = scalar.to(resid) - scalar.to(resid).mean()
-    slope = torch.einsum("gv,gvm->m", deviation, resid - resid.mean((0, 1))) / deviation.square().sum()
+    slope = (
+        torch.einsum("gv,gvm->m", deviation, resid - resid.mean((0, 1))) / deviation.square().sum()
+    )
     return resid - deviation[..., None] * slope

@@ -21,7 +21,8 @@ _BATCH = 256  # measured on two cores: twice as fast as 1024, for it stays in th
 
 @torch.no_grad()
 def head_scores(model: Transformer, adjacency: Adjacency, head: Head) -> Pattern:
-    """Attention scores of one head on each graph, with 1/√d_head, without computing the other heads of its layer."""
+    """Attention scores of one head on each graph, with 1/√d_head, without computing the other heads
+    of its layer."""
     attention = model.attention(head.layer)
     scores = []
     for batch in adjacency.split(_BATCH):
@@ -33,7 +34,9 @@ def head_scores(model: Transformer, adjacency: Adjacency, head: Head) -> Pattern
 
 
 @torch.no_grad()
-def head_keys(model: Transformer, adjacency: Adjacency, head: Head) -> Float[Tensor, "batch vertex d_head"]:
+def head_keys(
+    model: Transformer, adjacency: Adjacency, head: Head
+) -> Float[Tensor, "batch vertex d_head"]:
     """Keys of one head on each graph, b_K included."""
     attention = model.attention(head.layer)
     resid = torch.cat([model(batch, stop_at_layer=head.layer) for batch in adjacency.split(_BATCH)])
@@ -45,8 +48,11 @@ def head_pattern(model: Transformer, adjacency: Adjacency, head: Head) -> Patter
     return head_scores(model, adjacency, head).softmax(-1)
 
 
-def attention_log_odds(model: Transformer, adjacency: Adjacency, head: Head, *, position: int) -> Float[Tensor, "batch query"]:
-    """ln(A/(1 − A)) of the attention A to one position: 0 at one half, and exact where A rounds to 0 or 1."""
+def attention_log_odds(
+    model: Transformer, adjacency: Adjacency, head: Head, *, position: int
+) -> Float[Tensor, "batch query"]:
+    """ln(A/(1 − A)) of the attention A to one position: 0 at one half, and exact where A rounds to
+    0 or 1."""
     scores = head_scores(model, adjacency, head)
     others = scores.clone()
     others[..., position] = -torch.inf
@@ -58,13 +64,22 @@ def degrees(adjacency: Adjacency) -> Int[Tensor, "batch vertex"]:
     return adjacency.sum(-1).long()
 
 
-def mean_over(values: Float[Tensor, "batch vertex"], chosen: Bool[Tensor, "batch vertex"], *, generator: torch.Generator) -> Estimate:
-    """Mean over the chosen vertices of all graphs, with an interval over graphs that have one; `ValueError` where none is chosen."""
+def mean_over(
+    values: Float[Tensor, "batch vertex"],
+    chosen: Bool[Tensor, "batch vertex"],
+    *,
+    generator: torch.Generator,
+) -> Estimate:
+    """Mean over the chosen vertices of all graphs, with an interval over graphs that have one;
+    `ValueError` where none is chosen."""
     return bootstrap(sums_over(values, chosen), ratio, generator=generator)
 
 
-def sums_over(values: Float[Tensor, "batch vertex"], chosen: Bool[Tensor, "batch vertex"]) -> Float[Tensor, "kept 2"]:
-    """Sum of the values over the chosen vertices of each graph that has one, and their number: what `ratio` makes a mean of."""
+def sums_over(
+    values: Float[Tensor, "batch vertex"], chosen: Bool[Tensor, "batch vertex"]
+) -> Float[Tensor, "kept 2"]:
+    """Sum of the values over the chosen vertices of each graph that has one, and their number: what
+    `ratio` makes a mean of."""
     if not chosen.any():
         raise ValueError("chosen must hold at least one vertex, got none")
     weight = chosen.to(values.dtype)
@@ -72,31 +87,44 @@ def sums_over(values: Float[Tensor, "batch vertex"], chosen: Bool[Tensor, "batch
     return sums[sums[:, 1] > 0]
 
 
-def mean_by_degree(values: Float[Tensor, "batch vertex"], degree: Int[Tensor, "batch vertex"]) -> dict[int, float]:
+def mean_by_degree(
+    values: Float[Tensor, "batch vertex"], degree: Int[Tensor, "batch vertex"]
+) -> dict[int, float]:
     """Mean over all vertices of each degree that occurs."""
     return {d: values[degree == d].double().mean().item() for d in degree.unique().tolist()}
 
 
 def cutoff_degree(
-    values: Float[Tensor, "batch vertex"], degree: Int[Tensor, "batch vertex"], *, generator: torch.Generator
+    values: Float[Tensor, "batch vertex"],
+    degree: Int[Tensor, "batch vertex"],
+    *,
+    generator: torch.Generator,
 ) -> Estimate | None:
-    """Degree at which the mean by degree first falls through ½, linear between the degrees observed; `None` if it never does.
+    """Degree at which the mean by degree first falls through ½, linear between the degrees
+    observed; `None` if it never does.
 
     The limits are infinite where many resamples of the graphs have no crossing.
     """
     present = degree.unique()
     members = [(degree == d).double() for d in present]
-    per_graph = torch.stack([(values.double() * m).sum(1) for m in members] + [m.sum(1) for m in members], dim=1)
+    per_graph = torch.stack(
+        [(values.double() * m).sum(1) for m in members] + [m.sum(1) for m in members], dim=1
+    )
 
     def crossing(means: Float[Tensor, "resample quantity"]) -> Float[Tensor, " resample"]:
-        return _first_crossing(present.double(), means[:, : len(present)] / means[:, len(present) :])
+        return _first_crossing(
+            present.double(), means[:, : len(present)] / means[:, len(present) :]
+        )
 
     cutoff = bootstrap(per_graph, crossing, generator=generator)
     return None if math.isnan(cutoff.value) else cutoff
 
 
-def _first_crossing(degree: Float[Tensor, " degree"], means: Float[Tensor, "resample degree"]) -> Float[Tensor, " resample"]:
-    """Where each row first goes from at least ½ to below it, linear in between; NaN where it does not."""
+def _first_crossing(
+    degree: Float[Tensor, " degree"], means: Float[Tensor, "resample degree"]
+) -> Float[Tensor, " resample"]:
+    """Where each row first goes from at least ½ to below it, linear in between; NaN where it does
+    not."""
     falls = (means[:, :-1] >= 0.5) & (means[:, 1:] < 0.5)
     first = falls.int().argmax(1, keepdim=True)
     above, below = means.gather(1, first)[:, 0], means.gather(1, first + 1)[:, 0]
@@ -111,21 +139,30 @@ def entropy_share(pattern: Pattern) -> Float[Tensor, "batch query"]:
 
 
 def degree_contrast(pattern: Pattern, degree: Int[Tensor, "batch vertex"]) -> Float[Tensor, " key"]:
-    """Mean attention to each position of vertices of degree ≤ 2, less that of vertices of degree ≥ 4."""
+    """Mean attention to each position of vertices of degree ≤ 2, less that of vertices of degree ≥
+    4."""
     low, high = pattern[degree <= 2], pattern[degree >= 4]
     if not len(low) or not len(high):
-        raise ValueError(f"degree must include vertices of ≤ 2 and of ≥ 4, got {len(low)} and {len(high)}")
+        raise ValueError(
+            f"degree must include vertices of ≤ 2 and of ≥ 4, got {len(low)} and {len(high)}"
+        )
     return low.mean(0) - high.mean(0)
 
 
 @torch.no_grad()
 def smallest_rise(
-    model: Transformer, adjacency: Adjacency, head: Head, *, positions: tuple[int, ...], max_degree: int
+    model: Transformer,
+    adjacency: Adjacency,
+    head: Head,
+    *,
+    positions: tuple[int, ...],
+    max_degree: int,
 ) -> Float[Tensor, "batch vertex"]:
-    """Least rise of a vertex's attention to `positions` over all ways to give it one more edge; the head is of layer 0.
+    """Least rise of a vertex's attention to `positions` over all ways to give it one more edge; the
+    head is of layer 0.
 
-    Infinite for a vertex of more than `max_degree` neighbours, or without an edge to add. An edge ij adds row j of
-    W_E W_Q to the query of i and changes two keys only, so no graph is run twice.
+    Infinite for a vertex of more than `max_degree` neighbours, or without an edge to add. An edge
+    ij adds row j of W_E W_Q to the query of i and changes two keys only, so no graph is run twice.
     """
     require_layer_0(head)
     attention = model.attention(0)
@@ -134,7 +171,10 @@ def smallest_rise(
     per_key = model.W_E @ attention.W_K[head.index]
     rises = []
     for batch in adjacency.to(per_key).split(_BATCH):
-        q = batch @ per_query + (model.W_pos @ attention.W_Q[head.index] + attention.b_Q[head.index]) / scale
+        q = (
+            batch @ per_query
+            + (model.W_pos @ attention.W_Q[head.index] + attention.b_Q[head.index]) / scale
+        )
         k = batch @ per_key + model.W_pos @ attention.W_K[head.index] + attention.b_K[head.index]
         before = q @ k.mT
         # axes: graph, vertex i, its new neighbour j, key
@@ -151,6 +191,8 @@ def smallest_rise(
     return torch.cat(rises).to(adjacency.device)
 
 
-def share_of(scores: Float[Tensor, "*batch key"], positions: tuple[int, ...]) -> Float[Tensor, "*batch"]:
+def share_of(
+    scores: Float[Tensor, "*batch key"], positions: tuple[int, ...]
+) -> Float[Tensor, "*batch"]:
     """Softmax of scores over keys, summed over some positions."""
     return scores.softmax(-1)[..., list(positions)].sum(-1)

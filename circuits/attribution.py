@@ -1,7 +1,7 @@
 """What each component and neuron adds to the answer (notebook, unused: logit attribution, neurons).
 
-The residual stream is averaged over vertices and unembedded without LayerNorm, so the difference between two logits is
-a plain sum over components, biases and b_U.
+The residual stream is averaged over vertices and unembedded without LayerNorm, so the difference
+between two logits is a plain sum over components, biases and b_U.
 """
 
 from __future__ import annotations
@@ -20,8 +20,11 @@ from models.transformer import Transformer
 _BATCH = 256
 
 
-def logit_diff_directions(model: Transformer, labels: Int[Tensor, " graph"]) -> Float[Tensor, "graph d_model"]:
-    """W_U of each label less the mean W_U of the other classes: along it the pooled stream favours the label."""
+def logit_diff_directions(
+    model: Transformer, labels: Int[Tensor, " graph"]
+) -> Float[Tensor, "graph d_model"]:
+    """W_U of each label less the mean W_U of the other classes: along it the pooled stream favours
+    the label."""
     n_classes = model.cfg.n_classes
     outside = (labels < 0) | (labels >= n_classes)
     if outside.any():
@@ -33,10 +36,12 @@ def logit_diff_directions(model: Transformer, labels: Int[Tensor, " graph"]) -> 
 
 @dataclasses.dataclass(frozen=True)
 class Attribution:
-    """Parts of the logit difference of each graph, by component; b_U is left out, as it is not in the residual stream."""
+    """Parts of the logit difference of each graph, by component; b_U is left out, as it is not in
+    the residual stream."""
 
     components: dict[str, Float[Tensor, " graph"]]
-    """`embed`, `pos_embed`, and of each layer its heads (`0.0`, …) and the neurons of its MLP together (`mlp_0`)."""
+    """`embed`, `pos_embed`, and of each layer its heads (`0.0`, …) and the neurons of its MLP
+    together (`mlp_0`)."""
     biases: Float[Tensor, " graph"]
     """What b_O and b_out of all layers add."""
 
@@ -46,7 +51,8 @@ class Attribution:
 
 
 def by_layer(means: Mapping[str, float]) -> dict[str, float]:
-    """Means of components with the heads of a layer together: `embed`, `pos_embed`, `attn_0`, `mlp_0`, …"""
+    """Means of components with the heads of a layer together: `embed`, `pos_embed`, `attn_0`,
+    `mlp_0`, …"""
     totals: dict[str, float] = {}
     for name, value in means.items():
         layer, dot, _ = name.partition(".")
@@ -56,32 +62,47 @@ def by_layer(means: Mapping[str, float]) -> dict[str, float]:
 
 
 @torch.no_grad()
-def logit_attribution(model: Transformer, adjacency: Adjacency, directions: Float[Tensor, "graph d_model"]) -> Attribution:
+def logit_attribution(
+    model: Transformer, adjacency: Adjacency, directions: Float[Tensor, "graph d_model"]
+) -> Attribution:
     """The pooled output of every component along the direction of each graph."""
     layers = range(model.cfg.n_layers)
     embed = adjacency.mean(1).to(model.W_E) @ model.W_E
-    components = {"embed": (embed * directions).sum(-1), "pos_embed": directions @ model.W_pos.mean(0)}
+    components = {
+        "embed": (embed * directions).sum(-1),
+        "pos_embed": directions @ model.W_pos.mean(0),
+    }
     for layer in layers:
         W_O = model.attention(layer).W_O
         z = pooled_activation(model, adjacency, f"blocks.{layer}.attn.hook_z")
         heads = (z * torch.einsum("hdm,gm->ghd", W_O, directions)).sum(-1)
         components |= {f"{layer}.{index}": part for index, part in enumerate(heads.unbind(1))}
         if not model.cfg.attn_only:
-            components[f"mlp_{layer}"] = neuron_attribution(model, adjacency, directions, layer=layer).sum(1)
+            components[f"mlp_{layer}"] = neuron_attribution(
+                model, adjacency, directions, layer=layer
+            ).sum(1)
     bias = torch.stack([model.b_O[layer] + model.mlp(layer).b_out for layer in layers]).sum(0)
     return Attribution(components, directions @ bias)
 
 
 @torch.no_grad()
 def neuron_attribution(
-    model: Transformer, adjacency: Adjacency, directions: Float[Tensor, "graph d_model"], *, layer: int
+    model: Transformer,
+    adjacency: Adjacency,
+    directions: Float[Tensor, "graph d_model"],
+    *,
+    layer: int,
 ) -> Float[Tensor, "graph d_mlp"]:
     """Every neuron's pooled output along the direction of each graph; b_out is no neuron's."""
-    return pooled_activation(model, adjacency, f"blocks.{layer}.mlp.hook_post") * (directions @ model.mlp(layer).W_out.mT)
+    return pooled_activation(model, adjacency, f"blocks.{layer}.mlp.hook_post") * (
+        directions @ model.mlp(layer).W_out.mT
+    )
 
 
 @torch.no_grad()
-def pooled_activation(model: Transformer, adjacency: Adjacency, name: str) -> Float[Tensor, graph * width]:
+def pooled_activation(
+    model: Transformer, adjacency: Adjacency, name: str
+) -> Float[Tensor, graph * width]:
     """One activation by its hook name, averaged over vertices as the model averages its output."""
     layer = int(name.split(".")[1])
     parts = []
@@ -91,6 +112,8 @@ def pooled_activation(model: Transformer, adjacency: Adjacency, name: str) -> Fl
     return torch.cat(parts)
 
 
-def mean_neuron_activations(model: Transformer, adjacency: Adjacency, *, layer: int) -> Float[Tensor, "vertex d_mlp"]:
+def mean_neuron_activations(
+    model: Transformer, adjacency: Adjacency, *, layer: int
+) -> Float[Tensor, "vertex d_mlp"]:
     """Mean over graphs of each neuron after GELU, at each position."""
     return activation(model, adjacency, f"blocks.{layer}.mlp.hook_post").mean(0)

@@ -1,4 +1,5 @@
-"""What falls out of the lattice of patched paths: the notebook's two tables (§1.2), and exact Shapley values.
+"""What falls out of the lattice of patched paths: the notebook's two tables (§1.2), and exact
+Shapley values.
 
 A coalition is a bit mask of players, here of paths into the query and the key.
 """
@@ -20,11 +21,19 @@ from models.transformer import Transformer
 
 
 def notebook_configurations(
-    model: Transformer, clean: Adjacency, corrupted: Corrupted, *, head: Head, leave_out: bool = False
+    model: Transformer,
+    clean: Adjacency,
+    corrupted: Corrupted,
+    *,
+    head: Head,
+    leave_out: bool = False,
 ) -> PatchScores:
-    """The notebook's 1,024: any set of paths into the query, nothing or Embed into the key; `leave_out` as in `path_patching`."""
+    """The notebook's 1,024: any set of paths into the query, nothing or Embed into the key;
+    `leave_out` as in `path_patching`."""
     blocks = [(every_set(model.cfg.n_heads).tolist(), [0, 1])]
-    (scores,) = path_patching(model, clean, corrupted, head=head, blocks=blocks, leave_out=leave_out)
+    (scores,) = path_patching(
+        model, clean, corrupted, head=head, blocks=blocks, leave_out=leave_out
+    )
     return scores
 
 
@@ -41,34 +50,53 @@ class BestSet:
     paths: tuple[str, ...]
 
 
-def one_path_scores(model: Transformer, clean: Adjacency, corrupted: Corrupted, *, head: Head) -> dict[str, float]:
-    """Score of each path patched alone, `0.2->q`, `embed->k`, …: the notebook's first table, and the heads into the key."""
+def one_path_scores(
+    model: Transformer, clean: Adjacency, corrupted: Corrupted, *, head: Head
+) -> dict[str, float]:
+    """Score of each path patched alone, `0.2->q`, `embed->k`, …: the notebook's first table, and
+    the heads into the key."""
     names = path_names(model.cfg.n_heads)
     singles = [1 << c for c in range(len(names))]
-    query, key = path_patching(model, clean, corrupted, head=head, blocks=[(singles, [0]), ([0], singles)])
+    query, key = path_patching(
+        model, clean, corrupted, head=head, blocks=[(singles, [0]), ([0], singles)]
+    )
     scores = [*query.score[:, 0].tolist(), *key.score[0].tolist()]
-    return dict(zip([f"{name}->q" for name in names] + [f"{name}->k" for name in names], scores, strict=True))
+    return dict(
+        zip(
+            [f"{name}->q" for name in names] + [f"{name}->k" for name in names], scores, strict=True
+        )
+    )
 
 
-def best_score_by_size(model: Transformer, clean: Adjacency, corrupted: Corrupted, *, head: Head) -> dict[int, BestSet]:
+def best_score_by_size(
+    model: Transformer, clean: Adjacency, corrupted: Corrupted, *, head: Head
+) -> dict[int, BestSet]:
     """Best of the notebook's 1,024 configurations for each number of paths: its second table."""
     score = notebook_coalitions(notebook_configurations(model, clean, corrupted, head=head).score)
     players = notebook_players(model.cfg.n_heads)
     return {
-        mask.bit_count(): BestSet(value, tuple(player for bit, player in enumerate(players) if mask >> bit & 1))
+        mask.bit_count(): BestSet(
+            value, tuple(player for bit, player in enumerate(players) if mask >> bit & 1)
+        )
         for mask, value in best_by_size(score)
     }
 
 
 def shapley_values(value: Float[Tensor, "*batch coalition"]) -> Float[Tensor, "*batch player"]:
-    """Exact Shapley value of each player from the value of every coalition, which is a bit mask of players."""
+    """Exact Shapley value of each player from the value of every coalition, which is a bit mask of
+    players."""
     n_coalitions = value.shape[-1]
     n = n_coalitions.bit_length() - 1
     if n_coalitions != 2**n or n == 0:
-        raise ValueError(f"value must have one entry for each coalition, a power of two from 2; got {n_coalitions}")
+        raise ValueError(
+            "value must have one entry for each coalition, a power of two from 2; got"
+            f" {n_coalitions}"
+        )
     masks = torch.arange(n_coalitions)
     sizes = torch.tensor([mask.bit_count() for mask in range(n_coalitions)])
-    weight = torch.tensor([1 / (n * math.comb(n - 1, size)) for size in range(n)], dtype=torch.float64)
+    weight = torch.tensor(
+        [1 / (n * math.comb(n - 1, size)) for size in range(n)], dtype=torch.float64
+    )
     shares = []
     for player in range(n):
         without = masks[(masks >> player & 1) == 0]
@@ -78,7 +106,8 @@ def shapley_values(value: Float[Tensor, "*batch coalition"]) -> Float[Tensor, "*
 
 
 def best_by_size(score: Float[Tensor, " coalition"]) -> list[tuple[int, float]]:
-    """The coalition with the lowest score of each size 1, 2, … n, and that score: the notebook's second table."""
+    """The coalition with the lowest score of each size 1, 2, … n, and that score: the notebook's
+    second table."""
     sizes = torch.tensor([mask.bit_count() for mask in range(len(score))])
     best = []
     for size in range(1, int(sizes.max()) + 1):
@@ -89,8 +118,11 @@ def best_by_size(score: Float[Tensor, " coalition"]) -> list[tuple[int, float]]:
     return best
 
 
-def notebook_coalitions(score: Float[Tensor, "*batch query_set key_set"]) -> Float[Tensor, "*batch coalition"]:
-    """Query sets × {nothing, Embed} into the key as coalitions of one mask: the key's bit comes after the query's."""
+def notebook_coalitions(
+    score: Float[Tensor, "*batch query_set key_set"],
+) -> Float[Tensor, "*batch coalition"]:
+    """Query sets × {nothing, Embed} into the key as coalitions of one mask: the key's bit comes
+    after the query's."""
     if score.shape[-1] != 2:
         raise ValueError(f"score must have two key sets, nothing and Embed; got {score.shape[-1]}")
     return score.mT.flatten(-2)

@@ -16,7 +16,8 @@ from models.transformer import Transformer
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
-    """Rows of a matrix against one direction: `coefficient` is (row·v)/(v·v), `cosine` the angle's."""
+    """Rows of a matrix against one direction: `coefficient` is (row·v)/(v·v), `cosine` the
+    angle's."""
 
     coefficient: Float[Tensor, " row"]
     cosine: Float[Tensor, " row"]
@@ -24,7 +25,10 @@ class Profile:
 
 def profile(rows: Float[Tensor, "row d_head"], direction: Float[Tensor, " d_head"]) -> Profile:
     """Coefficient and cosine of each row along `direction`."""
-    return Profile(rows @ direction / (direction @ direction), F.cosine_similarity(rows, direction[None], dim=-1))
+    return Profile(
+        rows @ direction / (direction @ direction),
+        F.cosine_similarity(rows, direction[None], dim=-1),
+    )
 
 
 def degree_direction(model: Transformer, head: Head) -> Float[Tensor, " d_head"]:
@@ -39,7 +43,8 @@ def neighbour_queries(model: Transformer, head: Head) -> Float[Tensor, "vertex d
 
 
 def positional_offset(model: Transformer, head: Head) -> Profile:
-    """W_pos W_Q along v: how many neighbours short the query of each position starts, b_Q left out."""
+    """W_pos W_Q along v: how many neighbours short the query of each position starts, b_Q left
+    out."""
     return profile(model.W_pos @ model.attention(0).W_Q[head.index], degree_direction(model, head))
 
 
@@ -49,7 +54,8 @@ def positional_keys(model: Transformer, head: Head) -> Profile:
 
 
 def score_per_neighbour(model: Transformer, head: Head) -> Float[Tensor, " key"]:
-    """What one more neighbour adds to the score at each position, by the positional key: row · v / √d_head."""
+    """What one more neighbour adds to the score at each position, by the positional key: row · v /
+    √d_head."""
     keys = model.W_pos @ model.attention(0).W_K[head.index]
     return keys @ degree_direction(model, head) / math.sqrt(model.cfg.d_head)
 

@@ -1,4 +1,5 @@
-"""Graphs of a kind to study a model on: misclassified ones (notebook, unused); planar or not: `balanced_set`."""
+"""Graphs of a kind to study a model on: misclassified ones (notebook, unused); planar or not:
+`balanced_set`."""
 
 from __future__ import annotations
 
@@ -13,10 +14,14 @@ from models.transformer import Transformer
 _DRAWS_AT_A_TIME = 1000
 
 
-def misclassified_graphs(model: Transformer, draw: Callable[[int], Adjacency], *, count: int, max_draws: int) -> GraphSet:
-    """Up to `count` graphs of each class that the model puts into the other, out of those that `draw` makes, so many at a time.
+def misclassified_graphs(
+    model: Transformer, draw: Callable[[int], Adjacency], *, count: int, max_draws: int
+) -> GraphSet:
+    """Up to `count` graphs of each class that the model puts into the other, out of those that
+    `draw` makes, so many at a time.
 
-    Stops when it has them, or after `max_draws` graphs; the set may be empty. Labels are the true ones.
+    Stops when it has them, or after `max_draws` graphs; the set may be empty. Labels are the true
+    ones.
     """
     if count < 1 or max_draws < 1:
         raise ValueError(f"count and max_draws must be at least 1; got {count} and {max_draws}")

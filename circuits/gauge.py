@@ -1,8 +1,8 @@
 """Changes of weights that leave the function of the model as it is (there is no LayerNorm).
 
-A measurement that changes under one of them speaks of the coordinates, not of the function. Each gauge takes a copy of
-a model to another with the same logits, and says how heads and vertices are renamed on the way. Bases are drawn with
-singular values from 1 to 3, far below a condition of 10.
+A measurement that changes under one of them speaks of the coordinates, not of the function. Each
+gauge takes a copy of a model to another with the same logits, and says how heads and vertices are
+renamed on the way. Bases are drawn with singular values from 1 to 3, far below a condition of 10.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from models.graphs import GraphSet
 from models.transformer import Transformer
 
 MAX_SINGULAR_VALUE = 3.0
-CONSTANT = 0.5  # standard deviation of each entry of a constant that is moved, about that of a row of W_pos
+# standard deviation of each entry of a constant that is moved, about that of a row of W_pos
+CONSTANT = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +45,9 @@ class Renaming:
         found = dict(roles.found)
         for role in ("reader", "pointer"):
             if found.get(role) is not None:
-                found[role] = Head(found[role].layer, self.head(found[role].layer, found[role].index))
+                found[role] = Head(
+                    found[role].layer, self.head(found[role].layer, found[role].index)
+                )
         if found.get("anchors") is not None:
             found["anchors"] = tuple(sorted(self.vertex(position) for position in found["anchors"]))
         if found.get("target") is not None:
@@ -53,26 +56,39 @@ class Renaming:
 
 
 def under_gauge(subject: Subject, gauge: str) -> Subject:
-    """The subject with its weights changed and its roles renamed; where vertices are, its graphs are relabelled with them."""
-    model, renaming = transformed(subject.model, gauge, generator=subject.generator(f"gauge {gauge}"))
+    """The subject with its weights changed and its roles renamed; where vertices are, its graphs
+    are relabelled with them."""
+    model, renaming = transformed(
+        subject.model, gauge, generator=subject.generator(f"gauge {gauge}")
+    )
     order = renaming.vertices.to(subject.graphs.adjacency.device)
     graphs = GraphSet(subject.graphs.adjacency[:, order][:, :, order], subject.graphs.labels)
     return dataclasses.replace(
-        subject, name=f"{subject.name} under {gauge}", content_hash=f"{subject.content_hash} under {gauge}",
-        model=model, roles=renaming.roles(subject.roles), graphs=graphs, vertex_order=order,
-    )  # fmt: skip
+        subject,
+        name=f"{subject.name} under {gauge}",
+        content_hash=f"{subject.content_hash} under {gauge}",
+        model=model,
+        roles=renaming.roles(subject.roles),
+        graphs=graphs,
+        vertex_order=order,
+    )
 
 
 Edit = Callable[[Transformer, torch.Generator, Renaming], None]
 
 
 @torch.no_grad()
-def transformed(model: Transformer, gauge: str, *, generator: torch.Generator) -> tuple[Transformer, Renaming]:
-    """A copy of the model under a gauge of `GAUGES`, and how its heads and vertices are renamed; `ValueError` for another name."""
+def transformed(
+    model: Transformer, gauge: str, *, generator: torch.Generator
+) -> tuple[Transformer, Renaming]:
+    """A copy of the model under a gauge of `GAUGES`, and how its heads and vertices are renamed;
+    `ValueError` for another name."""
     if gauge not in GAUGES:
         raise ValueError(f"gauge must be one of {', '.join(GAUGES)}; got {gauge!r}")
     cfg = model.cfg
-    renaming = Renaming(torch.arange(cfg.n_heads).repeat(cfg.n_layers, 1), torch.arange(cfg.n_vertices))
+    renaming = Renaming(
+        torch.arange(cfg.n_heads).repeat(cfg.n_layers, 1), torch.arange(cfg.n_vertices)
+    )
     model = copy.deepcopy(model)
     GAUGES[gauge](model, generator, renaming)
     return model, renaming
@@ -99,7 +115,15 @@ def _permute_heads(model: Transformer, generator: torch.Generator, renaming: Ren
     for layer in range(model.cfg.n_layers):
         attention, order = model.attention(layer), _derangement(model.cfg.n_heads, generator)
         renaming.heads[layer] = order
-        for parameter in (attention.W_Q, attention.W_K, attention.W_V, attention.b_Q, attention.b_K, attention.b_V, attention.W_O):
+        for parameter in (
+            attention.W_Q,
+            attention.W_K,
+            attention.W_V,
+            attention.b_Q,
+            attention.b_K,
+            attention.b_V,
+            attention.W_O,
+        ):
             parameter.copy_(parameter[order].clone())
 
 
@@ -167,7 +191,9 @@ def _rebase_value(model: Transformer, generator: torch.Generator, renaming: Rena
             basis = _basis(model.cfg.d_head, generator).to(attention.W_V.device)
             for weight in (attention.W_V, attention.b_V):
                 weight[head] = (weight[head].double() @ basis).to(weight)
-            attention.W_O[head] = (torch.linalg.inv(basis) @ attention.W_O[head].double()).to(attention.W_O)
+            attention.W_O[head] = (torch.linalg.inv(basis) @ attention.W_O[head].double()).to(
+                attention.W_O
+            )
 
 
 def _add_to_b_K(model: Transformer, generator: torch.Generator, renaming: Renaming) -> None:
@@ -178,7 +204,8 @@ def _add_to_b_K(model: Transformer, generator: torch.Generator, renaming: Renami
 
 
 def _move_b_V(model: Transformer, generator: torch.Generator, renaming: Renaming) -> None:
-    """b_V into b_O: a row of attention sums to one, so every vertex gets b_V W_O anyway. First some of b_O is put into b_V."""
+    """b_V into b_O: a row of attention sums to one, so every vertex gets b_V W_O anyway. First some
+    of b_O is put into b_V."""
     for layer in range(model.cfg.n_layers):
         attention = model.attention(layer)
         added = _constant(generator, attention.b_V) - attention.b_V
@@ -221,7 +248,8 @@ def _move_b_out(model: Transformer, generator: torch.Generator, renaming: Renami
 
 
 def _give_back(model: Transformer, constant: Float[Tensor, " d_model"], *, layer: int) -> None:
-    """Make up for a constant that is missing from the stream that enters a layer, in its q, k, v and b_O, or in b_U."""
+    """Make up for a constant that is missing from the stream that enters a layer, in its q, k, v
+    and b_O, or in b_U."""
     if layer == model.cfg.n_layers:
         model.b_U.add_(constant @ model.W_U)
         return
@@ -233,7 +261,8 @@ def _give_back(model: Transformer, constant: Float[Tensor, " d_model"], *, layer
 
 
 def _relabel(model: Transformer, generator: torch.Generator, renaming: Renaming) -> None:
-    """Rows of W_E and W_pos in another order: the same logits for graphs whose vertices are renamed alike."""
+    """Rows of W_E and W_pos in another order: the same logits for graphs whose vertices are renamed
+    alike."""
     order = _derangement(model.cfg.n_vertices, generator)
     renaming.vertices.copy_(order)
     model.W_E.copy_(model.W_E[order].clone())

@@ -1,9 +1,10 @@
 """Path patching into the query and the key of a layer-1 head, exact and fast (notebook §1.2).
 
-A configuration is a set of paths from {Embed, every head of layer 0} to the query and another to the key, through the
-layer-0 MLP; all other components keep their corrupted output. Patching the query leaves the key alone and the
-reverse, so 2^c queries and 2^c keys serve all 2^(2c) configurations; and the MLP sees base + Σ Δ, so its input needs
-one precomputed Δ W_in per component. Sets are bit masks: bit 0 is Embed, bit 1 + h is head 0.h.
+A configuration is a set of paths from {Embed, every head of layer 0} to the query and another to
+the key, through the layer-0 MLP; all other components keep their corrupted output. Patching the
+query leaves the key alone and the reverse, so 2^c queries and 2^c keys serve all 2^(2c)
+configurations; and the MLP sees base + Σ Δ, so its input needs one precomputed Δ W_in per
+component. Sets are bit masks: bit 0 is Embed, bit 1 + h is head 0.h.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from circuits.roles import Absent, Head, require_layer_1
 from models.graphs import Adjacency
 from models.transformer import Transformer
 
-Metric = Callable[[Float[Tensor, "*config query key"], Float[Tensor, "*target query key"]], Float[Tensor, "*config"]]
+Metric = Callable[
+    [Float[Tensor, "*config query key"], Float[Tensor, "*target query key"]],
+    Float[Tensor, "*config"],
+]
 """Distance of each patched pattern from the clean one; must accept strided views."""
 
 Corrupted = Float[Tensor, "one_or_all vertex sender"]
@@ -37,17 +41,21 @@ class TooManySets(Absent, ValueError):
 
 
 class NothingToRestore(Absent, ValueError):
-    """A pattern that the corrupted graph does not change: whatever is patched, it stays as it is."""
+    """A pattern that the corrupted graph does not change: whatever is patched, it stays as it
+    is."""
 
 
-def frobenius(patched: Float[Tensor, "*config query key"], clean: Float[Tensor, "*target query key"]) -> Float[Tensor, "*config"]:
+def frobenius(
+    patched: Float[Tensor, "*config query key"], clean: Float[Tensor, "*target query key"]
+) -> Float[Tensor, "*config"]:
     """‖A_patched − A_clean‖_F."""
     return torch.linalg.vector_norm(patched - clean, dim=(-2, -1))
 
 
 @dataclasses.dataclass(frozen=True)
 class PatchScores:
-    """Distances of the patched patterns from the clean ones, per graph, for query sets × key sets."""
+    """Distances of the patched patterns from the clean ones, per graph, for query sets × key
+    sets."""
 
     numerator: Float[Tensor, "graph query_set key_set"]
     denominator: Float[Tensor, " graph"]
@@ -65,7 +73,8 @@ class PatchScores:
 
     @property
     def ratio_of_means(self) -> Float[Tensor, "query_set key_set"]:
-        """Mean numerator over mean denominator: no single graph weighs more for being nearly clean already."""
+        """Mean numerator over mean denominator: no single graph weighs more for being nearly clean
+        already."""
         return self.numerator.double().mean(0) / self.denominator.double().mean()
 
 
@@ -75,14 +84,23 @@ Block = tuple[Sequence[int], Sequence[int]]
 
 @torch.no_grad()
 def path_patching(
-    model: Transformer, clean: Adjacency, corrupted: Corrupted, *, head: Head, blocks: Sequence[Block],
-    metric: Metric = frobenius, progress: bool = False, leave_out: bool = False,
-) -> list[PatchScores]:  # fmt: skip
-    """Scores of all pairs of query set and key set of each block; `corrupted` is one graph or one for each clean graph.
+    model: Transformer,
+    clean: Adjacency,
+    corrupted: Corrupted,
+    *,
+    head: Head,
+    blocks: Sequence[Block],
+    metric: Metric = frobenius,
+    progress: bool = False,
+    leave_out: bool = False,
+) -> list[PatchScores]:
+    """Scores of all pairs of query set and key set of each block; `corrupted` is one graph or one
+    for each clean graph.
 
-    `ValueError` for a head outside layer 1, a set of unknown components, a graph paired with itself, or a pair whose
-    clean and corrupted patterns coincide (its score would be 0/0). With `leave_out` such pairs are left out, and
-    `NothingToRestore` says that fewer than two others are there.
+    `ValueError` for a head outside layer 1, a set of unknown components, a graph paired with
+    itself, or a pair whose clean and corrupted patterns coincide (its score would be 0/0). With
+    `leave_out` such pairs are left out, and `NothingToRestore` says that fewer than two others are
+    there.
     """
     _require_blocks(model, clean, corrupted, head, blocks)
     if leave_out:
@@ -94,39 +112,69 @@ def path_patching(
     changed = denominator > 0
     if not changed.all() and not leave_out:
         graph = int((~changed).nonzero()[0])
-        raise NothingToRestore(f"clean graph {graph}: its pattern is that of its corrupted graph, so there is nothing to restore")
+        raise NothingToRestore(
+            f"clean graph {graph}: its pattern is that of its corrupted graph, so there is nothing"
+            " to restore"
+        )
     if not changed.all():
         _require_some(changed)
         sides = dataclasses.replace(sides, pre=sides.pre[changed], direct=sides.direct[changed])
-        clean, patterns_clean, denominator = clean[changed.to(clean.device)], patterns_clean[changed], denominator[changed]
-    numerators = [clean.new_empty(len(clean), len(queries), len(keys), dtype=denominator.dtype) for queries, keys in blocks]
+        clean, patterns_clean, denominator = (
+            clean[changed.to(clean.device)],
+            patterns_clean[changed],
+            denominator[changed],
+        )
+    numerators = [
+        clean.new_empty(len(clean), len(queries), len(keys), dtype=denominator.dtype)
+        for queries, keys in blocks
+    ]
     sets = _Sets.of(blocks, n_components=1 + model.cfg.n_heads)
-    rows = [([sets.query_row[mask] for mask in queries], [sets.key_row[mask] for mask in keys]) for queries, keys in blocks]
+    rows = [
+        ([sets.query_row[mask] for mask in queries], [sets.key_row[mask] for mask in keys])
+        for queries, keys in blocks
+    ]
     step = max(1, _SETS_AT_A_TIME // len(sets.masks))
     # one buffer for all: fresh pages of this size cost as much as the arithmetic
     buffer = sides.pre.new_empty(step, len(sets.masks), sides.pre[0, 0].numel())
-    for start in tqdm(range(0, len(clean), step), disable=not progress, desc="path patching", unit="graph", unit_scale=step):
+    for start in tqdm(
+        range(0, len(clean), step),
+        disable=not progress,
+        desc="path patching",
+        unit="graph",
+        unit_scale=step,
+    ):
         graphs = slice(start, start + step)
         q, k = sides.queries_and_keys(graphs, sets, buffer=buffer)
         for graph in range(len(q)):
             for numerator, (queries, keys) in zip(numerators, rows, strict=True):
-                distances = _distances(q[graph, queries], k[graph, keys], patterns_clean[start + graph], metric)
+                distances = _distances(
+                    q[graph, queries], k[graph, keys], patterns_clean[start + graph], metric
+                )
                 numerator[start + graph] = distances.to(numerator.device)
     return [PatchScores(numerator, denominator.to(clean.device)) for numerator in numerators]
 
 
 @torch.no_grad()
 def patched_patterns(
-    model: Transformer, clean: Adjacency, corrupted: Corrupted, *, head: Head, configurations: Sequence[tuple[int, int]]
+    model: Transformer,
+    clean: Adjacency,
+    corrupted: Corrupted,
+    *,
+    head: Head,
+    configurations: Sequence[tuple[int, int]],
 ) -> Float[Tensor, "graph configuration query key"]:
-    """Pattern of the head under each configuration, a query set and a key set: what `path_patching` scores, for few graphs to look at.
+    """Pattern of the head under each configuration, a query set and a key set: what `path_patching`
+    scores, for few graphs to look at.
 
     Nothing patched is the corrupted pattern, everything the clean one.
     """
     blocks = [([query], [key]) for query, key in configurations]
     _require_blocks(model, clean, corrupted, head, blocks)
     _require_unlike(clean, corrupted)
-    sides, sets = _Sides.of(model, clean, corrupted, head), _Sets.of(blocks, n_components=1 + model.cfg.n_heads)
+    sides, sets = (
+        _Sides.of(model, clean, corrupted, head),
+        _Sets.of(blocks, n_components=1 + model.cfg.n_heads),
+    )
     buffer = sides.pre.new_empty(len(clean), len(sets.masks), sides.pre[0, 0].numel())
     q, k = sides.queries_and_keys(slice(None), sets, buffer=buffer)
     q = q[:, [sets.query_row[query] for query, _ in configurations]]
@@ -134,20 +182,29 @@ def patched_patterns(
     return (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1).to(clean.device)
 
 
-def _require_blocks(model: Transformer, clean: Adjacency, corrupted: Corrupted, head: Head, blocks: Sequence[Block]) -> None:
+def _require_blocks(
+    model: Transformer, clean: Adjacency, corrupted: Corrupted, head: Head, blocks: Sequence[Block]
+) -> None:
     require_layer_1(head)
     top = 2 ** (1 + model.cfg.n_heads)
     for mask in (mask for block in blocks for side in block for mask in side):
         if not 0 <= mask < top:
-            raise ValueError(f"blocks: a set of components is a mask from 0 to {top - 1}, got {mask}")
+            raise ValueError(
+                f"blocks: a set of components is a mask from 0 to {top - 1}, got {mask}"
+            )
     if len(corrupted) not in (1, len(clean)):
-        raise ValueError(f"corrupted must be one graph or {len(clean)}, one for each clean graph; got {len(corrupted)}")
+        raise ValueError(
+            f"corrupted must be one graph or {len(clean)}, one for each clean graph; got"
+            f" {len(corrupted)}"
+        )
 
 
 def _require_unlike(clean: Adjacency, corrupted: Corrupted) -> None:
     same = (clean == corrupted).flatten(1).all(1)
     if same.any():
-        raise NothingToRestore(f"clean graph {int(same.nonzero()[0])} is paired with itself as its corrupted graph")
+        raise NothingToRestore(
+            f"clean graph {int(same.nonzero()[0])} is paired with itself as its corrupted graph"
+        )
 
 
 def _unlike(
@@ -161,12 +218,15 @@ def _unlike(
 
 def _require_some(kept: Bool[Tensor, " graph"]) -> None:
     if kept.sum() < 2:
-        raise NothingToRestore(f"fewer than 2 of {len(kept)} graphs have a pattern that its corrupted graph changes")
+        raise NothingToRestore(
+            f"fewer than 2 of {len(kept)} graphs have a pattern that its corrupted graph changes"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class _Sets:
-    """All sets of components in an order in which those for a query, and those for a key, stand together: no row is copied."""
+    """All sets of components in an order in which those for a query, and those for a key, stand
+    together: no row is copied."""
 
     masks: list[int]
     n_query: int
@@ -178,7 +238,9 @@ class _Sets:
         queries, keys = ({mask for block in blocks for mask in block[side]} for side in (0, 1))
         masks = [*sorted(queries - keys), *sorted(queries & keys), *sorted(keys - queries)]
         bits = torch.tensor(masks)[:, None] >> torch.arange(n_components) & 1
-        return cls(masks, len(queries), len(keys), torch.cat([bits, torch.ones_like(bits[:, :1])], dim=1))
+        return cls(
+            masks, len(queries), len(keys), torch.cat([bits, torch.ones_like(bits[:, :1])], dim=1)
+        )
 
     @property
     def query_row(self) -> dict[int, int]:
@@ -193,9 +255,11 @@ class _Sets:
 
 @dataclasses.dataclass(frozen=True)
 class _Sides:
-    """What the corrupted run and the change of each component bring to the MLP's input and, directly, to query and key.
+    """What the corrupted run and the change of each component bring to the MLP's input and,
+    directly, to query and key.
 
-    The corrupted run counts as one more component, after the others, that is in every set. Query and key stand side by side.
+    The corrupted run counts as one more component, after the others, that is in every set. Query
+    and key stand side by side.
     """
 
     pre: Float[Tensor, "graph component vertex d_mlp"]
@@ -219,7 +283,9 @@ class _Sides:
 
     def queries_and_keys(
         self, graphs: slice, sets: _Sets, *, buffer: Float[Tensor, "at_a_time set vertex_d_mlp"]
-    ) -> tuple[Float[Tensor, "some query_set vertex d_head"], Float[Tensor, "some key_set vertex d_head"]]:
+    ) -> tuple[
+        Float[Tensor, "some query_set vertex d_head"], Float[Tensor, "some key_set vertex d_head"]
+    ]:
         """Query and key of the head on some graphs, with the components of each set patched."""
         pre, direct = self.pre[graphs], self.direct[graphs]
         bits = sets.bits.to(pre)
@@ -234,25 +300,36 @@ class _Sides:
     def patterns(self) -> tuple[Float[Tensor, "graph query key"], Float[Tensor, "graph query key"]]:
         """Clean and corrupted patterns of the head."""
         patterns = []
-        for pre, direct in ((self.pre.sum(1), self.direct.sum(1)), (self.pre[:, -1], self.direct[:, -1])):
+        for pre, direct in (
+            (self.pre.sum(1), self.direct.sum(1)),
+            (self.pre[:, -1], self.direct[:, -1]),
+        ):
             q, k = (direct + F.gelu(pre) @ self.through_mlp).chunk(2, dim=-1)
             patterns.append((q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1))
         return patterns[0], patterns[1]
 
 
-def components(model: Transformer, adjacency: Adjacency) -> Float[Tensor, "graph component vertex d_model"]:
-    """Embed and the result of every head of layer 0 (b_O left out), in the order of the masks' bits."""
+def components(
+    model: Transformer, adjacency: Adjacency
+) -> Float[Tensor, "graph component vertex d_model"]:
+    """Embed and the result of every head of layer 0 (b_O left out), in the order of the masks'
+    bits."""
     attention = model.attention(0)
-    _, cache = model.run_with_cache(adjacency, names_filter=["hook_embed", "blocks.0.attn.hook_z"], stop_at_layer=1)
+    _, cache = model.run_with_cache(
+        adjacency, names_filter=["hook_embed", "blocks.0.attn.hook_z"], stop_at_layer=1
+    )
     result = torch.einsum("gvhd,hdm->ghvm", cache["blocks.0.attn.hook_z"], attention.W_O)
     return torch.cat([cache["hook_embed"][:, None], result], dim=1)
 
 
 def _distances(
-    q: Float[Tensor, "query_set vertex d_head"], k: Float[Tensor, "key_set vertex d_head"],
-    clean: Float[Tensor, "query key"], metric: Metric,
-) -> Float[Tensor, "query_set key_set"]:  # fmt: skip
-    """Distance from the clean pattern for every pair; keys lead, so that softmax runs along long rows."""
+    q: Float[Tensor, "query_set vertex d_head"],
+    k: Float[Tensor, "key_set vertex d_head"],
+    clean: Float[Tensor, "query key"],
+    metric: Metric,
+) -> Float[Tensor, "query_set key_set"]:
+    """Distance from the clean pattern for every pair; keys lead, so that softmax runs along long
+    rows."""
     n_key_sets, n, d_head = k.shape
     keys = (k / math.sqrt(d_head)).permute(1, 2, 0)  # key, d_head, key_set
     distances = []
@@ -261,7 +338,9 @@ def _distances(
         scores -= scores.amax(0, keepdim=True)
         scores.exp_()
         scores /= scores.sum(0, keepdim=True)
-        pattern = scores.unflatten(1, (len(part), n)).permute(1, 3, 2, 0)  # query_set, key_set, query, key
+        pattern = scores.unflatten(1, (len(part), n)).permute(
+            1, 3, 2, 0
+        )  # query_set, key_set, query, key
         distances.append(metric(pattern, clean[None]))
     return torch.cat(distances)
 
@@ -274,5 +353,7 @@ def path_names(n_heads: int) -> list[str]:
 def every_set(n_heads: int) -> Int[Tensor, " set"]:
     """All masks of components."""
     if n_heads > MAX_HEADS:
-        raise TooManySets(f"n_heads must be at most {MAX_HEADS} to patch every set of components, got {n_heads}")
+        raise TooManySets(
+            f"n_heads must be at most {MAX_HEADS} to patch every set of components, got {n_heads}"
+        )
     return torch.arange(2 ** (1 + n_heads))

@@ -1,8 +1,9 @@
 """Queries, keys and scores of a head, taken apart into one part for each component before it.
 
-At layer 0 (notebook §1.3) the parts add up exactly: q = X W_E W_Q + W_pos W_Q + b_Q. At layer 1 (notebook, unused §1.2)
-each component goes through the layer-0 MLP by itself, which is an approximation: its names say so, and it returns what
-the parts leave out. A part leaves the head's own bias out.
+At layer 0 (notebook §1.3) the parts add up exactly: q = X W_E W_Q + W_pos W_Q + b_Q. At layer 1
+(notebook, unused §1.2) each component goes through the layer-0 MLP by itself, which is an
+approximation: its names say so, and it returns what the parts leave out. A part leaves the head's
+own bias out.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from models.graphs import Adjacency
 from models.transformer import Transformer
 
 Parts = Mapping[str, Float[Tensor, "#graph vertex d_head"]]
-"""Query or key parts by component: `embed`, `pos_embed`, `0.0`, `0.1`, …; batch 1 where no graph changes it."""
+"""Query or key parts by component: `embed`, `pos_embed`, `0.0`, `0.1`, …; batch 1 where no graph
+changes it."""
 
 _BATCH = 256
 
@@ -39,8 +41,13 @@ def key_parts(model: Transformer, adjacency: Adjacency, head: Head) -> Parts:
     return _exact_parts(model, adjacency, model.attention(0).W_K[head.index])
 
 
-def _exact_parts(model: Transformer, adjacency: Adjacency, weight: Float[Tensor, "d_model d_head"]) -> Parts:
-    return {"embed": adjacency.to(weight) @ (model.W_E @ weight), "pos_embed": (model.W_pos @ weight)[None]}
+def _exact_parts(
+    model: Transformer, adjacency: Adjacency, weight: Float[Tensor, "d_model d_head"]
+) -> Parts:
+    return {
+        "embed": adjacency.to(weight) @ (model.W_E @ weight),
+        "pos_embed": (model.W_pos @ weight)[None],
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,10 +56,13 @@ class ApproximateParts:
 
     parts: Parts
     remainder: Float[Tensor, "graph vertex d_head"]
-    """The query or key, its bias left out, less the sum of the parts: what the MLP makes of components together."""
+    """The query or key, its bias left out, less the sum of the parts: what the MLP makes of
+    components together."""
 
 
-def approximate_query_parts(model: Transformer, adjacency: Adjacency, head: Head) -> ApproximateParts:
+def approximate_query_parts(
+    model: Transformer, adjacency: Adjacency, head: Head
+) -> ApproximateParts:
     """The query of a layer-1 head by component, each sent through the layer-0 MLP alone."""
     require_layer_1(head)
     return _approximate_parts(model, adjacency, model.attention(1).W_Q[head.index])
@@ -65,9 +75,14 @@ def approximate_key_parts(model: Transformer, adjacency: Adjacency, head: Head) 
 
 
 @torch.no_grad()
-def _approximate_parts(model: Transformer, adjacency: Adjacency, weight: Float[Tensor, "d_model d_head"]) -> ApproximateParts:
+def _approximate_parts(
+    model: Transformer, adjacency: Adjacency, weight: Float[Tensor, "d_model d_head"]
+) -> ApproximateParts:
     mlp = model.mlp(0)
-    after_mlp, constant = mlp.W_out @ weight, mlp.b_out @ weight  # only d_head of the MLP's output dimensions are read
+    after_mlp, constant = (
+        mlp.W_out @ weight,
+        mlp.b_out @ weight,
+    )  # only d_head of the MLP's output dimensions are read
 
     def through(y: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_head"]:
         return y @ weight + F.gelu(y @ mlp.W_in + mlp.b_in) @ after_mlp + constant
@@ -82,7 +97,9 @@ def _approximate_parts(model: Transformer, adjacency: Adjacency, weight: Float[T
         remainders.append(whole - part.sum(1) - pos_embed)
     by_component = dict(zip(embed_first, torch.cat(parts).unbind(1), strict=True))
     embed = by_component.pop("embed")
-    return ApproximateParts({"embed": embed, "pos_embed": pos_embed, **by_component}, torch.cat(remainders))
+    return ApproximateParts(
+        {"embed": embed, "pos_embed": pos_embed, **by_component}, torch.cat(remainders)
+    )
 
 
 def part_norms(parts: Parts) -> dict[str, Float[Tensor, " vertex"]]:
@@ -90,13 +107,18 @@ def part_norms(parts: Parts) -> dict[str, Float[Tensor, " vertex"]]:
     return {name: part.norm(dim=-1).mean(0) for name, part in parts.items()}
 
 
-def score_terms(query: Parts, key: Parts) -> dict[tuple[str, str], Float[Tensor, "#graph query key"]]:
+def score_terms(
+    query: Parts, key: Parts
+) -> dict[tuple[str, str], Float[Tensor, "#graph query key"]]:
     """One term of the scores for each pair of a query part and a key part, with 1/√d_head."""
-    return {(q, k): query[q] @ key[k].mT / math.sqrt(query[q].shape[-1]) for q in query for k in key}
+    return {
+        (q, k): query[q] @ key[k].mT / math.sqrt(query[q].shape[-1]) for q in query for k in key
+    }
 
 
 def centred_mean_square(term: Float[Tensor, "graph query key"]) -> Float[Tensor, " graph"]:
-    """Mean square of a score term on each graph after each row is centred over keys: what softmax can see of it."""
+    """Mean square of a score term on each graph after each row is centred over keys: what softmax
+    can see of it."""
     return (term - term.mean(-1, keepdim=True)).square().mean((1, 2))
 
 
@@ -104,4 +126,8 @@ def positional_scores(model: Transformer, head: Head) -> Float[Tensor, "query ke
     """PosEmbed-query × PosEmbed-key, the term that no graph changes, with 1/√d_head."""
     require_layer_0(head)
     attention = model.attention(0)
-    return (model.W_pos @ attention.W_Q[head.index]) @ (model.W_pos @ attention.W_K[head.index]).mT / math.sqrt(model.cfg.d_head)
+    return (
+        (model.W_pos @ attention.W_Q[head.index])
+        @ (model.W_pos @ attention.W_K[head.index]).mT
+        / math.sqrt(model.cfg.d_head)
+    )

@@ -1,4 +1,5 @@
-"""Which head, position or dimension plays which part; read from a file, or found by `circuits.finder`."""
+"""Which head, position or dimension plays which part; read from a file, or found by
+`circuits.finder`."""
 
 from __future__ import annotations
 
@@ -51,20 +52,27 @@ class Head:
 
 
 def require_layer_0(head: Head) -> None:
-    """`RoleElsewhere` for a head of a later layer: only at layer 0 are queries and keys linear in the graph."""
+    """`RoleElsewhere` for a head of a later layer: only at layer 0 are queries and keys linear in
+    the graph."""
     if head.layer != 0:
-        raise RoleElsewhere(f"head must be in layer 0, where queries and keys are linear in the graph; got {head}")
+        raise RoleElsewhere(
+            f"head must be in layer 0, where queries and keys are linear in the graph; got {head}"
+        )
 
 
 def require_layer_1(head: Head) -> None:
-    """`RoleElsewhere` for a head of another layer: only layer 1 is one MLP away from the components of layer 0."""
+    """`RoleElsewhere` for a head of another layer: only layer 1 is one MLP away from the components
+    of layer 0."""
     if head.layer != 1:
-        raise RoleElsewhere(f"head must be in layer 1, one MLP away from the components of layer 0; got {head}")
+        raise RoleElsewhere(
+            f"head must be in layer 1, one MLP away from the components of layer 0; got {head}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class Roles:
-    """The parts of the circuit. Asking for one that is `None` raises `AbsentRole` with the reason kept in `reasons`."""
+    """The parts of the circuit. Asking for one that is `None` raises `AbsentRole` with the reason
+    kept in `reasons`."""
 
     found: Mapping[str, Any]
     reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -103,13 +111,20 @@ class Roles:
         """JSON values by role; `null` for a role that is absent."""
         values = {role: self.found.get(role) for role in ROLES}
         return {
-            role: str(value) if isinstance(value, Head) else list(value) if isinstance(value, tuple) else value
+            role: (
+                str(value)
+                if isinstance(value, Head)
+                else list(value)
+                if isinstance(value, tuple)
+                else value
+            )
             for role, value in values.items()
         }
 
 
 def parse_roles(values: Mapping[str, Any], *, cfg: ModelConfig, source: str) -> Roles:
-    """Roles from JSON values; `ValueError` names `source` and the role that this model cannot have."""
+    """Roles from JSON values; `ValueError` names `source` and the role that this model cannot
+    have."""
     found: dict[str, Any] = {}
     for role in ROLES:
         value = values.get(role)
@@ -119,9 +134,16 @@ def parse_roles(values: Mapping[str, Any], *, cfg: ModelConfig, source: str) -> 
             if role in ("reader", "pointer"):
                 found[role] = head = Head.parse(value)
                 if head.layer >= cfg.n_layers or head.index >= cfg.n_heads:
-                    raise ValueError(f"got {brief(value)}, but the model has {cfg.n_layers} layers of {cfg.n_heads} heads")
+                    raise ValueError(
+                        f"got {brief(value)}, but the model has {cfg.n_layers} layers of"
+                        f" {cfg.n_heads} heads"
+                    )
             elif role == "anchors":
-                if not isinstance(value, list) or not value or len(set(map(repr, value))) < len(value):
+                if (
+                    not isinstance(value, list)
+                    or not value
+                    or len(set(map(repr, value))) < len(value)
+                ):
                     raise ValueError(f"expected a list of distinct positions, got {brief(value)}")
                 found[role] = tuple(sorted(_index(item, cfg.n_vertices) for item in value))
             else:
@@ -129,7 +151,9 @@ def parse_roles(values: Mapping[str, Any], *, cfg: ModelConfig, source: str) -> 
         except ValueError as error:
             raise ValueError(f"{source}: {role}: {error}") from None
     if "anchors" in found and len(found["anchors"]) == cfg.n_vertices:
-        raise ValueError(f"{source}: anchors: every position is an anchor; at least one must not be")
+        raise ValueError(
+            f"{source}: anchors: every position is an anchor; at least one must not be"
+        )
     reasons = values.get("reasons", {})
     if not isinstance(reasons, dict) or not all(isinstance(text, str) for text in reasons.values()):
         raise ValueError(f"{source}: reasons: expected sentences by role, got {brief(reasons)}")
@@ -146,20 +170,36 @@ def read_roles(path: Path, *, cfg: ModelConfig, content_hash: str) -> Roles:
     """The roles in a `roles.json`, which must be of these very weights."""
     values = read_object(path)
     if values.get("content_hash") != content_hash:
-        raise ValueError(f"{path}: belongs to {brief(values.get('content_hash'))}, but this checkpoint is {content_hash}")
+        raise ValueError(
+            f"{path}: belongs to {brief(values.get('content_hash'))}, but this checkpoint is"
+            f" {content_hash}"
+        )
     for key in values:
         if key not in (*ROLES, "content_hash", "reasons", "scores"):
             raise ValueError(f"{path}: unknown key {brief(key)}")
     return parse_roles(values, cfg=cfg, source=str(path))
 
 
-def write_roles(path: Path, roles: Roles, *, content_hash: str, scores: Mapping[str, Any] | None = None) -> None:
+def write_roles(
+    path: Path, roles: Roles, *, content_hash: str, scores: Mapping[str, Any] | None = None
+) -> None:
     """The file that `read_roles` reads."""
-    write_json(path, {"content_hash": content_hash, **roles.to_dict(), "reasons": dict(roles.reasons), "scores": dict(scores or {})})
+    write_json(
+        path,
+        {
+            "content_hash": content_hash,
+            **roles.to_dict(),
+            "reasons": dict(roles.reasons),
+            "scores": dict(scores or {}),
+        },
+    )
 
 
-def keep_roles(path: Path, roles: Roles, *, cfg: ModelConfig, content_hash: str, scores: Mapping[str, Any]) -> bool:
-    """Write roles that were found, or leave the file that says the same; returns whether it was written.
+def keep_roles(
+    path: Path, roles: Roles, *, cfg: ModelConfig, content_hash: str, scores: Mapping[str, Any]
+) -> bool:
+    """Write roles that were found, or leave the file that says the same; returns whether it was
+    written.
 
     `ValueError` where the file says something else, for someone may have written it by hand.
     """
@@ -167,7 +207,10 @@ def keep_roles(path: Path, roles: Roles, *, cfg: ModelConfig, content_hash: str,
         there = read_roles(path, cfg=cfg, content_hash=content_hash).to_dict()
         for role, value in roles.to_dict().items():
             if there[role] != value:
-                raise ValueError(f"{path}: says that {role} is {there[role]}, not {value}; remove it, or name another file with --out")
+                raise ValueError(
+                    f"{path}: says that {role} is {there[role]}, not {value}; remove it, or name"
+                    " another file with --out"
+                )
         return False
     write_roles(path, roles, content_hash=content_hash, scores=scores)
     return True

@@ -1,4 +1,5 @@
-"""The subject of claims: a model with its roles, its validation graphs, and what it does on them, computed once."""
+"""The subject of claims: a model with its roles, its validation graphs, and what it does on them,
+computed once."""
 
 from __future__ import annotations
 
@@ -20,7 +21,14 @@ from circuits.trial import Parts, Trial
 from circuits.untrained import drawn_for
 from models.checkpoint import Checkpoint, load_checkpoint
 from models.config import TrainConfig
-from models.graphs import Adjacency, GraphSet, edge_counts_of, load_validation_set, usual_edge_counts, validation_set
+from models.graphs import (
+    Adjacency,
+    GraphSet,
+    edge_counts_of,
+    load_validation_set,
+    usual_edge_counts,
+    validation_set,
+)
 from models.randomness import named_generator
 from models.transformer import Transformer
 
@@ -30,7 +38,8 @@ REGISTRY = Path(__file__).parent.parent / "checkpoints"
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """A model under test. Nothing that it holds is ever changed; what is computed from it is kept."""
+    """A model under test. Nothing that it holds is ever changed; what is computed from it is
+    kept."""
 
     name: str
     content_hash: str
@@ -38,7 +47,8 @@ class Subject:
     roles: Roles
     graphs: GraphSet
     edge_counts: range
-    """Numbers of edges that the model was trained on; of the validation graphs, where no recipe says."""
+    """Numbers of edges that the model was trained on; of the validation graphs, where no recipe
+    says."""
     seed: int
     home: Path
     """Directory of the checkpoint's `roles.json` and `verdicts.json`."""
@@ -46,16 +56,24 @@ class Subject:
     """Whether searched claims search; controls and gauges look at the validation graphs alone."""
     vertex_order: Int[Tensor, " vertex"] | None = None
     """How the vertices of the validation graphs were renamed, where they were."""
-    _patterns: dict[Head, Pattern] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
+    _patterns: dict[Head, Pattern] = dataclasses.field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def generator(self, name: str) -> torch.Generator:
-        """Chance for one named sample of one claim: depends on the run's seed and the name alone."""
+        """Chance for one named sample of one claim: depends on the run's seed and the name
+        alone."""
         return named_generator(self.seed, name)
 
     def label(self, adjacency: Adjacency) -> Adjacency:
-        """Graphs that a claim makes itself, with their vertices renamed as those of the validation graphs were."""
+        """Graphs that a claim makes itself, with their vertices renamed as those of the validation
+        graphs were."""
         adjacency = adjacency.to(self.graphs.adjacency)
-        return adjacency if self.vertex_order is None else adjacency[:, self.vertex_order][:, :, self.vertex_order]
+        return (
+            adjacency
+            if self.vertex_order is None
+            else adjacency[:, self.vertex_order][:, :, self.vertex_order]
+        )
 
     @property
     def unlabelled(self) -> Adjacency:
@@ -66,7 +84,8 @@ class Subject:
         return self.graphs.adjacency[:, back][:, :, back]
 
     def part(self, step: int, *, dtype: torch.dtype | None = None) -> Subject:
-        """Every so many validation graphs, in another precision if asked, without searches: for controls and gauges."""
+        """Every so many validation graphs, in another precision if asked, without searches: for
+        controls and gauges."""
         graphs = GraphSet(self.graphs.adjacency[::step].to(dtype=dtype), self.graphs.labels[::step])
         model = copy.deepcopy(self.model).to(dtype=dtype) if dtype is not None else self.model
         return dataclasses.replace(self, model=model, graphs=graphs, searching=False)
@@ -103,11 +122,15 @@ class Subject:
         return self.logits.argmax(-1) == self.graphs.labels
 
     def require_both_classes(self) -> None:
-        """`Absent` where all validation graphs are of one class, for then whoever always says so is always right."""
+        """`Absent` where all validation graphs are of one class, for then whoever always says so is
+        always right."""
         if len(self.graphs.labels.unique()) < 2:
             kind = "planar" if self.graphs.labels[0] else "non-planar"
             n = self.model.cfg.n_vertices
-            raise Absent(f"nothing to tell apart: all {len(self.graphs)} validation graphs, of {n} vertices, are {kind}")
+            raise Absent(
+                f"nothing to tell apart: all {len(self.graphs)} validation graphs, of {n} vertices,"
+                f" are {kind}"
+            )
 
     def require_degree(self, degree: int) -> None:
         """`Absent` where no graph has so many vertices that one of them could have that degree."""
@@ -121,9 +144,14 @@ class Subject:
 
     @cached_property
     def trial(self) -> Trial | None:
-        """The model beside its roles, on the graphs of the untrained models of its architecture; `None` where none were drawn."""
+        """The model beside its roles, on the graphs of the untrained models of its architecture;
+        `None` where none were drawn."""
         draws = drawn_for(self.model.cfg)
-        return None if draws is None else Trial(self.model, draws.sample.map(self.label), Parts.of(self.roles, self.model))
+        return (
+            None
+            if draws is None
+            else Trial(self.model, draws.sample.map(self.label), Parts.of(self.roles, self.model))
+        )
 
     @property
     def ledger_path(self) -> Path:
@@ -154,12 +182,18 @@ def answer(
 
 
 def load_subject(
-    path: Path | str, *, validation: Path | None = None, seed: int = 0, device: str = "cpu", registry: Path = REGISTRY
+    path: Path | str,
+    *,
+    validation: Path | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    registry: Path = REGISTRY,
 ) -> Subject:
-    """The checkpoint at `path` with its roles (read, or found where none are written) and validation graphs.
+    """The checkpoint at `path` with its roles (read, or found where none are written) and
+    validation graphs.
 
-    `registry` is a directory of directories with `roles.json`, where a checkpoint without one beside it is looked up
-    by its content hash. `ValueError` names what cannot be used.
+    `registry` is a directory of directories with `roles.json`, where a checkpoint without one
+    beside it is looked up by its content hash. `ValueError` names what cannot be used.
     """
     checkpoint = load_checkpoint(path, device=device)
     cfg = checkpoint.model.cfg
@@ -178,11 +212,21 @@ def load_subject(
         edge_counts = edge_counts or usual_edge_counts(cfg.n_vertices)
         graphs = validation_set(cfg.n_vertices, edge_counts)
     graphs = GraphSet(graphs.adjacency.to(device), graphs.labels.to(device))
-    return Subject(checkpoint.name, checkpoint.content_hash, checkpoint.model, roles, graphs, edge_counts, seed, home)
+    return Subject(
+        checkpoint.name,
+        checkpoint.content_hash,
+        checkpoint.model,
+        roles,
+        graphs,
+        edge_counts,
+        seed,
+        home,
+    )
 
 
 def trained_on(checkpoint: Checkpoint) -> range | None:
-    """The numbers of edges that its recipe names; `None` where it names none. `ValueError` for a recipe that cannot be."""
+    """The numbers of edges that its recipe names; `None` where it names none. `ValueError` for a
+    recipe that cannot be."""
     recipe, source = checkpoint.recipe.get("train", {}), f"{checkpoint.path}: recipe"
     if not isinstance(recipe, dict):
         raise ValueError(f"{source}: train must be an object, got {type(recipe).__name__}")
@@ -191,12 +235,15 @@ def trained_on(checkpoint: Checkpoint) -> range | None:
         return None
     most = math.comb(n := checkpoint.model.cfg.n_vertices, 2)
     if edge_counts[-1] > most:
-        raise ValueError(f"{source}: max_edges must be at most {most}, for {n} vertices, got {edge_counts[-1]}")
+        raise ValueError(
+            f"{source}: max_edges must be at most {most}, for {n} vertices, got {edge_counts[-1]}"
+        )
     return edge_counts
 
 
 def home_of(checkpoint: Checkpoint, registry: Path = REGISTRY) -> Path:
-    """Where its `roles.json` is: the directory itself; for a file the registered one of its hash, or that of its name beside it."""
+    """Where its `roles.json` is: the directory itself; for a file the registered one of its hash,
+    or that of its name beside it."""
     if checkpoint.path.is_dir():
         return checkpoint.path
     for known in sorted(registry.glob("*/roles.json")):

@@ -1,7 +1,8 @@
-"""One model beside the parts that may play each role: the found ones of a trained model, or every one of an untrained model.
+"""One model beside the parts that may play each role: the found ones of a trained model, or every
+one of an untrained model.
 
-The parts of a trained model were found by looking. So what stands beside it is the best of an untrained one: of its heads,
-its positions, its neurons and dimensions.
+The parts of a trained model were found by looking. So what stands beside it is the best of an
+untrained one: of its heads, its positions, its neurons and dimensions.
 """
 
 from __future__ import annotations
@@ -21,7 +22,15 @@ from circuits.patching import PatchScores, every_set, path_patching
 from circuits.reduction import one_edge_to_degree_two
 from circuits.residual import degree_correlations
 from circuits.roles import Head, Roles
-from models.graphs import BOTH_CLASSES_FROM, Adjacency, GraphSet, balanced_set, is_planar, random_graphs_over, without_low_degree
+from models.graphs import (
+    BOTH_CLASSES_FROM,
+    Adjacency,
+    GraphSet,
+    balanced_set,
+    is_planar,
+    random_graphs_over,
+    without_low_degree,
+)
 from models.randomness import named_generator
 from models.transformer import Transformer
 
@@ -41,7 +50,8 @@ class Sample:
     finding: Float[Tensor, "finding vertex sender"]
     """A tenth of the graphs on which roles are sought."""
     triangles: Float[Tensor, "triangle vertex sender"]
-    """Those of 2,000 graphs with the usual numbers of edges that have a vertex of degree 3 whose one edge to degree 2 is in a triangle."""
+    """Those of 2,000 graphs with the usual numbers of edges that have a vertex of degree 3 whose
+    one edge to degree 2 is in a triangle."""
 
     @classmethod
     def of(cls, n_vertices: int, edge_counts: range, seed: int) -> Sample:
@@ -75,16 +85,26 @@ class Parts:
     """Heads after layer 0."""
     targets: Sequence[int]
     dimension: int | None
-    """Dimension of the residual stream after layer 0; `None` for the one that follows degree best."""
+    """Dimension of the residual stream after layer 0; `None` for the one that follows degree best.
+    """
 
     @classmethod
     def of(cls, roles: Roles, model: Transformer) -> Parts:
         """Those that were found."""
         found = roles.found
         reader, pointer, target = found.get("reader"), found.get("pointer"), found.get("target")
-        readers = {} if reader is None or reader.layer != 0 else {reader: tuple(found.get("anchors") or _anchors(model, reader))}
+        readers = (
+            {}
+            if reader is None or reader.layer != 0
+            else {reader: tuple(found.get("anchors") or _anchors(model, reader))}
+        )
         pointers = [] if pointer is None or pointer.layer == 0 else [pointer]
-        return cls(readers, pointers, range(model.cfg.n_vertices) if target is None else [target], found.get("dimension"))
+        return cls(
+            readers,
+            pointers,
+            range(model.cfg.n_vertices) if target is None else [target],
+            found.get("dimension"),
+        )
 
     @classmethod
     def all(cls, model: Transformer) -> Parts:
@@ -134,9 +154,15 @@ class Trial:
     def cache(self) -> ActivationCache:
         """Activations of all heads, and of the neurons of layer 0, on the balanced graphs."""
         layers = range(self.model.cfg.n_layers)
-        heads = [f"blocks.{layer}.attn.hook_{letter}" for layer in layers for letter in ("q", "k", "v", "z", "pattern")]
+        heads = [
+            f"blocks.{layer}.attn.hook_{letter}"
+            for layer in layers
+            for letter in ("q", "k", "v", "z", "pattern")
+        ]
         mlp = [] if self.model.cfg.attn_only else ["blocks.0.mlp.hook_post"]
-        _, cache = self.model.run_with_cache(self.graphs, names_filter=[*heads, *mlp, "blocks.0.hook_resid_post"])
+        _, cache = self.model.run_with_cache(
+            self.graphs, names_filter=[*heads, *mlp, "blocks.0.hook_resid_post"]
+        )
         return cache
 
     @property
@@ -160,14 +186,22 @@ class Trial:
         return self.cache[f"blocks.{head.layer}.attn.hook_pattern"][:, head.index]
 
     def patched(self, head: Head) -> tuple[PatchScores, PatchScores]:
-        """Scores on eight graphs: every set of paths into the pointer's query with nothing or Embed into its key, and the reverse.
+        """Scores on eight graphs: every set of paths into the pointer's query with nothing or Embed
+        into its key, and the reverse.
 
         The corrupted graph is that of the claims.
         """
         if head not in self._patched:
             sets = every_set(self.model.cfg.n_heads).tolist()
             corrupted = without_low_degree(self.graphs.shape[1]).to(self.graphs)
-            queries, keys = path_patching(self.model, self.few, corrupted, head=head, blocks=[(sets, [0, 1]), ([0], sets)], leave_out=True)
+            queries, keys = path_patching(
+                self.model,
+                self.few,
+                corrupted,
+                head=head,
+                blocks=[(sets, [0, 1]), ([0], sets)],
+                leave_out=True,
+            )
             self._patched[head] = queries, keys
         return self._patched[head]
 

@@ -1,7 +1,9 @@
-"""Where untrained models stand: `circuits/untrained.json`, what is read from it, and how it is made.
+"""Where untrained models stand: `circuits/untrained.json`, what is read from it, and how it is
+made.
 
-Each draw is one model at the author's initialisation, and of each statistic the best of its parts. The file keeps of a
-statistic its quantiles with their confidence limits, and its largest draws, by which p-values up to 0.05 are exact.
+Each draw is one model at the author's initialisation, and of each statistic the best of its parts.
+The file keeps of a statistic its quantiles with their confidence limits, and its largest draws, by
+which p-values up to 0.05 are exact.
 """
 
 from __future__ import annotations
@@ -66,7 +68,8 @@ class Entry:
         return self.largest_draws[0]
 
     def as_large(self, observed: float) -> int:
-        """How many draws are at least as large: exact up to a twentieth of them, else at most so many, by the quantiles."""
+        """How many draws are at least as large: exact up to a twentieth of them, else at most so
+        many, by the quantiles."""
         if not observed < self.largest_draws[-1]:
             return sum(draw >= observed for draw in self.largest_draws)
         reached = [quantile.level for quantile in self.quantiles if quantile.value < observed]
@@ -104,11 +107,18 @@ def read_untrained(path: Path = UNTRAINED) -> tuple[Draws, ...]:
     found = []
     for kept in json.loads(path.read_text(encoding="utf-8"))["architectures"]:
         entries = {
-            name: Entry(name, kept["models"], tuple(Quantile(*row) for row in entry["quantiles"]), tuple(entry["largest_draws"]))
+            name: Entry(
+                name,
+                kept["models"],
+                tuple(Quantile(*row) for row in entry["quantiles"]),
+                tuple(entry["largest_draws"]),
+            )
             for name, entry in kept["statistics"].items()
         }
         low, high = kept["edge_counts"]
-        found.append(Draws(ModelConfig.from_dict(kept["model"]), range(low, high + 1), kept["seed"], entries))
+        found.append(
+            Draws(ModelConfig.from_dict(kept["model"]), range(low, high + 1), kept["seed"], entries)
+        )
     return tuple(found)
 
 
@@ -117,29 +127,56 @@ def drawn_for(cfg: ModelConfig) -> Draws | None:
     return next((draws for draws in read_untrained() if draws.model == cfg), None)
 
 
-def statistics_of(index: int, cfg: ModelConfig, edge_counts: range, seed: int) -> dict[str, float | None]:
+def statistics_of(
+    index: int, cfg: ModelConfig, edge_counts: range, seed: int
+) -> dict[str, float | None]:
     """Every statistic of one untrained model, which its number and the seed determine."""
-    model = Transformer(cfg).initialise(named_generator(seed, f"untrained model {index}")).requires_grad_(False)
+    model = (
+        Transformer(cfg)
+        .initialise(named_generator(seed, f"untrained model {index}"))
+        .requires_grad_(False)
+    )
     trial = Trial(model, _sample(cfg.n_vertices, edge_counts, seed), Parts.all(model))
-    return {name: None if (value := measure(name, trial)) is None else rounded(value) for name in STATISTICS}
+    return {
+        name: None if (value := measure(name, trial)) is None else rounded(value)
+        for name in STATISTICS
+    }
 
 
-def draw(cfg: ModelConfig, *, edge_counts: range, models: int, jobs: int, out: Path, seed: int = SEED) -> None:
-    """Measure so many untrained models and put them into the file, in place of those of the same architecture.
+def draw(
+    cfg: ModelConfig, *, edge_counts: range, models: int, jobs: int, out: Path, seed: int = SEED
+) -> None:
+    """Measure so many untrained models and put them into the file, in place of those of the same
+    architecture.
 
-    What is done is kept beside the file, and not done again when the command is stopped and given once more.
+    What is done is kept beside the file, and not done again when the command is stopped and given
+    once more.
     """
     with hold(out.parent / f".{out.stem}"):
         kept = out.parent / f".{out.stem}" / f"{_signature(cfg, edge_counts, seed)}.jsonl"
         done = dict(_read_lines(kept))
         missing = [index for index in range(models) if index not in done]
-        with kept.open("a", encoding="utf-8") as lines, ProcessPoolExecutor(jobs, initializer=_one_thread) as executor:
-            waiting = {executor.submit(statistics_of, index, cfg, edge_counts, seed): index for index in missing}
-            for future in tqdm(as_completed(waiting), total=models, initial=models - len(missing), unit="model", desc="untrained"):
+        with (
+            kept.open("a", encoding="utf-8") as lines,
+            ProcessPoolExecutor(jobs, initializer=_one_thread) as executor,
+        ):
+            waiting = {
+                executor.submit(statistics_of, index, cfg, edge_counts, seed): index
+                for index in missing
+            }
+            for future in tqdm(
+                as_completed(waiting),
+                total=models,
+                initial=models - len(missing),
+                unit="model",
+                desc="untrained",
+            ):
                 done[waiting[future]] = future.result()
                 print(json.dumps([waiting[future], future.result()]), file=lines, flush=True)
         ours = _summary(cfg, edge_counts, seed, [done[index] for index in range(models)])
-        others = json.loads(out.read_text(encoding="utf-8"))["architectures"] if out.exists() else []
+        others = (
+            json.loads(out.read_text(encoding="utf-8"))["architectures"] if out.exists() else []
+        )
         architectures = [one for one in others if one["model"] != ours["model"]]
         write_json(out, {"schema_version": 1, "architectures": [*architectures, ours]})
         kept.unlink()
@@ -165,9 +202,14 @@ def _read_lines(path: Path) -> Iterator[tuple[int, dict[str, float | None]]]:
         yield index, statistics
 
 
-def _summary(cfg: ModelConfig, edge_counts: range, seed: int, models: Sequence[Mapping[str, float | None]]) -> dict[str, Any]:
+def _summary(
+    cfg: ModelConfig, edge_counts: range, seed: int, models: Sequence[Mapping[str, float | None]]
+) -> dict[str, Any]:
     """One architecture as the file holds it."""
-    draws = {name: [value for model in models if (value := model.get(name)) is not None] for name in STATISTICS}
+    draws = {
+        name: [value for model in models if (value := model.get(name)) is not None]
+        for name in STATISTICS
+    }
     return {
         "model": cfg.to_dict(),
         "edge_counts": [edge_counts[0], edge_counts[-1]],
@@ -189,10 +231,12 @@ def _summary(cfg: ModelConfig, edge_counts: range, seed: int, models: Sequence[M
 
 
 def quantile(draws: Sequence[float], level: float) -> tuple[float, float, float]:
-    """The draw at a level, and the draws that hold that quantile of their source between them with 95 % confidence.
+    """The draw at a level, and the draws that hold that quantile of their source between them with
+    95 % confidence.
 
-    By how many of n draws fall below it, which is binomial; a limit that no draw can give is the draw at the end. The
-    upper one alone is a limit with 97.5 %, and the largest of 2,995 draws one of the 0.999 quantile with 95 %.
+    By how many of n draws fall below it, which is binomial; a limit that no draw can give is the
+    draw at the end. The upper one alone is a limit with 97.5 %, and the largest of 2,995 draws one
+    of the 0.999 quantile with 95 %.
     """
     ordered, n = sorted(draws), len(draws)
     tail = (1 - CONFIDENCE) / 2

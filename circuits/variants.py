@@ -11,8 +11,13 @@ from circuits.controls import CONTROLS, Control, other_heads
 from circuits.gauge import GAUGES, under_gauge
 from circuits.subject import Subject
 
-CONTROL_PART, GAUGE_PART = 4, 16  # every so many graphs: a control breaks a claim on fewer, and a gauge is exact on any
-FEWEST = 64  # graphs of a part, if there are as many: there must be some of each kind, and a quarter of them to resample
+CONTROL_PART, GAUGE_PART = (
+    4,
+    16,
+)  # every so many graphs: a control breaks a claim on fewer, and a gauge is exact on any
+# graphs of a part, if there are as many: there must be some of each kind, and a quarter of them to
+# resample
+FEWEST = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +32,8 @@ class Variants:
         return subject.part(_step(subject, CONTROL_PART))
 
     def for_gauges(self, subject: Subject) -> Subject:
-        """A sixteenth of the graphs, or more of a small set, in double precision, where what differs is not rounding."""
+        """A sixteenth of the graphs, or more of a small set, in double precision, where what
+        differs is not rounding."""
         return subject.part(_step(subject, GAUGE_PART), dtype=torch.float64)
 
     def under_gauge(self, subject: Subject, gauge: str) -> Subject:

@@ -1,1 +1,2 @@
-"""The claims of the notebook, one family a file: a failure here means that the claim is false of the checkpoint."""
+"""The claims of the notebook, one family a file: a failure here means that the claim is false of
+the checkpoint."""

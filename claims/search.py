@@ -1,8 +1,8 @@
 """Searching for a counterexample to a statement about every vertex of every graph of a domain.
 
-Three parts: Hypothesis, a climb that changes one edge at a time, and an independent sample that bounds the rate of
-violating graphs. A counterexample of any of them refutes; the first two give no rate: their graphs follow no
-distribution.
+Three parts: Hypothesis, a climb that changes one edge at a time, and an independent sample that
+bounds the rate of violating graphs. A counterexample of any of them refutes; the first two give no
+rate: their graphs follow no distribution.
 """
 
 from __future__ import annotations
@@ -23,7 +23,14 @@ from torch import Tensor
 from circuits.statistics import rate_upper_bound
 from circuits.subject import Subject
 from claims.strategies import any_graph, graphs_with_edges
-from models.graphs import Adjacency, edge_bits, edge_list, from_edge_bits, graph6, random_graphs_over
+from models.graphs import (
+    Adjacency,
+    edge_bits,
+    edge_list,
+    from_edge_bits,
+    graph6,
+    random_graphs_over,
+)
 
 if TYPE_CHECKING:
     from verdicts.expectations import Expect
@@ -67,7 +74,8 @@ class ForAll:
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """The graph with the smallest value that a search came upon, as a batch of one; `None` where no vertex was eligible."""
+    """The graph with the smallest value that a search came upon, as a batch of one; `None` where no
+    vertex was eligible."""
 
     value: float
     graph: Adjacency | None
@@ -75,7 +83,8 @@ class Found:
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """Independent random graphs: how many of those with an eligible vertex violate the statement, and the worst."""
+    """Independent random graphs: how many of those with an eligible vertex violate the statement,
+    and the worst."""
 
     violations: int
     seen: int
@@ -85,7 +94,8 @@ class Sample:
 
 @dataclasses.dataclass(frozen=True)
 class Extreme:
-    """The smallest value that a search came upon, for a claim to hold to its bound, with what is to be said beside it."""
+    """The smallest value that a search came upon, for a claim to hold to its bound, with what is to
+    be said beside it."""
 
     value: float | None
     """As `shown`; `None` where no graph had an eligible vertex."""
@@ -93,11 +103,15 @@ class Extreme:
 
 
 @torch.no_grad()
-def search(subject: Subject, expect: Expect, statement: ForAll, *, steps: int = 1200, examples: int = 300) -> Extreme:
-    """Search for a counterexample; record the rate of violating graphs, and the smallest graph against the statement.
+def search(
+    subject: Subject, expect: Expect, statement: ForAll, *, steps: int = 1200, examples: int = 300
+) -> Extreme:
+    """Search for a counterexample; record the rate of violating graphs, and the smallest graph
+    against the statement.
 
-    One counterexample is enough, whatever finds it: what is returned is the smallest value over all. A subject that is
-    not to be searched has those of its validation graphs looked at that are in the domain.
+    One counterexample is enough, whatever finds it: what is returned is the smallest value over
+    all. A subject that is not to be searched has those of its validation graphs looked at that are
+    in the domain.
     """
     if not subject.searching:
         return _among(_inside(subject.graphs.adjacency, statement.domain), expect, statement)
@@ -107,17 +121,27 @@ def search(subject: Subject, expect: Expect, statement: ForAll, *, steps: int = 
     sample = sample_violations(statement, generator=subject.generator(f"{name}: sample"))
     expect.enough("random graphs with an eligible vertex", sample.seen, needed=SAMPLE)
     expect(
-        "violation_rate_upper", rate_upper_bound(sample.violations, sample.seen) if sample.seen else None, at_most=1e-3,
-        because="fails on fewer than one in a thousand of the random graphs that have an eligible vertex, with 95 % confidence",
-        note=f"{sample.violations} of {sample.seen} such graphs, of {sample.drawn} with their number of edges uniform",
-    )  # fmt: skip
+        "violation_rate_upper",
+        rate_upper_bound(sample.violations, sample.seen) if sample.seen else None,
+        at_most=1e-3,
+        because=(
+            "fails on fewer than one in a thousand of the random graphs that have an eligible"
+            " vertex, with 95 % confidence"
+        ),
+        note=(
+            f"{sample.violations} of {sample.seen} such graphs, of {sample.drawn} with their number"
+            " of edges uniform"
+        ),
+    )
     return _extreme([climbed, drawn, sample.worst], expect, statement)
 
 
 def _among(graphs: Adjacency, expect: Expect, statement: ForAll) -> Extreme:
     """The smallest value on given graphs."""
     lowest = statement.smallest(graphs) if len(graphs) else torch.empty(0)
-    expect.enough("validation graphs with an eligible vertex", int((lowest < math.inf).sum()), needed=100)
+    expect.enough(
+        "validation graphs with an eligible vertex", int((lowest < math.inf).sum()), needed=100
+    )
     return _extreme([_lowest(lowest, graphs)], expect, statement)
 
 
@@ -135,7 +159,8 @@ def _lowest(values: Float[Tensor, " batch"], graphs: Adjacency) -> Found:
 
 
 def _extreme(found: list[Found], expect: Expect, statement: ForAll) -> Extreme:
-    """The smallest of several values, and the smallest graph against the statement shown, where there is one."""
+    """The smallest of several values, and the smallest graph against the statement shown, where
+    there is one."""
     worst = min(found, key=lambda one: one.value)
     if worst.graph is None:
         return Extreme(None, statement.missing)
@@ -144,7 +169,10 @@ def _extreme(found: list[Found], expect: Expect, statement: ForAll) -> Extreme:
         return Extreme(statement.shown(worst.value), None)
     smallest = min(against, key=_size)
     _show(expect, smallest, statement)
-    note = f"the lowest on any graph; on the counterexample shown, the smallest graph, it is {statement.shown(smallest.value):.4g}"
+    note = (
+        "the lowest on any graph; on the counterexample shown, the smallest graph, it is"
+        f" {statement.shown(smallest.value):.4g}"
+    )
     return Extreme(statement.shown(worst.value), None if smallest.value == worst.value else note)
 
 
@@ -156,16 +184,20 @@ def _size(found: Found) -> tuple[int, float]:
 def _show(expect: Expect, found: Found, statement: ForAll) -> None:
     assert found.graph is not None
     expect.show_counterexample(
-        graph6=graph6(found.graph[0]), edges=" ".join(f"{i}-{j}" for i, j in edge_list(found.graph[0])),
-        vertex=int(statement.values(found.graph)[0].argmin()), value=statement.shown(found.value),
-    )  # fmt: skip
+        graph6=graph6(found.graph[0]),
+        edges=" ".join(f"{i}-{j}" for i, j in edge_list(found.graph[0])),
+        vertex=int(statement.values(found.graph)[0].argmin()),
+        value=statement.shown(found.value),
+    )
 
 
 def climb(statement: ForAll, *, steps: int, generator: torch.Generator) -> Found:
-    """64 random graphs of the domain, each changed by one random edge at a time, or one for another, wherever that lowers its value.
+    """64 random graphs of the domain, each changed by one random edge at a time, or one for
+    another, wherever that lowers its value.
 
-    Exchanging edges matters: at the largest number of edges single flips can only take edges away, and one climb in a
-    hundred finds what with exchanges one in ten does (measured on the author's pointer, 0 to 24 edges).
+    Exchanging edges matters: at the largest number of edges single flips can only take edges away,
+    and one climb in a hundred finds what with exchanges one in ten does (measured on the author's
+    pointer, 0 to 24 edges).
     """
     domain = statement.domain
     n_pairs = math.comb(domain.n_vertices, 2)
@@ -196,7 +228,11 @@ def hypothesis_search(statement: ForAll, *, entropy: int, examples: int) -> Foun
     domain = statement.domain
 
     @_drawn(
-        graphs_with_edges(domain.n_vertices, min_edges=domain.min_edges, max_edges=domain.max_edges), entropy=entropy, examples=examples
+        graphs_with_edges(
+            domain.n_vertices, min_edges=domain.min_edges, max_edges=domain.max_edges
+        ),
+        entropy=entropy,
+        examples=examples,
     )
     def holds(graph: Adjacency) -> None:
         nonlocal worst, violating
@@ -213,8 +249,11 @@ def hypothesis_search(statement: ForAll, *, entropy: int, examples: int) -> Foun
     return worst if violating is None else violating
 
 
-def largest_over_any_graph(subject: Subject, quantity: Callable[[Adjacency], float], *, examples: int = 200) -> float:
-    """The largest value of `quantity` over the graphs that Hypothesis draws, aiming at it: to check what is proved of all.
+def largest_over_any_graph(
+    subject: Subject, quantity: Callable[[Adjacency], float], *, examples: int = 200
+) -> float:
+    """The largest value of `quantity` over the graphs that Hypothesis draws, aiming at it: to check
+    what is proved of all.
 
     Over the first validation graphs, where the subject is not to be searched.
     """
@@ -236,7 +275,8 @@ def largest_over_any_graph(subject: Subject, quantity: Callable[[Adjacency], flo
 def _drawn(
     graphs: st.SearchStrategy[Adjacency], *, entropy: int, examples: int
 ) -> Callable[[Callable[[Adjacency], None]], Callable[[], None]]:
-    """Run a function on graphs that Hypothesis draws: seeded, without a database, without a word."""
+    """Run a function on graphs that Hypothesis draws: seeded, without a database, without a
+    word."""
 
     def decorate(function: Callable[[Adjacency], None]) -> Callable[[], None]:
         phases = (Phase.generate, Phase.target, Phase.shrink)
@@ -260,7 +300,8 @@ class _Violation(Exception):
 
 
 def sample_violations(statement: ForAll, *, generator: torch.Generator) -> Sample:
-    """10,000 independent graphs with an eligible vertex: edges uniform over the domain, then G(n, m)."""
+    """10,000 independent graphs with an eligible vertex: edges uniform over the domain, then G(n,
+    m)."""
     violations = seen = drawn = 0
     worst = Found(math.inf, None)
     while seen < SAMPLE and drawn < _MAX_DRAWS:
@@ -276,7 +317,8 @@ def sample_violations(statement: ForAll, *, generator: torch.Generator) -> Sampl
 
 
 def shrink(found: Found, statement: ForAll) -> Found:
-    """Take edges away, one at a time, as long as the graph stays in the domain and against the statement."""
+    """Take edges away, one at a time, as long as the graph stays in the domain and against the
+    statement."""
     assert found.graph is not None
     n_vertices = statement.domain.n_vertices
     bits, value = edge_bits(found.graph)[0], found.value
@@ -292,4 +334,9 @@ def shrink(found: Found, statement: ForAll) -> Found:
 
 
 def _random(domain: Domain, *, count: int, generator: torch.Generator) -> Adjacency:
-    return random_graphs_over(domain.n_vertices, range(domain.min_edges, domain.max_edges + 1), count=count, generator=generator)
+    return random_graphs_over(
+        domain.n_vertices,
+        range(domain.min_edges, domain.max_edges + 1),
+        count=count,
+        generator=generator,
+    )

@@ -1,4 +1,5 @@
-"""Which parts write the answer, and which neurons follow degree (notebook, unused: neurons, logit attribution, examples)."""
+"""Which parts write the answer, and which neurons follow degree (notebook, unused: neurons, logit
+attribution, examples)."""
 
 from __future__ import annotations
 
@@ -38,10 +39,13 @@ def test_layer_0_neurons_follow_degree(subject: Subject, expect: Expect) -> None
     neurons = activation(subject.model, graphs, "blocks.0.mlp.hook_post")
     largest = largest_correlation(neurons, subject.degrees, generator=subject.generator("neurons"))
     expect(
-        "largest_correlation", largest, at_least=0.6, because="degree explains a third of it",
+        "largest_correlation",
+        largest,
+        at_least=0.6,
+        because="degree explains a third of it",
         from_controls=True,
         note="no neuron is alive" if largest is None else None,
-    )  # fmt: skip
+    )
     among_untrained(subject, expect, "neuron_correlation")
     resid = activation(subject.model, graphs, "blocks.0.hook_resid_post")
     expect("largest_residual_correlation", degree_correlations(resid, subject.degrees).abs().max())
@@ -52,10 +56,13 @@ def test_layer_0_neurons_follow_degree(subject: Subject, expect: Expect) -> None
     evidence="estimated",
     gauge={"W_pos constant", "b_V"},
     companion="planar_and_non_planar_drive_opposite_attributions",
-    spared={"scrambled heads": "the last MLP writes whatever answer the model gives, right or wrong"},
+    spared={
+        "scrambled heads": "the last MLP writes whatever answer the model gives, right or wrong"
+    },
 )
 def test_last_mlp_writes_the_answer(subject: Subject, expect: Expect) -> None:
-    """The difference between the logits of the label and of the other class comes mostly from the last MLP."""
+    """The difference between the logits of the label and of the other class comes mostly from the
+    last MLP."""
     subject.require_mlp()
     directions = logit_diff_directions(subject.model, subject.graphs.labels)
     found = logit_attribution(subject.model, subject.graphs.adjacency, directions)
@@ -70,17 +77,26 @@ def test_last_mlp_writes_the_answer(subject: Subject, expect: Expect) -> None:
 @pytest.mark.claim(
     source="Unused, sets of examples",
     evidence="estimated",
-    spared={"scrambled heads": "the last MLP writes whatever answer the model gives, right or wrong"},
+    spared={
+        "scrambled heads": "the last MLP writes whatever answer the model gives, right or wrong"
+    },
 )
-def test_planar_and_non_planar_drive_opposite_attributions(subject: Subject, expect: Expect) -> None:
-    """What the last MLP adds to planar minus non-planar has the answer's sign in 9 of 10 graphs of each label and most wrong answers."""
+def test_planar_and_non_planar_drive_opposite_attributions(
+    subject: Subject, expect: Expect
+) -> None:
+    """What the last MLP adds to planar minus non-planar has the answer's sign in 9 of 10 graphs of
+    each label and most wrong answers."""
     subject.require_mlp()
     subject.require_both_classes()
     graphs = subject.graphs
     generator = subject.generator("misclassified")
 
     def draw(count: int) -> Adjacency:
-        return subject.label(random_graphs_over(subject.model.cfg.n_vertices, subject.edge_counts, count=count, generator=generator))
+        return subject.label(
+            random_graphs_over(
+                subject.model.cfg.n_vertices, subject.edge_counts, count=count, generator=generator
+            )
+        )
 
     max_draws = MAX_DRAWS if subject.searching else MAX_DRAWS // 20
     wrong = misclassified_graphs(subject.model, draw, count=MISCLASSIFIED, max_draws=max_draws)
@@ -100,12 +116,23 @@ def test_planar_and_non_planar_drive_opposite_attributions(subject: Subject, exp
             sign = _sign_of_the_answer(subject, chosen, added)
         note = None if len(chosen) else "no such graphs"
         expect(name, mean, note=note)
-        at_least, because = (0.5, "most of them") if name.startswith("misclassified") else (0.9, "nine in ten")
-        expect(f"{name}_sign", sign, at_least=at_least, because=f"{because}, as the statement says", note=note, among=kind)
+        at_least, because = (
+            (0.5, "most of them") if name.startswith("misclassified") else (0.9, "nine in ten")
+        )
+        expect(
+            f"{name}_sign",
+            sign,
+            at_least=at_least,
+            because=f"{because}, as the statement says",
+            note=note,
+            among=kind,
+        )
     among_untrained(subject, expect, "sign_of_the_last_mlp")
 
 
-def _sign_of_the_answer(subject: Subject, graphs: Adjacency, added: Float[Tensor, " graph"]) -> Estimate:
+def _sign_of_the_answer(
+    subject: Subject, graphs: Adjacency, added: Float[Tensor, " graph"]
+) -> Estimate:
     """Share of graphs on which what is added towards planar has the sign of the answer."""
     planar = answer(subject.model, graphs).argmax(-1) == PLANAR
     return clopper_pearson(int(((added > 0) == planar).sum()), len(graphs))
@@ -113,5 +140,9 @@ def _sign_of_the_answer(subject: Subject, graphs: Adjacency, added: Float[Tensor
 
 def _towards_planar(subject: Subject, graphs: Adjacency) -> Float[Tensor, " graph"]:
     """Planar minus non-planar logit that the neurons of the last MLP add."""
-    directions = logit_diff_directions(subject.model, torch.full((len(graphs),), PLANAR, device=graphs.device))
-    return neuron_attribution(subject.model, graphs, directions, layer=subject.model.cfg.n_layers - 1).sum(1)
+    directions = logit_diff_directions(
+        subject.model, torch.full((len(graphs),), PLANAR, device=graphs.device)
+    )
+    return neuron_attribution(
+        subject.model, graphs, directions, layer=subject.model.cfg.n_layers - 1
+    ).sum(1)

@@ -1,4 +1,5 @@
-"""The pointer's query, key and scores by component, each sent through the MLP alone (notebook, unused §1.2, §1.3)."""
+"""The pointer's query, key and scores by component, each sent through the MLP alone (notebook,
+unused §1.2, §1.3)."""
 
 from __future__ import annotations
 
@@ -17,7 +18,13 @@ from circuits.composition import (
     output_matrices,
     rotated_composition_scores,
 )
-from circuits.queries import ApproximateParts, approximate_key_parts, approximate_query_parts, centred_mean_square, score_terms
+from circuits.queries import (
+    ApproximateParts,
+    approximate_key_parts,
+    approximate_query_parts,
+    centred_mean_square,
+    score_terms,
+)
 from circuits.roles import Absent, require_layer_0
 from circuits.statistics import lowest, ratio, root_ratio
 from circuits.subject import Subject
@@ -38,7 +45,9 @@ def _key(subject: Subject) -> ApproximateParts:
     return approximate_key_parts(subject.model, subject.graphs.adjacency, subject.roles.pointer)
 
 
-def _norms(subject: Subject, parts: ApproximateParts) -> tuple[list[str], Float[Tensor, "graph vertex part"]]:
+def _norms(
+    subject: Subject, parts: ApproximateParts
+) -> tuple[list[str], Float[Tensor, "graph vertex part"]]:
     norms = [part.norm(dim=-1).expand(len(subject.degrees), -1) for part in parts.parts.values()]
     return list(parts.parts), torch.stack(norms, dim=-1)
 
@@ -50,10 +59,14 @@ def _norms(subject: Subject, parts: ApproximateParts) -> tuple[list[str], Float[
     about="reader",
     companion="reader_q_composes_with_pointer",
     spared={"fresh weights": "at initialisation W_E and W_pos are larger than what a head writes"},
-    at_chance="that the reader is beside them is learnt; which heads stay below it is what retrained models are compared by",
+    at_chance=(
+        "that the reader is beside them is learnt; which heads stay below it is what retrained"
+        " models are compared by"
+    ),
 )
 def test_embed_position_and_reader_make_the_query(subject: Subject, expect: Expect) -> None:
-    """Of the parts of the pointer's query those of Embed, PosEmbed and the reader are the largest."""
+    """Of the parts of the pointer's query those of Embed, PosEmbed and the reader are the
+    largest."""
     require_layer_0(subject.roles.reader)
     query = _query(subject)
     names, norms = _norms(subject, query)
@@ -74,7 +87,9 @@ def test_embed_position_and_reader_make_the_query(subject: Subject, expect: Expe
     among_untrained(subject, expect, "main_query_parts")
 
 
-def _pairs(per_graph: Float[Tensor, "graph part"], main: list[int], others: list[int]) -> Float[Tensor, "pair graph 2"]:
+def _pairs(
+    per_graph: Float[Tensor, "graph part"], main: list[int], others: list[int]
+) -> Float[Tensor, "pair graph 2"]:
     """Each of the main parts beside each of the others."""
     return torch.stack([per_graph[:, [i, j]] for i in main for j in others])
 
@@ -121,15 +136,22 @@ def test_reader_query_meets_position_key(subject: Subject, expect: Expect) -> No
     """Of all pairs of parts in the pointer's score, reader-query × PosEmbed-key varies most."""
     require_layer_0(subject.roles.reader)
     terms = score_terms(_query(subject).parts, _key(subject).parts)
-    squares = torch.stack([centred_mean_square(term).expand(len(subject.degrees)) for term in terms.values()], dim=1)
-    rms = {f"{query} x {key}": square.sqrt().item() for (query, key), square in zip(terms, squares.mean(0), strict=True)}
+    squares = torch.stack(
+        [centred_mean_square(term).expand(len(subject.degrees)) for term in terms.values()], dim=1
+    )
+    rms = {
+        f"{query} x {key}": square.sqrt().item()
+        for (query, key), square in zip(terms, squares.mean(0), strict=True)
+    }
     expect("rms", dict(sorted(rms.items(), key=lambda pair: -pair[1])[:3]))
     main = list(terms).index((str(subject.roles.reader), "pos_embed"))
     others = [i for i in range(len(terms)) if i != main]
 
     expect(
         "rms_over_next",
-        lowest(_pairs(squares, [main], others), root_ratio, generator=subject.generator("score pairs")),
+        lowest(
+            _pairs(squares, [main], others), root_ratio, generator=subject.generator("score pairs")
+        ),
         at_least=1.0,
         because="the largest of all pairs",
         from_controls=True,
@@ -140,32 +162,64 @@ def test_reader_query_meets_position_key(subject: Subject, expect: Expect) -> No
 @pytest.mark.claim(
     source="Unused 1.3",
     evidence="exact",
-    gauge={"W_pos constant", "b_O constant", "b_out constant", "residual basis", "residual rotation"},
+    gauge={
+        "W_pos constant",
+        "b_O constant",
+        "b_out constant",
+        "residual basis",
+        "residual rotation",
+    },
     about="reader",
     companion="reader_q_composes_with_pointer",
 )
 def test_reader_has_the_top_q_composition(subject: Subject, expect: Expect) -> None:
-    """Of all components the reader Q-composes most with the pointer by their weights, more than a random rotation would."""
+    """Of all components the reader Q-composes most with the pointer by their weights, more than a
+    random rotation would."""
     require_layer_0(subject.roles.reader)
     model, reader, pointer = subject.model, str(subject.roles.reader), subject.roles.pointer
-    scores = {name: by_head[pointer.index].item() for name, by_head in composition_scores(model, side="Q", mlp=True).items()}
+    scores = {
+        name: by_head[pointer.index].item()
+        for name, by_head in composition_scores(model, side="Q", mlp=True).items()
+    }
     score = scores[reader]
     runner_up = max(value for name, value in scores.items() if name != reader)
     null = rotated_composition_scores(
-        output_matrices(model, mlp=True)[reader], input_matrix(model, pointer, "Q"),
-        samples=NULL_SAMPLES, generator=subject.generator("rotations between reader and pointer"),
-    )  # fmt: skip
+        output_matrices(model, mlp=True)[reader],
+        input_matrix(model, pointer, "Q"),
+        samples=NULL_SAMPLES,
+        generator=subject.generator("rotations between reader and pointer"),
+    )
     p99 = null.quantile(0.99).item()
-    kaiming = kaiming_composition_scores(model.cfg, samples=KAIMING_SAMPLES, generator=subject.generator("Kaiming factors"))
-    plain = {name: by_head[pointer.index].item() for name, by_head in composition_scores(model, side="Q", mlp=False).items()}
+    kaiming = kaiming_composition_scores(
+        model.cfg, samples=KAIMING_SAMPLES, generator=subject.generator("Kaiming factors")
+    )
+    plain = {
+        name: by_head[pointer.index].item()
+        for name, by_head in composition_scores(model, side="Q", mlp=False).items()
+    }
     heads = [name for name in plain if "." in name]
     if math.isfinite(score):  # a reader that writes nothing has none
-        expect.null("composition score", score, null.tolist(), kind="random rotations between the two matrices")
+        expect.null(
+            "composition score",
+            score,
+            null.tolist(),
+            kind="random rotations between the two matrices",
+        )
     expect("reader_score", score)
     expect("runner_up_score", runner_up)
     expect("rotation_p99", p99)
     expect("kaiming_mean", kaiming.mean())
     expect("plain_rank", sorted(heads, key=lambda name: -plain[name]).index(reader) + 1)
-    expect("lead", score - runner_up, at_least=0.0, because="the largest of all components; by chance once in ten")
-    expect("over_rotation_p99", score - p99, at_least=0.0, because="beyond 99 of 100 random rotations between the same two matrices")
+    expect(
+        "lead",
+        score - runner_up,
+        at_least=0.0,
+        because="the largest of all components; by chance once in ten",
+    )
+    expect(
+        "over_rotation_p99",
+        score - p99,
+        at_least=0.0,
+        because="beyond 99 of 100 random rotations between the same two matrices",
+    )
     among_untrained(subject, expect, "composition_lead")

@@ -27,13 +27,25 @@ if TYPE_CHECKING:
 
 PROOF_MARGIN = 1e-6
 ROUNDING = 1e-9  # of a query or score in float64
-W_POS_IS_LARGE = {"fresh weights": "W_pos is larger than W_E at initialisation", "scrambled heads": "so are its keys in every head"}
+W_POS_IS_LARGE = {
+    "fresh weights": "W_pos is larger than W_E at initialisation",
+    "scrambled heads": "so are its keys in every head",
+}
 
 
-@pytest.mark.claim(source="2.1", evidence="exact", gauge={"head basis"}, about="reader", companion="adding_an_edge_raises_anchor_attention")
+@pytest.mark.claim(
+    source="2.1",
+    evidence="exact",
+    gauge={"head basis"},
+    about="reader",
+    companion="adding_an_edge_raises_anchor_attention",
+)
 def test_every_neighbour_adds_the_same_query_vector(subject: Subject, expect: Expect) -> None:
     """The rows of W_E W_Q of the reader are all nearly v, their mean."""
-    cosine = profile(neighbour_queries(subject.model, subject.roles.reader), degree_direction(subject.model, subject.roles.reader)).cosine
+    cosine = profile(
+        neighbour_queries(subject.model, subject.roles.reader),
+        degree_direction(subject.model, subject.roles.reader),
+    ).cosine
     expect(
         "smallest_cosine",
         cosine.min(),
@@ -54,7 +66,12 @@ def test_every_neighbour_adds_the_same_query_vector(subject: Subject, expect: Ex
 def test_position_subtracts_two_neighbours(subject: Subject, expect: Expect) -> None:
     """W_pos W_Q of the reader is −2v at every position: the query starts two neighbours short."""
     offset = positional_offset(subject.model, subject.roles.reader)
-    expect("mean_coefficient", offset.coefficient.mean(), within=(-2.5, -1.5), because="−2 to the nearest whole neighbour")
+    expect(
+        "mean_coefficient",
+        offset.coefficient.mean(),
+        within=(-2.5, -1.5),
+        because="−2 to the nearest whole neighbour",
+    )
     expect(
         "coefficient_std",
         offset.coefficient.std(),
@@ -73,10 +90,15 @@ def test_position_subtracts_two_neighbours(subject: Subject, expect: Expect) -> 
 
 
 @pytest.mark.claim(
-    source="2.1", evidence="proved", gauge={"head basis"}, about="reader", companion="anchor_scores_change_sign_above_degree_two"
+    source="2.1",
+    evidence="proved",
+    gauge={"head basis"},
+    about="reader",
+    companion="anchor_scores_change_sign_above_degree_two",
 )
 def test_query_holds_degree_minus_two(subject: Subject, expect: Expect) -> None:
-    """The reader's whole query, b_Q included, reads degree minus two at every position and for every neighbourhood."""
+    """The reader's whole query, b_Q included, reads degree minus two at every position and for
+    every neighbourhood."""
     model, reader = subject.in_float64, subject.roles.reader
     offset = query_offset(model, reader)
     because = "−2 to the nearest whole neighbour"
@@ -100,7 +122,8 @@ def test_query_holds_degree_minus_two(subject: Subject, expect: Expect) -> None:
 
 @pytest.mark.claim(source="2.1", evidence="proved", about="reader", broken_by={"negated reader"})
 def test_anchor_scores_change_sign_above_degree_two(subject: Subject, expect: Expect) -> None:
-    """In every graph the reader's score at the anchors is negative at each vertex of degree ≤ 2 and positive at all others."""
+    """In every graph the reader's score at the anchors is negative at each vertex of degree ≤ 2 and
+    positive at all others."""
     subject.require_degree(3)
     reader, anchors = subject.roles.reader, subject.roles.anchors
     certified = certified_anchor_scores(subject.model, reader, anchors)
@@ -121,7 +144,10 @@ def test_anchor_scores_change_sign_above_degree_two(subject: Subject, expect: Ex
         scores = head_scores(subject.in_float64, graph.double(), reader)[0]
         centred = (scores - scores.mean(-1, keepdim=True))[:, list(anchors)].mean(-1).tolist()
         bounds = [certified[d] for d in degrees(graph)[0].tolist()]
-        return max(max(one.low - score, score - one.high) for score, one in zip(centred, bounds, strict=True))
+        return max(
+            max(one.low - score, score - one.high)
+            for score, one in zip(centred, bounds, strict=True)
+        )
 
     expect(
         "largest_excess",
@@ -134,7 +160,11 @@ def test_anchor_scores_change_sign_above_degree_two(subject: Subject, expect: Ex
     expect("largest_at_two", scores.largest(up_to=2))
     expect("smallest_at_three", scores.smallest(from_=3))
     crossing = scores.crossing_degree()
-    expect("crossing_degree", crossing, note="the score does not depend on degree" if crossing is None else None)
+    expect(
+        "crossing_degree",
+        crossing,
+        note="the score does not depend on degree" if crossing is None else None,
+    )
     among_untrained(subject, expect, "score_sign_at_the_anchors")
 
 
@@ -147,7 +177,8 @@ def test_anchor_scores_change_sign_above_degree_two(subject: Subject, expect: Ex
     broken_by={"negated reader"},
 )
 def test_anchor_keys_point_along_the_degree_direction(subject: Subject, expect: Expect) -> None:
-    """The rows of W_pos W_K of the reader at the anchors point along v, and no other position's as strongly."""
+    """The rows of W_pos W_K of the reader at the anchors point along v, and no other position's as
+    strongly."""
     reader, anchors = subject.roles.reader, list(subject.roles.anchors)
     cosine = positional_keys(subject.model, reader).cosine
     expect(
@@ -181,7 +212,8 @@ def test_anchor_keys_point_along_the_degree_direction(subject: Subject, expect: 
     at_chance="how much of it comes from position is what retrained models are compared by",
 )
 def test_key_comes_mostly_from_position(subject: Subject, expect: Expect) -> None:
-    """W_pos W_K is most of the reader's key: its rows are on average longer than those of W_E W_K."""
+    """W_pos W_K is most of the reader's key: its rows are on average longer than those of W_E
+    W_K."""
     ratio = key_norm_ratio(subject.model, subject.roles.reader)
     expect("norm_ratio", ratio, at_least=1.0, because="longer, as the statement says")
     among_untrained(subject, expect, "positional_key_norm")

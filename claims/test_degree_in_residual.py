@@ -43,7 +43,9 @@ MOSTLY_DEGREE = 0.71  # r² above one half: degree explains most of it
 ONE_DIRECTION = 0.8
 
 
-def _one_direction(subject: Subject, expect: Expect, values: Float[Tensor, "graph vertex width"]) -> None:
+def _one_direction(
+    subject: Subject, expect: Expect, values: Float[Tensor, "graph vertex width"]
+) -> None:
     share = main_axis(values, generator=subject.generator("rank-1 share")).share
     expect(
         "rank1_share",
@@ -53,9 +55,17 @@ def _one_direction(subject: Subject, expect: Expect, values: Float[Tensor, "grap
     )
 
 
-def _is_degree(subject: Subject, expect: Expect, values: Float[Tensor, "graph vertex width"], *, at_least: float = IS_DEGREE) -> None:
+def _is_degree(
+    subject: Subject,
+    expect: Expect,
+    values: Float[Tensor, "graph vertex width"],
+    *,
+    at_least: float = IS_DEGREE,
+) -> None:
     coefficient = main_axis(values, generator=subject.generator("rank-1 share")).coefficient
-    found = correlation(coefficient, subject.degrees, generator=subject.generator("degree correlation"))
+    found = correlation(
+        coefficient, subject.degrees, generator=subject.generator("degree correlation")
+    )
     because = f"degree explains {at_least**2:.0%} of it or more"
     expect(
         "degree_correlation",
@@ -69,26 +79,51 @@ def _is_degree(subject: Subject, expect: Expect, values: Float[Tensor, "graph ve
 
 def _reader(subject: Subject, name: str) -> Float[Tensor, "graph vertex width"]:
     reader = subject.roles.reader
-    return activation(subject.model, subject.graphs.adjacency, f"blocks.{reader.layer}.attn.hook_{name}", head=reader)
+    return activation(
+        subject.model,
+        subject.graphs.adjacency,
+        f"blocks.{reader.layer}.attn.hook_{name}",
+        head=reader,
+    )
 
 
-@pytest.mark.claim(source="2.2", evidence="estimated", gauge={"value basis"}, about="reader", companion="reader_z_determines_degree")
+@pytest.mark.claim(
+    source="2.2",
+    evidence="estimated",
+    gauge={"value basis"},
+    about="reader",
+    companion="reader_z_determines_degree",
+)
 def test_reader_values_share_one_direction(subject: Subject, expect: Expect) -> None:
     """Of the variance of the reader's value vectors four fifths lie along one direction."""
     _one_direction(subject, expect, _reader(subject, "v"))
     among_untrained(subject, expect, "value_share")
 
 
-@pytest.mark.claim(source="2.2", evidence="estimated", gauge={"value basis"}, about="reader", companion="reader_z_determines_degree")
+@pytest.mark.claim(
+    source="2.2",
+    evidence="estimated",
+    gauge={"value basis"},
+    about="reader",
+    companion="reader_z_determines_degree",
+)
 def test_reader_values_hold_degree(subject: Subject, expect: Expect) -> None:
-    """Along the direction in which the reader's value vectors differ most, degree explains four fifths of the variance."""
+    """Along the direction in which the reader's value vectors differ most, degree explains four
+    fifths of the variance."""
     _is_degree(subject, expect, _reader(subject, "v"))
     among_untrained(subject, expect, "value_correlation")
 
 
-@pytest.mark.claim(source="2.2", evidence="estimated", gauge={"value basis"}, about="reader", companion="reader_z_determines_degree")
+@pytest.mark.claim(
+    source="2.2",
+    evidence="estimated",
+    gauge={"value basis"},
+    about="reader",
+    companion="reader_z_determines_degree",
+)
 def test_reader_z_holds_degree(subject: Subject, expect: Expect) -> None:
-    """Of the variance of the reader's z four fifths lie along one direction, and of that degree explains four fifths."""
+    """Of the variance of the reader's z four fifths lie along one direction, and of that degree
+    explains four fifths."""
     z = _reader(subject, "z")
     _one_direction(subject, expect, z)
     _is_degree(subject, expect, z)
@@ -97,16 +132,26 @@ def test_reader_z_holds_degree(subject: Subject, expect: Expect) -> None:
 
 @pytest.mark.claim(source="2.2", evidence="estimated", about="reader")
 def test_reader_z_determines_degree(subject: Subject, expect: Expect) -> None:
-    """A linear function of the reader's z explains nine tenths of the variance of degree, whatever the basis."""
-    explained = r_squared(_reader(subject, "z"), subject.degrees, generator=subject.generator("degree from z"))
+    """A linear function of the reader's z explains nine tenths of the variance of degree, whatever
+    the basis."""
+    explained = r_squared(
+        _reader(subject, "z"), subject.degrees, generator=subject.generator("degree from z")
+    )
     because = "nine tenths of the variance of degree"
     expect("r_squared", explained, at_least=0.9, because=because, from_controls=True)
     among_untrained(subject, expect, "z_explains_degree")
 
 
-@pytest.mark.claim(source="2.2", evidence="estimated", gauge={"residual basis"}, about="reader", companion="reader_z_determines_degree")
+@pytest.mark.claim(
+    source="2.2",
+    evidence="estimated",
+    gauge={"residual basis"},
+    about="reader",
+    companion="reader_z_determines_degree",
+)
 def test_reader_output_carries_degree_in_one_direction(subject: Subject, expect: Expect) -> None:
-    """Of the variance of the reader's output four fifths lie along one vector, and of that degree explains four fifths."""
+    """Of the variance of the reader's output four fifths lie along one vector, and of that degree
+    explains four fifths."""
     result = head_result(subject.model, subject.graphs.adjacency, subject.roles.reader)
     _one_direction(subject, expect, result)
     _is_degree(subject, expect, result)
@@ -121,12 +166,17 @@ def test_reader_output_carries_degree_in_one_direction(subject: Subject, expect:
     companion="reader_z_determines_degree",
 )
 def test_mlp_keeps_the_readers_direction(subject: Subject, expect: Expect) -> None:
-    """Sent alone through the MLP, four fifths of its variance still lie along one direction, and of that degree explains half."""
+    """Sent alone through the MLP, four fifths of its variance still lie along one direction, and of
+    that degree explains half."""
     subject.require_mlp()
-    after = through_mlp(subject.model, head_result(subject.model, subject.graphs.adjacency, subject.roles.reader))
+    after = through_mlp(
+        subject.model, head_result(subject.model, subject.graphs.adjacency, subject.roles.reader)
+    )
     _one_direction(subject, expect, after)
     _is_degree(subject, expect, after, at_least=MOSTLY_DEGREE)
-    among_untrained(subject, expect, "output_share_after_the_mlp", "output_correlation_after_the_mlp")
+    among_untrained(
+        subject, expect, "output_share_after_the_mlp", "output_correlation_after_the_mlp"
+    )
 
 
 def _stream(subject: Subject) -> Float[Tensor, "graph vertex d_model"]:
@@ -140,24 +190,46 @@ def _stream(subject: Subject) -> Float[Tensor, "graph vertex d_model"]:
     gauge={"residual basis", "residual rotation"},
     companion="pointer_reads_degree_along_its_score_direction",
     spared={
-        "scrambled heads": "Embed and the MLP write degree there by themselves: with all heads scrambled |r| is still 0.85 on the author's"
+        "scrambled heads": (
+            "Embed and the MLP write degree there by themselves: with all heads scrambled |r| is"
+            " still 0.85 on the author's"
+        )
     },
 )
 def test_one_residual_dimension_carries_degree(subject: Subject, expect: Expect) -> None:
-    """One dimension of the stream after layer 0 follows degree better than the best of 19 in 20 rotated bases, with r² above 0.7."""
+    """One dimension of the stream after layer 0 follows degree better than the best of 19 in 20
+    rotated bases, with r² above 0.7."""
     dimension, resid = subject.roles.dimension, _stream(subject)
     others = [d for d in range(resid.shape[-1]) if d != dimension]
-    rotated = random_basis_best(resid, subject.degrees, rotations=ROTATIONS, generator=subject.generator("rotations"))
+    rotated = random_basis_best(
+        resid, subject.degrees, rotations=ROTATIONS, generator=subject.generator("rotations")
+    )
     expect("random_basis_best", rotated[:REPORTED].max())
     expect("runner_up_correlation", degree_correlations(resid, subject.degrees)[others].abs().max())
-    found = correlation(resid[..., dimension], subject.degrees, generator=subject.generator("dimension"))
+    found = correlation(
+        resid[..., dimension], subject.degrees, generator=subject.generator("dimension")
+    )
     missing = "the dimension is constant" if found is None else None
-    expect("degree_correlation", found, at_least=0.84, because="r² above 0.7", from_controls=True, note=missing)
+    expect(
+        "degree_correlation",
+        found,
+        at_least=0.84,
+        because="r² above 0.7",
+        from_controls=True,
+        note=missing,
+    )
     observed = 0.0 if found is None else found.value
     as_good = clopper_pearson(int((rotated >= observed).sum()), ROTATIONS)
-    expect("rotations_as_good", as_good, at_most=0.05, because="one rotated basis in twenty, as the statement says")
+    expect(
+        "rotations_as_good",
+        as_good,
+        at_most=0.05,
+        because="one rotated basis in twenty, as the statement says",
+    )
     among_untrained(subject, expect, "dimension_correlation")
-    signature = signature_cosines(head_result(subject.model, subject.graphs.adjacency, subject.roles.reader), resid)
+    signature = signature_cosines(
+        head_result(subject.model, subject.graphs.adjacency, subject.roles.reader), resid
+    )
     expect("signature_cosine", signature[dimension])
     expect("runner_up_cosine", signature[others].max())
 
@@ -172,7 +244,12 @@ def test_one_residual_dimension_carries_degree(subject: Subject, expect: Expect)
 def test_pointer_query_reads_that_dimension(subject: Subject, expect: Expect) -> None:
     """The row of the pointer's W_Q that belongs to the dimension is its largest."""
     ratio = row_norm_ratio(subject.model, subject.roles.pointer, dimension=subject.roles.dimension)
-    expect("row_norm_ratio", ratio, at_least=1.0, because="the largest row; by chance once in as many as there are dimensions")
+    expect(
+        "row_norm_ratio",
+        ratio,
+        at_least=1.0,
+        because="the largest row; by chance once in as many as there are dimensions",
+    )
     among_untrained(subject, expect, "query_row_norm")
 
 
@@ -185,21 +262,34 @@ def test_pointer_query_reads_that_dimension(subject: Subject, expect: Expect) ->
     broken_by={"negated reader"},
 )
 def test_pointer_query_encodes_degree(subject: Subject, expect: Expect) -> None:
-    """Of the variance of the pointer's query four fifths lie along one direction, and of that degree explains half."""
+    """Of the variance of the pointer's query four fifths lie along one direction, and of that
+    degree explains half."""
     pointer = subject.roles.pointer
-    query = activation(subject.model, subject.graphs.adjacency, f"blocks.{pointer.layer}.attn.hook_q", head=pointer)
+    query = activation(
+        subject.model, subject.graphs.adjacency, f"blocks.{pointer.layer}.attn.hook_q", head=pointer
+    )
     _one_direction(subject, expect, query)
     _is_degree(subject, expect, query, at_least=MOSTLY_DEGREE)
     among_untrained(subject, expect, "query_share", "query_correlation")
     reader = main_axis(_reader(subject, "q"), generator=subject.generator("reader query"))
-    expect("reader_query_correlation", correlation(reader.coefficient, subject.degrees, generator=subject.generator("reader query, r")))
+    expect(
+        "reader_query_correlation",
+        correlation(
+            reader.coefficient, subject.degrees, generator=subject.generator("reader query, r")
+        ),
+    )
 
 
-@pytest.mark.claim(source="2.2", evidence="estimated", about="pointer", broken_by={"negated reader"})
+@pytest.mark.claim(
+    source="2.2", evidence="estimated", about="pointer", broken_by={"negated reader"}
+)
 def test_pointer_reads_degree_along_its_score_direction(subject: Subject, expect: Expect) -> None:
-    """Along the direction that raises the pointer's score at the target, degree explains half of the variance of the stream."""
+    """Along the direction that raises the pointer's score at the target, degree explains half of
+    the variance of the stream."""
     u = _score_direction(subject)
-    found = correlation(_stream(subject) @ u, subject.degrees, generator=subject.generator("score direction"))
+    found = correlation(
+        _stream(subject) @ u, subject.degrees, generator=subject.generator("score direction")
+    )
     because = "degree explains half of it or more"
     expect(
         "degree_correlation",
@@ -214,16 +304,24 @@ def test_pointer_reads_degree_along_its_score_direction(subject: Subject, expect
 
 def _score_direction(subject: Subject) -> Float[Tensor, " d_model"]:
     require_layer_1(subject.roles.pointer)  # of a later one x₁ is not the input
-    return score_direction(subject.model, subject.graphs.adjacency, subject.roles.pointer, target=subject.roles.target)
+    return score_direction(
+        subject.model, subject.graphs.adjacency, subject.roles.pointer, target=subject.roles.target
+    )
 
 
 def _basis_vector(subject: Subject) -> Float[Tensor, " d_model"]:
-    return torch.eye(subject.model.cfg.d_model)[subject.roles.dimension].to(subject.graphs.adjacency)
+    return torch.eye(subject.model.cfg.d_model)[subject.roles.dimension].to(
+        subject.graphs.adjacency
+    )
 
 
-def _attention(subject: Subject, pointer: Head, query_input: Tensor, resid: Tensor) -> Float[Tensor, "graph vertex"]:
+def _attention(
+    subject: Subject, pointer: Head, query_input: Tensor, resid: Tensor
+) -> Float[Tensor, "graph vertex"]:
     require_layer_1(pointer)  # of a later one x₁ is not the input
-    return pattern_of_inputs(subject.model, query_input, resid, head=pointer)[..., subject.roles.target]
+    return pattern_of_inputs(subject.model, query_input, resid, head=pointer)[
+        ..., subject.roles.target
+    ]
 
 
 @pytest.mark.claim(
@@ -235,28 +333,55 @@ def _attention(subject: Subject, pointer: Head, query_input: Tensor, resid: Tens
     broken_by={"exchanged target"},
 )
 def test_that_dimension_suffices_for_the_pointer(subject: Subject, expect: Expect) -> None:
-    """With all else of the pointer's query input at its mean, vertices of degree ≤ 2 attend to the target, those of ≥ 4 do not."""
+    """With all else of the pointer's query input at its mean, vertices of degree ≤ 2 attend to the
+    target, those of ≥ 4 do not."""
     resid = _stream(subject)
-    attention = _attention(subject, subject.roles.pointer, keep_direction(resid, _basis_vector(subject)), resid)
+    attention = _attention(
+        subject, subject.roles.pointer, keep_direction(resid, _basis_vector(subject)), resid
+    )
     subject.require_degree(4)
     means, notes = {}, {}
-    for name, chosen in (("attention_low", subject.degrees <= 2), ("attention_high", subject.degrees >= 4)):
+    for name, chosen in (
+        ("attention_low", subject.degrees <= 2),
+        ("attention_high", subject.degrees >= 4),
+    ):
         expect.enough(f"vertices behind {name}", int(chosen.sum()), needed=100)
-        means[name] = mean_over(attention, chosen, generator=subject.generator(name)) if chosen.any() else None
+        means[name] = (
+            mean_over(attention, chosen, generator=subject.generator(name))
+            if chosen.any()
+            else None
+        )
         notes[name] = None if chosen.any() else "no such vertex"
     low, high = means["attention_low"], means["attention_high"]
-    expect("attention_low", low, at_least=0.5, because="more than all other positions together", note=notes["attention_low"])
     expect(
-        "attention_high", high, at_most=0.1, because="no more than even attention over ten positions would give",
+        "attention_low",
+        low,
+        at_least=0.5,
+        because="more than all other positions together",
+        note=notes["attention_low"],
+    )
+    expect(
+        "attention_high",
+        high,
+        at_most=0.1,
+        because="no more than even attention over ten positions would give",
         note=notes["attention_high"],
-    )  # fmt: skip
+    )
     three = subject.degrees == 3
-    expect("attention_at_three", attention[three].mean() if three.any() else None, note=None if three.any() else "no such vertex")
+    expect(
+        "attention_at_three",
+        attention[three].mean() if three.any() else None,
+        note=None if three.any() else "no such vertex",
+    )
     among_untrained(subject, expect, "dimension_suffices")
 
 
 @pytest.mark.claim(
-    source="2.2", evidence="causal", gauge={"residual rotation", "residual basis"}, about="pointer", companion="the_pointer_needs_degree"
+    source="2.2",
+    evidence="causal",
+    gauge={"residual rotation", "residual basis"},
+    about="pointer",
+    companion="the_pointer_needs_degree",
 )
 def test_the_pointer_needs_that_dimension(subject: Subject, expect: Expect) -> None:
     """Holding that dimension alone at its mean moves a tenth of the attention to the target."""
@@ -264,29 +389,53 @@ def test_the_pointer_needs_that_dimension(subject: Subject, expect: Expect) -> N
     clean = _attention(subject, pointer, resid, resid)
 
     def shift(direction: Float[Tensor, " d_model"]) -> Float[Tensor, " graph"]:
-        return (_attention(subject, pointer, ablate_direction(resid, direction), resid) - clean).abs().mean(1)
+        return (
+            (_attention(subject, pointer, ablate_direction(resid, direction), resid) - clean)
+            .abs()
+            .mean(1)
+        )
 
     generator = subject.generator("random directions")
-    random = [shift(torch.randn(resid.shape[-1], generator=generator).to(resid)).mean().item() for _ in range(RANDOM_DIRECTIONS)]
+    random = [
+        shift(torch.randn(resid.shape[-1], generator=generator).to(resid)).mean().item()
+        for _ in range(RANDOM_DIRECTIONS)
+    ]
     expect("random_direction_shift", sum(random) / len(random))
     expect("reading_direction_shift", shift(_score_direction(subject)).mean())
     expect(
         "attention_shift",
-        bootstrap(shift(_basis_vector(subject))[:, None], only, generator=subject.generator("attention shift")),
+        bootstrap(
+            shift(_basis_vector(subject))[:, None],
+            only,
+            generator=subject.generator("attention shift"),
+        ),
         at_least=0.1,
-        because="a tenth of all attention moves: a third of what the vertices of degree at most 2, some 23 % of all, could lose",
+        because=(
+            "a tenth of all attention moves: a third of what the vertices of degree at most 2, some"
+            " 23 % of all, could lose"
+        ),
     )
     among_untrained(subject, expect, "shift_without_the_dimension")
 
 
-@pytest.mark.claim(source="2.2", evidence="causal", about="pointer", broken_by={"negated reader", "exchanged target"})
+@pytest.mark.claim(
+    source="2.2",
+    evidence="causal",
+    about="pointer",
+    broken_by={"negated reader", "exchanged target"},
+)
 def test_the_pointer_needs_degree(subject: Subject, expect: Expect) -> None:
-    """Erasing degree from the pointer's query input, by least squares in whatever basis, moves a tenth of the attention to the target."""
+    """Erasing degree from the pointer's query input, by least squares in whatever basis, moves a
+    tenth of the attention to the target."""
     resid, pointer = _stream(subject), subject.roles.pointer
-    change = _attention(subject, pointer, erase_linearly(resid, subject.degrees), resid) - _attention(subject, pointer, resid, resid)
+    change = _attention(
+        subject, pointer, erase_linearly(resid, subject.degrees), resid
+    ) - _attention(subject, pointer, resid, resid)
     expect(
         "attention_shift",
-        bootstrap(change.abs().mean(1, keepdim=True), only, generator=subject.generator("erased degree")),
+        bootstrap(
+            change.abs().mean(1, keepdim=True), only, generator=subject.generator("erased degree")
+        ),
         at_least=0.1,
         because="a tenth of all attention moves",
         from_controls=True,

@@ -12,7 +12,12 @@ from torch import Tensor
 from circuits.ablation import ABLATIONS, HeadAblations
 from circuits.reduction import one_edge_to_degree_two, pruned_degree
 from circuits.roles import Head
-from circuits.statistics import difference, paired_difference, smallest_rank_correlation, vertex_rate
+from circuits.statistics import (
+    difference,
+    paired_difference,
+    smallest_rank_correlation,
+    vertex_rate,
+)
 from circuits.subject import Subject
 from claims.untrained import among_untrained
 from verdicts.statistics import CONFIDENCE, clopper_pearson
@@ -35,22 +40,39 @@ def test_reader_is_necessary(subject: Subject, expect: Expect) -> None:
     expect("ablated_accuracy", clopper_pearson(int(answers[reader].sum()), len(answers[reader])))
     expect("by_head", {str(head): ok.double().mean() for head, ok in answers.items()})
     quarter = HeadAblations(subject.model, subject.quarter)
-    order = smallest_rank_correlation(torch.stack([_accuracy_by_head(subject, quarter, heads, ablation) for ablation in ABLATIONS]))
-    expect("order_over_ablations", order, note="every head is as good as every other" if order is None else None)
-    lost, gained = int((subject.right & ~answers[reader]).sum()), int((~subject.right & answers[reader]).sum())
+    order = smallest_rank_correlation(
+        torch.stack(
+            [_accuracy_by_head(subject, quarter, heads, ablation) for ablation in ABLATIONS]
+        )
+    )
     expect(
-        "accuracy_drop", paired_difference(lost, gained, len(subject.right)),
-        at_least=0.05, because="one answer in twenty, as the statement says",
-    )  # fmt: skip
+        "order_over_ablations",
+        order,
+        note="every head is as good as every other" if order is None else None,
+    )
+    lost, gained = (
+        int((subject.right & ~answers[reader]).sum()),
+        int((~subject.right & answers[reader]).sum()),
+    )
+    expect(
+        "accuracy_drop",
+        paired_difference(lost, gained, len(subject.right)),
+        at_least=0.05,
+        because="one answer in twenty, as the statement says",
+    )
     among_untrained(subject, expect, "accuracy_lost_without_the_reader")
 
 
-def _accuracy_by_head(subject: Subject, without: HeadAblations, heads: list[Head], ablation: str) -> Float[Tensor, " head"]:
+def _accuracy_by_head(
+    subject: Subject, without: HeadAblations, heads: list[Head], ablation: str
+) -> Float[Tensor, " head"]:
     """Accuracy without each head, on `G/4`."""
     labels = subject.graphs.labels[::4]
     accuracies = []
     for head in heads:
-        generator = subject.generator(f"ablation by {ablation}")  # the same for each head, whatever its index
+        generator = subject.generator(
+            f"ablation by {ablation}"
+        )  # the same for each head, whatever its index
         logits = without.logits(head, ablation=ablation, generator=generator)
         accuracies.append((logits.argmax(-1) == labels).double().mean())
     return torch.stack(accuracies)
@@ -65,45 +87,68 @@ def test_pointer_is_dispensable(subject: Subject, expect: Expect) -> None:
     lost, gained = int((subject.right & ~right).sum()), int((~subject.right & right).sum())
     # two one-sided tests at 5 %: the whole 90 % interval lies within the margin
     expect(
-        "accuracy_drop", paired_difference(lost, gained, len(right), confidence=0.9),
-        within=(-0.01, 0.01), because="one point, as the statement says",
-    )  # fmt: skip
+        "accuracy_drop",
+        paired_difference(lost, gained, len(right), confidence=0.9),
+        within=(-0.01, 0.01),
+        because="one point, as the statement says",
+    )
     expect(
-        "ablated_accuracy", clopper_pearson(int(right.sum()), len(right)),
-        at_least=0.9, because="a model that cannot tell planar graphs has no accuracy to lose",
-    )  # fmt: skip
+        "ablated_accuracy",
+        clopper_pearson(int(right.sum()), len(right)),
+        at_least=0.9,
+        because="a model that cannot tell planar graphs has no accuracy to lose",
+    )
     among_untrained(subject, expect, "accuracy")
 
 
-@pytest.mark.claim(source="2.2", evidence="estimated", about="pointer", broken_by={"exchanged target"})
+@pytest.mark.claim(
+    source="2.2", evidence="estimated", about="pointer", broken_by={"exchanged target"}
+)
 def test_pointer_marks_vertices_that_planarity_ignores(subject: Subject, expect: Expect) -> None:
-    """The pointer marks by degree ≤ 2 less leaves rather than by degree ≤ 2, and at degree 3 a fifth more where a triangle closes."""
+    """The pointer marks by degree ≤ 2 less leaves rather than by degree ≤ 2, and at degree 3 a
+    fifth more where a triangle closes."""
     adjacency = subject.graphs.adjacency
     marked = subject.pattern(subject.roles.pointer)[..., subject.roles.target] > 0.5
-    by_degree, by_pruned = marked == (subject.degrees <= 2), marked == (pruned_degree(adjacency) <= 2)
+    by_degree, by_pruned = (
+        marked == (subject.degrees <= 2),
+        marked == (pruned_degree(adjacency) <= 2),
+    )
     everywhere = torch.ones_like(marked)
     half = (1 + CONFIDENCE) / 2  # the tails of a difference: Bonferroni
 
     def lead(first: Vertices, second: Vertices, one: Vertices, other: Vertices) -> Estimate:
-        return difference(vertex_rate(first, one, confidence=half), vertex_rate(second, other, confidence=half))
+        return difference(
+            vertex_rate(first, one, confidence=half), vertex_rate(second, other, confidence=half)
+        )
 
     expect("agreement_degree", vertex_rate(by_degree, everywhere))
     expect("agreement_pruned", vertex_rate(by_pruned, everywhere))
     # those at which one of the two agrees: what both do alike says nothing
     expect(
-        "agreement_lead", lead(by_pruned & ~by_degree, by_degree & ~by_pruned, everywhere, everywhere),
-        at_least=0.0, because="leaves do not count",
-    )  # fmt: skip
+        "agreement_lead",
+        lead(by_pruned & ~by_degree, by_degree & ~by_pruned, everywhere, everywhere),
+        at_least=0.0,
+        because="leaves do not count",
+    )
     chosen, in_triangle = one_edge_to_degree_two(adjacency)
-    kinds = {"marked_with_triangle": chosen & in_triangle, "marked_without_triangle": chosen & ~in_triangle}
+    kinds = {
+        "marked_with_triangle": chosen & in_triangle,
+        "marked_without_triangle": chosen & ~in_triangle,
+    }
     for name, kind in kinds.items():
         expect.enough(f"vertices behind {name}", int(kind.sum()), needed=100)
-        expect(name, vertex_rate(marked, kind) if kind.any() else None, note=None if kind.any() else "no such vertex")
+        expect(
+            name,
+            vertex_rate(marked, kind) if kind.any() else None,
+            note=None if kind.any() else "no such vertex",
+        )
     both = all(bool(kind.any()) for kind in kinds.values())
     expect(
-        "triangle_lead", lead(marked, marked, *kinds.values()) if both else None,
-        at_least=0.2, because="a fifth of these vertices more, as the statement says",
+        "triangle_lead",
+        lead(marked, marked, *kinds.values()) if both else None,
+        at_least=0.2,
+        because="a fifth of these vertices more, as the statement says",
         from_controls=True,
         note=None if both else "no such vertex",
-    )  # fmt: skip
+    )
     among_untrained(subject, expect, "pruned_degree_marked", "triangles_marked")

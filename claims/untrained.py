@@ -15,13 +15,18 @@ KIND = "untrained models"
 
 
 def among_untrained(subject: Subject, expect: Expect, *statistics: str) -> None:
-    """Rank statistics of the subject among those of untrained models of its architecture, on the same graphs.
+    """Rank statistics of the subject among those of untrained models of its architecture, on the
+    same graphs.
 
-    Each name is an entry of `circuits/untrained.json`. All must be above chance for the claim to be.
+    Each name is an entry of `circuits/untrained.json`. All must be above chance for the claim to
+    be.
     """
     draws, trial = drawn_for(subject.model.cfg), subject.trial
     if draws is None or trial is None:
-        expect.not_asked("no untrained models of this architecture were drawn; python -m circuits untrained --like does")
+        expect.not_asked(
+            "no untrained models of this architecture were drawn; python -m circuits untrained"
+            " --like does"
+        )
         return
     for name in statistics:
         observed = measure(name, trial)

@@ -1,1 +1,2 @@
-"""What the page shows of this model beside its claims, and the server that shows it with the model behind it."""
+"""What the page shows of this model beside its claims, and the server that shows it with the model
+behind it."""

@@ -19,16 +19,39 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Commands) -> None:
     """`page` and `serve`."""
-    page = commands.add_parser("page", help="write the page of a checkpoint from its record, without judging it again")
+    page = commands.add_parser(
+        "page", help="write the page of a checkpoint from its record, without judging it again"
+    )
     page.add_argument("--out", type=Path, required=True, metavar="PATH", help="where the page goes")
     page.set_defaults(run=_page)
-    serve = commands.add_parser("serve", help="show the page with the model behind it, for graphs typed in, on this machine alone")
-    serve.add_argument("--port", type=int, default=8000, metavar="N", help="where on 127.0.0.1 (default 8000; 0 takes any that is free)")
+    serve = commands.add_parser(
+        "serve",
+        help="show the page with the model behind it, for graphs typed in, on this machine alone",
+    )
+    serve.add_argument(
+        "--port",
+        type=int,
+        default=8000,
+        metavar="N",
+        help="where on 127.0.0.1 (default 8000; 0 takes any that is free)",
+    )
     serve.set_defaults(run=_serve)
     for command in (page, serve):
-        command.add_argument("checkpoint", type=Path, nargs="?", metavar="PATH", help="default: checkpoints/default")
-        command.add_argument("--record", type=Path, metavar="RECORD", help="what --claims-json wrote; default: the checkpoint's ledger")
-        command.add_argument("--validation-set", type=Path, metavar="NPZ", help="that of the record; default: from a fixed seed")
+        command.add_argument(
+            "checkpoint", type=Path, nargs="?", metavar="PATH", help="default: checkpoints/default"
+        )
+        command.add_argument(
+            "--record",
+            type=Path,
+            metavar="RECORD",
+            help="what --claims-json wrote; default: the checkpoint's ledger",
+        )
+        command.add_argument(
+            "--validation-set",
+            type=Path,
+            metavar="NPZ",
+            help="that of the record; default: from a fixed seed",
+        )
 
 
 def _page(options: argparse.Namespace) -> None:
@@ -65,17 +88,27 @@ def _load(options: argparse.Namespace) -> tuple[Subject, dict[str, Any]]:
         from circuits.subject import REGISTRY, load_subject
         from verdicts.record import read_whole_record
 
-    subject = load_subject(options.checkpoint or REGISTRY / "default", validation=options.validation_set)
+    subject = load_subject(
+        options.checkpoint or REGISTRY / "default", validation=options.validation_set
+    )
     path = options.record or subject.ledger_path
     _require_record(path)
     record, about = read_whole_record(path), subject.describe()
-    subjects = sorted(record["subjects"], key=lambda one: one["content_hash"] != about["content_hash"])
+    subjects = sorted(
+        record["subjects"], key=lambda one: one["content_hash"] != about["content_hash"]
+    )
     if subjects[0]["content_hash"] != about["content_hash"]:
         raise ValueError(f"{path}: says nothing of {subject.name}, {about['content_hash'][:19]}…")
     then = subjects[0]["validation_set"]
     if then != about["validation_set"]:
-        raise ValueError(f"{path}: was measured on another validation set, {then[:19]}…; name it with --validation-set")
-    return dataclasses.replace(subject, seed=record["run"]["seed"]), {**record, "subjects": subjects}
+        raise ValueError(
+            f"{path}: was measured on another validation set, {then[:19]}…; name it with"
+            " --validation-set"
+        )
+    return dataclasses.replace(subject, seed=record["run"]["seed"]), {
+        **record,
+        "subjects": subjects,
+    }
 
 
 def _require_record(path: Path) -> None:
@@ -90,7 +123,9 @@ def _render(subject: Subject, record: Mapping[str, Any], *, served: bool = False
         from figures.exhibit import exhibit
         from verdicts.page import render_page
 
-    return render_page(record, exhibit(subject, record["subjects"][0]), project=PROJECT, served=served)
+    return render_page(
+        record, exhibit(subject, record["subjects"][0]), project=PROJECT, served=served
+    )
 
 
 main = main_of(add_commands, prog="python -m figures", description="The page of a checkpoint.")

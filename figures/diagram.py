@@ -1,4 +1,5 @@
-"""The circuit as a drawing: components from the input up, and the paths into the pointer by what each is worth."""
+"""The circuit as a drawing: components from the input up, and the paths into the pointer by what
+each is worth."""
 
 from __future__ import annotations
 
@@ -14,56 +15,125 @@ from verdicts.drawing import short
 
 PARTS = {
     "whole model": (
-        "classifies_the_validation_set", "accurate_at_every_edge_count", "does_not_classify_by_edge_count", "answers_survive_relabelling",
-        "reader_is_necessary", "pointer_is_dispensable",
+        "classifies_the_validation_set",
+        "accurate_at_every_edge_count",
+        "does_not_classify_by_edge_count",
+        "answers_survive_relabelling",
+        "reader_is_necessary",
+        "pointer_is_dispensable",
     ),
     "Embed": (
-        "every_neighbour_adds_the_same_query_vector", "degree_enters_through_the_query", "embed_query_meets_position_key",
-        "key_comes_mostly_from_position", "embed_and_helper_heads_also_q_compose", "embed_position_and_reader_make_the_query",
+        "every_neighbour_adds_the_same_query_vector",
+        "degree_enters_through_the_query",
+        "embed_query_meets_position_key",
+        "key_comes_mostly_from_position",
+        "embed_and_helper_heads_also_q_compose",
+        "embed_position_and_reader_make_the_query",
     ),
     "PosEmbed": (
-        "position_subtracts_two_neighbours", "anchor_positions_enter_through_the_key", "position_query_lowers_anchor_scores",
-        "anchor_keys_point_along_the_degree_direction", "key_comes_mostly_from_position", "embed_query_meets_position_key",
-        "position_embedding_of_the_target_moves_the_column", "target_position_makes_the_key", "reader_query_meets_position_key",
+        "position_subtracts_two_neighbours",
+        "anchor_positions_enter_through_the_key",
+        "position_query_lowers_anchor_scores",
+        "anchor_keys_point_along_the_degree_direction",
+        "key_comes_mostly_from_position",
+        "embed_query_meets_position_key",
+        "position_embedding_of_the_target_moves_the_column",
+        "target_position_makes_the_key",
+        "reader_query_meets_position_key",
         "embed_position_and_reader_make_the_query",
     ),
     "reader": (
-        "anchor_attention_grows_with_degree", "adding_an_edge_raises_anchor_attention", "low_degree_vertices_attend_evenly",
-        "degree_enters_through_the_query", "anchor_positions_enter_through_the_key", "embed_query_meets_position_key",
-        "position_query_lowers_anchor_scores", "every_neighbour_adds_the_same_query_vector", "position_subtracts_two_neighbours",
-        "query_holds_degree_minus_two", "anchor_scores_change_sign_above_degree_two", "anchor_keys_point_along_the_degree_direction",
-        "key_comes_mostly_from_position", "reader_values_share_one_direction", "reader_values_hold_degree", "reader_z_holds_degree",
-        "reader_z_determines_degree", "reader_output_carries_degree_in_one_direction", "mlp_keeps_the_readers_direction",
-        "reader_q_composes_with_pointer", "reader_has_the_top_q_composition", "reader_query_meets_position_key",
-        "embed_position_and_reader_make_the_query", "reader_is_necessary",
+        "anchor_attention_grows_with_degree",
+        "adding_an_edge_raises_anchor_attention",
+        "low_degree_vertices_attend_evenly",
+        "degree_enters_through_the_query",
+        "anchor_positions_enter_through_the_key",
+        "embed_query_meets_position_key",
+        "position_query_lowers_anchor_scores",
+        "every_neighbour_adds_the_same_query_vector",
+        "position_subtracts_two_neighbours",
+        "query_holds_degree_minus_two",
+        "anchor_scores_change_sign_above_degree_two",
+        "anchor_keys_point_along_the_degree_direction",
+        "key_comes_mostly_from_position",
+        "reader_values_share_one_direction",
+        "reader_values_hold_degree",
+        "reader_z_holds_degree",
+        "reader_z_determines_degree",
+        "reader_output_carries_degree_in_one_direction",
+        "mlp_keeps_the_readers_direction",
+        "reader_q_composes_with_pointer",
+        "reader_has_the_top_q_composition",
+        "reader_query_meets_position_key",
+        "embed_position_and_reader_make_the_query",
+        "reader_is_necessary",
     ),
-    "other heads": ("embed_and_helper_heads_also_q_compose", "reader_is_necessary", "reader_has_the_top_q_composition"),
+    "other heads": (
+        "embed_and_helper_heads_also_q_compose",
+        "reader_is_necessary",
+        "reader_has_the_top_q_composition",
+    ),
     "first MLP": ("mlp_keeps_the_readers_direction", "layer_0_neurons_follow_degree"),
     "dimension": (
-        "one_residual_dimension_carries_degree", "pointer_query_reads_that_dimension", "that_dimension_suffices_for_the_pointer",
-        "the_pointer_needs_that_dimension", "the_pointer_needs_degree", "pointer_reads_degree_along_its_score_direction",
+        "one_residual_dimension_carries_degree",
+        "pointer_query_reads_that_dimension",
+        "that_dimension_suffices_for_the_pointer",
+        "the_pointer_needs_that_dimension",
+        "the_pointer_needs_degree",
+        "pointer_reads_degree_along_its_score_direction",
     ),
     "pointer": (
-        "low_degree_vertices_attend_to_the_target", "they_do_so_beyond_the_training_range", "high_degree_vertices_ignore_the_target",
-        "attention_switches_off_above_degree_two", "key_paths_alone_do_not_reproduce_the_pattern", "reader_q_composes_with_pointer",
-        "embed_and_helper_heads_also_q_compose", "position_embedding_of_the_target_moves_the_column", "target_key_stands_out",
-        "pointer_query_reads_that_dimension", "pointer_query_encodes_degree", "pointer_reads_degree_along_its_score_direction",
-        "that_dimension_suffices_for_the_pointer", "the_pointer_needs_that_dimension", "the_pointer_needs_degree",
-        "embed_position_and_reader_make_the_query", "target_position_makes_the_key", "reader_query_meets_position_key",
-        "reader_has_the_top_q_composition", "pointer_is_dispensable", "pointer_marks_vertices_that_planarity_ignores",
+        "low_degree_vertices_attend_to_the_target",
+        "they_do_so_beyond_the_training_range",
+        "high_degree_vertices_ignore_the_target",
+        "attention_switches_off_above_degree_two",
+        "key_paths_alone_do_not_reproduce_the_pattern",
+        "reader_q_composes_with_pointer",
+        "embed_and_helper_heads_also_q_compose",
+        "position_embedding_of_the_target_moves_the_column",
+        "target_key_stands_out",
+        "pointer_query_reads_that_dimension",
+        "pointer_query_encodes_degree",
+        "pointer_reads_degree_along_its_score_direction",
+        "that_dimension_suffices_for_the_pointer",
+        "the_pointer_needs_that_dimension",
+        "the_pointer_needs_degree",
+        "embed_position_and_reader_make_the_query",
+        "target_position_makes_the_key",
+        "reader_query_meets_position_key",
+        "reader_has_the_top_q_composition",
+        "pointer_is_dispensable",
+        "pointer_marks_vertices_that_planarity_ignores",
     ),
     "last MLP": ("last_mlp_writes_the_answer", "planar_and_non_planar_drive_opposite_attributions"),
-}  # fmt: skip
+}
 """Claims by the part of the model that they are about."""
 
 _PATHS = {
-    "reader": ("reader_q_composes_with_pointer", "reader_has_the_top_q_composition", "reader_query_meets_position_key"),
-    "embed->q": ("embed_and_helper_heads_also_q_compose", "embed_position_and_reader_make_the_query"),
+    "reader": (
+        "reader_q_composes_with_pointer",
+        "reader_has_the_top_q_composition",
+        "reader_query_meets_position_key",
+    ),
+    "embed->q": (
+        "embed_and_helper_heads_also_q_compose",
+        "embed_position_and_reader_make_the_query",
+    ),
     "embed->k": ("key_paths_alone_do_not_reproduce_the_pattern",),
-    "pos_embed->k": ("position_embedding_of_the_target_moves_the_column", "target_position_makes_the_key", "target_key_stands_out"),
+    "pos_embed->k": (
+        "position_embedding_of_the_target_moves_the_column",
+        "target_position_makes_the_key",
+        "target_key_stands_out",
+    ),
     "helper": ("embed_and_helper_heads_also_q_compose",),
-    "embed->reader": ("degree_enters_through_the_query", "every_neighbour_adds_the_same_query_vector"),
-    "pos_embed->reader": ("position_subtracts_two_neighbours", "anchor_positions_enter_through_the_key"),
+    "embed->reader": (
+        "degree_enters_through_the_query",
+        "every_neighbour_adds_the_same_query_vector",
+    ),
+    "pos_embed->reader": (
+        "position_subtracts_two_neighbours",
+        "anchor_positions_enter_through_the_key",
+    ),
 }
 _WIDTH, _HEIGHT = 340, 452
 _INPUT, _FIRST, _MLP, _STREAM, _LAST, _LAST_MLP, _ANSWER = 420, 338, 262, 212, 120, 66, 22
@@ -71,7 +141,8 @@ _WIDEST = 13.0
 
 
 def circuit_diagram(subject: Subject, claims: Mapping[str, Mapping[str, Any]]) -> Markup:
-    """The drawing; the weights are the Shapley values of the record, which add up to what all paths together reproduce.
+    """The drawing; the weights are the Shapley values of the record, which add up to what all paths
+    together reproduce.
 
     A link carries in `data-claims` the claims about its node or path.
     """
@@ -87,30 +158,48 @@ def circuit_diagram(subject: Subject, claims: Mapping[str, Mapping[str, Any]]) -
         for source, x, shift in (("embed->reader", 85, -4), ("pos_embed->reader", 255, 4)):
             parts.append(
                 _link(
-                    _PATHS[source], f"{source.partition('->')[0]} to the reader", _curve(x, _INPUT - 12, reader_x + shift, _FIRST + 13, 1.5)
+                    _PATHS[source],
+                    f"{source.partition('->')[0]} to the reader",
+                    _curve(x, _INPUT - 12, reader_x + shift, _FIRST + 13, 1.5),
                 )
             )
     parts += [
         _box("Embed", 20, _INPUT - 12, 130, "Embed: neighbours", PARTS["Embed"]),
         _box("PosEmbed", 190, _INPUT - 12, 130, "PosEmbed: position", PARTS["PosEmbed"]),
         *_row(0, heads, {str(reader): ("reader", PARTS["reader"])} if reader else {}, _FIRST),
-        _box("MLP 0", 20, _MLP - 10, 300, "MLP of layer 0", PARTS["first MLP"]) if not subject.model.cfg.attn_only else Markup(""),
+        (
+            _box("MLP 0", 20, _MLP - 10, 300, "MLP of layer 0", PARTS["first MLP"])
+            if not subject.model.cfg.attn_only
+            else Markup("")
+        ),
         _box(
             "residual",
             20,
             _STREAM - 10,
             300,
-            f"residual stream, dimension {found['dimension']}" if "dimension" in found else "residual stream",
+            (
+                f"residual stream, dimension {found['dimension']}"
+                if "dimension" in found
+                else "residual stream"
+            ),
             PARTS["dimension"],
         ),
-        *_row(first, heads, {str(pointer): ("pointer", PARTS["pointer"])} if pointer else {}, _LAST),
-        _box("last MLP", 20, _LAST_MLP - 10, 300, "last MLP", PARTS["last MLP"]) if not subject.model.cfg.attn_only else Markup(""),
+        *_row(
+            first, heads, {str(pointer): ("pointer", PARTS["pointer"])} if pointer else {}, _LAST
+        ),
+        (
+            _box("last MLP", 20, _LAST_MLP - 10, 300, "last MLP", PARTS["last MLP"])
+            if not subject.model.cfg.attn_only
+            else Markup("")
+        ),
         _box("answer", 95, _ANSWER - 12, 150, "planar or not", PARTS["whole model"]),
-        Markup('<path class="thin" d="M170 {}V{}M170 {}V{}"/>').format(_LAST - 13, _LAST_MLP + 14, _LAST_MLP - 10, _ANSWER + 12),
+        Markup('<path class="thin" d="M170 {}V{}M170 {}V{}"/>').format(
+            _LAST - 13, _LAST_MLP + 14, _LAST_MLP - 10, _ANSWER + 12
+        ),
     ]
-    return Markup('<svg class="circuit" viewBox="0 0 {} {}" role="group" aria-label="the circuit">{}</svg>').format(
-        _WIDTH, _HEIGHT, Markup("").join(parts)
-    )
+    return Markup(
+        '<svg class="circuit" viewBox="0 0 {} {}" role="group" aria-label="the circuit">{}</svg>'
+    ).format(_WIDTH, _HEIGHT, Markup("").join(parts))
 
 
 def _shapley(claims: Mapping[str, Mapping[str, Any]]) -> Mapping[str, float]:
@@ -120,7 +209,8 @@ def _shapley(claims: Mapping[str, Mapping[str, Any]]) -> Mapping[str, float]:
 
 
 def path_weights(claims: Mapping[str, Mapping[str, Any]], n_heads: int) -> dict[str, float] | None:
-    """Shapley value of each path into the pointer, as the record has them, in the order of the players; `None` where it has none."""
+    """Shapley value of each path into the pointer, as the record has them, in the order of the
+    players; `None` where it has none."""
     shapley = _shapley(claims)
     return {player: shapley[player] for player in notebook_players(n_heads)} if shapley else None
 
@@ -129,18 +219,32 @@ def _head_x(index: int, heads: int) -> float:
     return 20 + 300 * (index + 0.5) / heads
 
 
-def _paths(shapley: Mapping[str, float], heads: int, reader: str, pointer_x: float | None) -> Iterator[Markup]:
-    """Paths into the pointer's query (left of it) and key (right); width is weight, dashes where it is negative."""
+def _paths(
+    shapley: Mapping[str, float], heads: int, reader: str, pointer_x: float | None
+) -> Iterator[Markup]:
+    """Paths into the pointer's query (left of it) and key (right); width is weight, dashes where it
+    is negative."""
     if pointer_x is None:
         return
     top = max([abs(value) for value in shapley.values()], default=1.0) or 1.0
     query, key = pointer_x - 7, pointer_x + 7
     for name in path_names(heads):
         weight = shapley.get(f"{name}->q")
-        x, y = (60, _INPUT - 12) if name == "embed" else (_head_x(int(name.partition(".")[2]), heads), _FIRST - 13)
+        x, y = (
+            (60, _INPUT - 12)
+            if name == "embed"
+            else (_head_x(int(name.partition(".")[2]), heads), _FIRST - 13)
+        )
         about = _PATHS["reader" if name == reader else "embed->q" if name == "embed" else "helper"]
         yield _weighted(about, f"{name} into the query", (x, y, query), weight, top, "into-query")
-    yield _weighted(_PATHS["embed->k"], "embed into the key", (105, _INPUT - 12, key), shapley.get("embed->k"), top, "into-key")
+    yield _weighted(
+        _PATHS["embed->k"],
+        "embed into the key",
+        (105, _INPUT - 12, key),
+        shapley.get("embed->k"),
+        top,
+        "into-key",
+    )
     yield _link(
         _PATHS["pos_embed->k"],
         "pos_embed into the key, the same on every graph",
@@ -148,46 +252,89 @@ def _paths(shapley: Mapping[str, float], heads: int, reader: str, pointer_x: flo
     )
 
 
-def _weighted(about: tuple[str, ...], title: str, place: tuple[float, float, float], weight: float | None, top: float, side: str) -> Markup:
+def _weighted(
+    about: tuple[str, ...],
+    title: str,
+    place: tuple[float, float, float],
+    weight: float | None,
+    top: float,
+    side: str,
+) -> Markup:
     x, y, end = place
     if weight is None:
         return _link(about, title, _curve(x, y, end, _LAST + 13, 1.0, side))
     width = max(_WIDEST * abs(weight) / top, 0.7)
-    label = Markup('<text class="weight" x="{}" y="{}" text-anchor="middle">{}</text>').format(round(x, 1), y - 4, short(round(weight, 2)))
-    return _link(about, f"{title}: {short(round(weight, 4))}", _curve(x, y, end, _LAST + 13, width, side) + label)
+    label = Markup('<text class="weight" x="{}" y="{}" text-anchor="middle">{}</text>').format(
+        round(x, 1), y - 4, short(round(weight, 2))
+    )
+    return _link(
+        about,
+        f"{title}: {short(round(weight, 4))}",
+        _curve(x, y, end, _LAST + 13, width, side) + label,
+    )
 
 
 def _curve(x: float, y: float, end_x: float, end_y: float, width: float, kind: str = "") -> Markup:
     middle = (y + end_y) / 2
     return Markup('<path class="flow {}" stroke-width="{}" d="M{} {}C{} {} {} {} {} {}"/>').format(
-        kind, round(width, 2), round(x, 1), y, round(x, 1), middle, round(end_x, 1), middle, round(end_x, 1), end_y
+        kind,
+        round(width, 2),
+        round(x, 1),
+        y,
+        round(x, 1),
+        middle,
+        round(end_x, 1),
+        middle,
+        round(end_x, 1),
+        end_y,
     )
 
 
 def _link(about: tuple[str, ...], title: str, body: Markup) -> Markup:
-    return Markup('<a href="#claim-{}" data-claims="{}" aria-label="{}; claims about it">{}<title>{}</title></a>').format(
-        about[0], " ".join(about), title, body, title
-    )
+    return Markup(
+        '<a href="#claim-{}" data-claims="{}" aria-label="{}; claims about'
+        ' it">{}<title>{}</title></a>'
+    ).format(about[0], " ".join(about), title, body, title)
 
 
 def _box(name: str, x: float, y: float, width: float, label: str, about: tuple[str, ...]) -> Markup:
     return _link(
-        about, name,
-        Markup('<rect class="node" x="{}" y="{}" width="{}" height="24" rx="5"/><text x="{}" y="{}" text-anchor="middle">{}</text>').format(
-            x, y, width, x + width / 2, y + 16, label
-        ),
-    )  # fmt: skip
+        about,
+        name,
+        Markup(
+            '<rect class="node" x="{}" y="{}" width="{}" height="24" rx="5"/><text x="{}" y="{}"'
+            ' text-anchor="middle">{}</text>'
+        ).format(x, y, width, x + width / 2, y + 16, label),
+    )
 
 
-def _row(layer: int, heads: int, special: Mapping[str, tuple[str, tuple[str, ...]]], y: float) -> Iterator[Markup]:
+def _row(
+    layer: int, heads: int, special: Mapping[str, tuple[str, tuple[str, ...]]], y: float
+) -> Iterator[Markup]:
     """The heads of one layer; one with a role stands out and says which."""
     width = min(300 / heads - 4, 34)
     for index in range(heads):
         x = _head_x(index, heads)
         name = f"{layer}.{index}"
         role, about = special.get(name, ("", PARTS["other heads"]))
-        text = Markup('<text class="weight" x="{}" y="{}" text-anchor="middle">{}</text>').format(round(x, 1), y + 26, role) if role else ""
+        text = (
+            Markup('<text class="weight" x="{}" y="{}" text-anchor="middle">{}</text>').format(
+                round(x, 1), y + 26, role
+            )
+            if role
+            else ""
+        )
         body = Markup(
-            '<rect class="node {}" x="{}" y="{}" width="{}" height="26" rx="5"/><text x="{}" y="{}" text-anchor="middle">{}</text>{}'
-        ).format("role" if role else "", round(x - width / 2, 1), y - 13, round(width, 1), round(x, 1), y + 4, name, text)
+            '<rect class="node {}" x="{}" y="{}" width="{}" height="26" rx="5"/><text x="{}" y="{}"'
+            ' text-anchor="middle">{}</text>{}'
+        ).format(
+            "role" if role else "",
+            round(x - width / 2, 1),
+            y - 13,
+            round(width, 1),
+            round(x, 1),
+            y + 4,
+            name,
+            text,
+        )
         yield _link(about, f"head {name}{', the ' + role if role else ''}", body)

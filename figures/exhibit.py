@@ -1,4 +1,5 @@
-"""What the page shows of this model beside its claims: the circuit, the attention viewer, the notebook's figures, counterexamples."""
+"""What the page shows of this model beside its claims: the circuit, the attention viewer, the
+notebook's figures, counterexamples."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ from verdicts.record import read_record
 
 @torch.no_grad()
 def exhibit(subject: Subject, result: Mapping[str, Any], *, registry: Path = REGISTRY) -> Exhibit:
-    """Everything that the page of a subject shows beside the claims; `result` is what its record says of it.
+    """Everything that the page of a subject shows beside the claims; `result` is what its record
+    says of it.
 
     The seeds that it stands beside are the checkpoints of the registry that were trained here.
     """
@@ -34,11 +36,16 @@ def exhibit(subject: Subject, result: Mapping[str, Any], *, registry: Path = REG
     weights = path_weights(claims, subject.model.cfg.n_heads)
     marked = f"{subject.roles.found.get('reader')}->q"
     drawn = bars(weights, name="path", unit="Shapley value", marked=[marked]) if weights else ""
-    circuit = _render("circuit.html", drawing=circuit_diagram(subject, claims), weights=weights, bars=drawn)
+    circuit = _render(
+        "circuit.html", drawing=circuit_diagram(subject, claims), weights=weights, bars=drawn
+    )
     counted, beside = _registered(registry)
     return Exhibit(
         figures=tuple(_figures(scene)),
-        panels=(Panel("circuit", "Circuit", circuit), Panel("viewer", "Attention", _viewer(subject, scene, views))),
+        panels=(
+            Panel("circuit", "Circuit", circuit),
+            Panel("viewer", "Attention", _viewer(subject, scene, views)),
+        ),
         parts=PARTS,
         counterexamples=_counterexamples(claims, views),
         counted=counted,
@@ -58,7 +65,8 @@ def _figures(scene: Scene) -> Iterator[Figure]:
 
 
 def _graph_to_start_with(subject: Subject) -> torch.Tensor:
-    """A validation graph with vertices of many degrees: the first of those in the middle of the edge counts."""
+    """A validation graph with vertices of many degrees: the first of those in the middle of the
+    edge counts."""
     edges = subject.graphs.adjacency.sum((1, 2)) / 2
     return subject.graphs.adjacency[(edges == edges.median()).nonzero()[0]]
 
@@ -66,23 +74,37 @@ def _graph_to_start_with(subject: Subject) -> torch.Tensor:
 def _viewer(subject: Subject, scene: Scene, views: list[dict[str, Any]]) -> Markup:
     roles = subject.roles.to_dict()
     middle = f"{int(scene.graph.sum() / 2)} edges"
-    first = next(index for index, shown in enumerate(views) if shown["group"] == "random" and shown["name"].startswith(middle))
+    first = next(
+        index
+        for index, shown in enumerate(views)
+        if shown["group"] == "random" and shown["name"].startswith(middle)
+    )
     start = roles["pointer"] or roles["reader"] or "0.0"
-    return _render("viewer.html", data={"graphs": views, "roles": roles, "start": start, "first": first})
+    return _render(
+        "viewer.html", data={"graphs": views, "roles": roles, "start": start, "first": first}
+    )
 
 
-def _counterexamples(claims: Mapping[str, Mapping[str, Any]], views: list[dict[str, Any]]) -> dict[str, Markup]:
+def _counterexamples(
+    claims: Mapping[str, Mapping[str, Any]], views: list[dict[str, Any]]
+) -> dict[str, Markup]:
     """Each claim's counterexample, drawn, by claim."""
     found = [id_ for id_, claim in claims.items() if claim["counterexample"] is not None]
     shown = [view for view in views if view["group"] == "counterexamples"]
     return {
-        id_: _render("counterexample.html", view=view, statement=claims[id_]["statement"], found=claims[id_]["counterexample"])
+        id_: _render(
+            "counterexample.html",
+            view=view,
+            statement=claims[id_]["statement"],
+            found=claims[id_]["counterexample"],
+        )
         for id_, view in zip(found, shown, strict=True)
     }
 
 
 def _registered(registry: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Ledgers of known checkpoints by name: those with a recipe of ours, one for each seed, and the others."""
+    """Ledgers of known checkpoints by name: those with a recipe of ours, one for each seed, and the
+    others."""
     counted: dict[str, Any] = {}
     beside: dict[str, Any] = {}
     for path in sorted(registry.glob("*/verdicts.json")):
@@ -94,7 +116,12 @@ def _registered(registry: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(loader=jinja2.PackageLoader("figures"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("figures"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
 
 
 def _render(name: str, **values: Any) -> Markup:

@@ -1,4 +1,5 @@
-"""Figures of the whole model: OV circuits, neurons, logit attribution, by set of graphs (notebook, unused)."""
+"""Figures of the whole model: OV circuits, neurons, logit attribution, by set of graphs (notebook,
+unused)."""
 
 from __future__ import annotations
 
@@ -27,13 +28,26 @@ _ANSWER = "planar_and_non_planar_drive_opposite_attributions"
 def ov_circuits(scene: Scene) -> Iterator[Figure]:
     """W_V W_O of every head, and what each neighbour adds to the logits by way of it."""
     model = scene.subject.model
-    heads = [Head(layer, index) for layer in range(model.cfg.n_layers) for index in range(model.cfg.n_heads)]
+    heads = [
+        Head(layer, index)
+        for layer in range(model.cfg.n_layers)
+        for index in range(model.cfg.n_heads)
+    ]
     products = {head: ov_circuit(model, head) for head in heads}
     matrices = {head: factored.A @ factored.B for head, factored in products.items()}
-    top = torch.cat([product.abs().flatten() for product in matrices.values()]).quantile(0.999).item()
+    top = (
+        torch.cat([product.abs().flatten() for product in matrices.values()]).quantile(0.999).item()
+    )
     side = Axis("residual dimension")
-    drawn = {scene.role_of(head): matrix(product, rows=Axis("in"), columns=Axis("out"), limit=top) for head, product in matrices.items()}
-    home = "reader_output_carries_degree_in_one_direction" if scene.subject.roles.found.get("reader") else "classifies_the_validation_set"
+    drawn = {
+        scene.role_of(head): matrix(product, rows=Axis("in"), columns=Axis("out"), limit=top)
+        for head, product in matrices.items()
+    }
+    home = (
+        "reader_output_carries_degree_in_one_direction"
+        if scene.subject.roles.found.get("reader")
+        else "classifies_the_validation_set"
+    )
     yield Figure(
         "figure-ov",
         "OV circuits of all heads",
@@ -43,13 +57,20 @@ def ov_circuits(scene: Scene) -> Iterator[Figure]:
         (home,),
     )
     full = {scene.role_of(head): full_ov_circuit(model, head) for head in heads}
-    answers = {name: (factored.A @ factored.B)[:, 1] - (factored.A @ factored.B)[:, 0] for name, factored in full.items()}
+    answers = {
+        name: (factored.A @ factored.B)[:, 1] - (factored.A @ factored.B)[:, 0]
+        for name, factored in full.items()
+    }
     yield Figure(
         "figure-full-ov",
         "What a neighbour adds to the answer by way of each head",
         "W_E W_V W_O W_U, planar minus non-planar: a head by rows, the neighbour by columns.",
         heatmap(
-            [array(row) for row in answers.values()], rows=Axis("head", list(answers)), columns=scene.positions, unit="logits", signed=True
+            [array(row) for row in answers.values()],
+            rows=Axis("head", list(answers)),
+            columns=scene.positions,
+            unit="logits",
+            signed=True,
         ),
         "OV circuit",
         ("last_mlp_writes_the_answer",),
@@ -57,7 +78,8 @@ def ov_circuits(scene: Scene) -> Iterator[Figure]:
 
 
 def neurons(scene: Scene) -> Iterator[Figure]:
-    """Correlation of neurons with degree, mean activations, and what neurons add to the answer, by set of graphs."""
+    """Correlation of neurons with degree, mean activations, and what neurons add to the answer, by
+    set of graphs."""
     subject, cfg = scene.subject, scene.subject.model.cfg
     if cfg.attn_only:
         return
@@ -74,11 +96,19 @@ def neurons(scene: Scene) -> Iterator[Figure]:
     )
     sets = _sets(scene)
     for layer in range(cfg.n_layers):
-        means = {name: mean_neuron_activations(subject.model, graphs, layer=layer) for name, graphs in sets.items()}
+        means = {
+            name: mean_neuron_activations(subject.model, graphs, layer=layer)
+            for name, graphs in sets.items()
+        }
         top = largest(*means.values())
         drawn = {
             f"{name} ({len(sets[name])})": heatmap(
-                array(mean), rows=scene.positions, columns=Axis("neuron"), unit="", signed=True, limit=top
+                array(mean),
+                rows=scene.positions,
+                columns=Axis("neuron"),
+                unit="",
+                signed=True,
+                limit=top,
             )
             for name, mean in means.items()
         }
@@ -94,9 +124,13 @@ def neurons(scene: Scene) -> Iterator[Figure]:
     last = cfg.n_layers - 1
     drawn = {}
     for name, graphs in sets.items():
-        directions = logit_diff_directions(subject.model, torch.ones(len(graphs), dtype=torch.long, device=graphs.device))
+        directions = logit_diff_directions(
+            subject.model, torch.ones(len(graphs), dtype=torch.long, device=graphs.device)
+        )
         added = neuron_attribution(subject.model, graphs, directions, layer=last).mean(0)
-        drawn[f"{name} ({len(graphs)})"] = lines({"logits": array(added)}, x=f"neuron of MLP {last}", y="planar − non-planar")
+        drawn[f"{name} ({len(graphs)})"] = lines(
+            {"logits": array(added)}, x=f"neuron of MLP {last}", y="planar − non-planar"
+        )
     yield Figure(
         "figure-neuron-attribution",
         f"What each neuron of MLP {last} adds to the answer",
@@ -108,7 +142,8 @@ def neurons(scene: Scene) -> Iterator[Figure]:
 
 
 def _sets(scene: Scene) -> dict[str, Adjacency]:
-    """Every fourth validation graph by label, and misclassified graphs of either kind; a set without graphs is left out."""
+    """Every fourth validation graph by label, and misclassified graphs of either kind; a set
+    without graphs is left out."""
     subject, wrong = scene.subject, scene.misclassified
     graphs, labels = subject.quarter, subject.graphs.labels[::4]
     sets = {
@@ -125,7 +160,10 @@ def attribution(scene: Scene) -> Iterator[Figure]:
     means = scene.measured("last_mlp_writes_the_answer", "by_component")
     if means:
         unit = "logits, label − other"
-        drawn = {"by component": bars(means, name="component", unit=unit), "by layer": bars(by_layer(means), name="layer", unit=unit)}
+        drawn = {
+            "by component": bars(means, name="component", unit=unit),
+            "by layer": bars(by_layer(means), name="layer", unit=unit),
+        }
         yield Figure(
             "figure-attribution",
             "What each component adds to the right answer",

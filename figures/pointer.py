@@ -1,4 +1,5 @@
-"""Figures of the pointer: its pattern, what is patched into it, its parts, what it reads (notebook §1.1, §1.2, §2.2, Unused)."""
+"""Figures of the pointer: its pattern, what is patched into it, its parts, what it reads (notebook
+§1.1, §1.2, §2.2, Unused)."""
 
 from __future__ import annotations
 
@@ -8,10 +9,22 @@ import torch
 
 from circuits.attention import head_pattern
 from circuits.coalitions import best_score_by_size, one_path_scores
-from circuits.composition import SIDES, composition_scores, input_matrix, output_matrices, rotated_composition_scores
+from circuits.composition import (
+    SIDES,
+    composition_scores,
+    input_matrix,
+    output_matrices,
+    rotated_composition_scores,
+)
 from circuits.patching import components, patched_patterns
 from circuits.queries import approximate_key_parts, approximate_query_parts, part_norms, score_terms
-from circuits.residual import activation, degree_correlations, head_result, signature_cosines, through_mlp
+from circuits.residual import (
+    activation,
+    degree_correlations,
+    head_result,
+    signature_cosines,
+    through_mlp,
+)
 from circuits.roles import Head
 from figures.scene import Scene, array, largest, matrix, panels, stacked
 from models.graphs import without_low_degree
@@ -33,9 +46,19 @@ def attention(scene: Scene) -> Iterator[Figure]:
         "figure-pointer-pattern",
         "The pointer's pattern",
         scene.about_the_graph,
-        heatmap(pattern, rows=scene.vertices, columns=scene.positions, unit="of the row's attention", limit=1.0),
+        heatmap(
+            pattern,
+            rows=scene.vertices,
+            columns=scene.positions,
+            unit="of the row's attention",
+            limit=1.0,
+        ),
         "1.1",
-        ("low_degree_vertices_attend_to_the_target", "they_do_so_beyond_the_training_range", "high_degree_vertices_ignore_the_target"),
+        (
+            "low_degree_vertices_attend_to_the_target",
+            "they_do_so_beyond_the_training_range",
+            "high_degree_vertices_ignore_the_target",
+        ),
     )
     by_degree = scene.measured("attention_switches_off_above_degree_two", "attention_by_degree")
     if by_degree:
@@ -52,13 +75,17 @@ def attention(scene: Scene) -> Iterator[Figure]:
 def patching(scene: Scene) -> Iterator[Figure]:
     """The notebook's two tables, and clean, corrupted and patched patterns."""
     subject, pointer = scene.subject, scene.subject.roles.pointer
-    corrupted, graphs = subject.label(without_low_degree(subject.model.cfg.n_vertices)), subject.quarter
+    corrupted, graphs = (
+        subject.label(without_low_degree(subject.model.cfg.n_vertices)),
+        subject.quarter,
+    )
     single = one_path_scores(subject.model, graphs, corrupted, head=pointer)
     reader = subject.roles.reader
     yield Figure(
         "figure-one-path",
         "One path patched",
-        "Score of each path alone, from every fourth validation graph into one without low degrees: 1 brings nothing back, 0 everything.",
+        "Score of each path alone, from every fourth validation graph into one without low degrees:"
+        " 1 brings nothing back, 0 everything.",
         bars(single, name="path", unit="score", marked=[f"{reader}->q"]),
         "1.2",
         ("reader_q_composes_with_pointer", "key_paths_alone_do_not_reproduce_the_pattern"),
@@ -67,8 +94,12 @@ def patching(scene: Scene) -> Iterator[Figure]:
     yield Figure(
         "figure-best-by-size",
         "The best set of each number of paths",
-        "Out of the notebook's configurations: score 1 brings nothing of the clean pattern back, 0 everything.",
-        table(["paths", "score", "which"], [[size, f"{found.score:.3f}", ", ".join(found.paths)] for size, found in best.items()]),
+        "Out of the notebook's configurations: score 1 brings nothing of the clean pattern back, 0"
+        " everything.",
+        table(
+            ["paths", "score", "which"],
+            [[size, f"{found.score:.3f}", ", ".join(found.paths)] for size, found in best.items()],
+        ),
         "1.2",
         ("embed_and_helper_heads_also_q_compose",),
     )
@@ -81,9 +112,13 @@ def patching(scene: Scene) -> Iterator[Figure]:
         "all into the query": (everything, 0),
         "all into the key": (0, everything),
     }
-    patterns = patched_patterns(subject.model, scene.graph, corrupted, head=pointer, configurations=list(names.values()))[0]
+    patterns = patched_patterns(
+        subject.model, scene.graph, corrupted, head=pointer, configurations=list(names.values())
+    )[0]
     drawn = {
-        name: heatmap(array(pattern), rows=scene.positions, columns=scene.positions, unit="", limit=1.0)
+        name: heatmap(
+            array(pattern), rows=scene.positions, columns=scene.positions, unit="", limit=1.0
+        )
         for name, pattern in zip(names, patterns, strict=True)
     }
     yield Figure(
@@ -94,12 +129,15 @@ def patching(scene: Scene) -> Iterator[Figure]:
         "1.2",
         ("reader_q_composes_with_pointer", "key_paths_alone_do_not_reproduce_the_pattern"),
     )
-    swaps = scene.measured("position_embedding_of_the_target_moves_the_column", "swap_error_relative_by_partner")
+    swaps = scene.measured(
+        "position_embedding_of_the_target_moves_the_column", "swap_error_relative_by_partner"
+    )
     if swaps:
         yield Figure(
             "figure-swaps",
             "Swapping the target's position embedding with another's",
-            "Error of the pattern against one whose columns are swapped, over the change that swapping them makes: 0 is a perfect swap.",
+            "Error of the pattern against one whose columns are swapped, over the change that"
+            " swapping them makes: 0 is a perfect swap.",
             bars(swaps, name="swapped with", unit="relative error"),
             "1.2",
             ("position_embedding_of_the_target_moves_the_column",),
@@ -107,43 +145,71 @@ def patching(scene: Scene) -> Iterator[Figure]:
 
 
 def parts(scene: Scene) -> Iterator[Figure]:
-    """Query and key by component, each sent through the MLP alone, the scores of every pair, and what the parts leave out."""
+    """Query and key by component, each sent through the MLP alone, the scores of every pair, and
+    what the parts leave out."""
     subject, pointer, graphs = scene.subject, scene.subject.roles.pointer, scene.subject.quarter
-    query, key = (part_norms(parts(subject.model, graphs, pointer).parts) for parts in (approximate_query_parts, approximate_key_parts))
+    query, key = (
+        part_norms(parts(subject.model, graphs, pointer).parts)
+        for parts in (approximate_query_parts, approximate_key_parts)
+    )
     names = Axis("component", [_NAMES.get(name, name) for name in query])
     top = max(largest(*query.values()), largest(*key.values()))
-    for side, norms, claim in (("query", query, "embed_position_and_reader_make_the_query"), ("key", key, "target_position_makes_the_key")):
-        norm_rows = [array(part.expand(len(scene.positions.labels or []))) for part in norms.values()]
+    for side, norms, claim in (
+        ("query", query, "embed_position_and_reader_make_the_query"),
+        ("key", key, "target_position_makes_the_key"),
+    ):
+        norm_rows = [
+            array(part.expand(len(scene.positions.labels or []))) for part in norms.values()
+        ]
         yield Figure(
             f"figure-pointer-{side}-norms",
             f"Norms of the parts of the pointer's {side}",
-            "Means over every fourth validation graph, each component sent through the MLP alone; the same scale for query and key.",
+            "Means over every fourth validation graph, each component sent through the MLP alone;"
+            " the same scale for query and key.",
             heatmap(norm_rows, rows=names, columns=scene.positions, unit="mean norm", limit=top),
             "Unused 1.2",
             (claim, "target_key_stands_out") if side == "key" else (claim,),
         )
-    alone = [approximate(subject.model, scene.graph, pointer).parts for approximate in (approximate_query_parts, approximate_key_parts)]
+    alone = [
+        approximate(subject.model, scene.graph, pointer).parts
+        for approximate in (approximate_query_parts, approximate_key_parts)
+    ]
     terms = score_terms(*alone)
     grid = tile([[array(terms[q, k][0]) for k in alone[1]] for q in alone[0]])
     yield Figure(
         "figure-score-grid",
         "The pointer's score, component by component",
-        f"{scene.about_the_graph} Each block is one pair: query part by rows, key part by columns, vertices within; biases left out.",
-        heatmap(grid, rows=Axis("query part", names.labels), columns=Axis("key part", names.labels), unit="nats", signed=True),
+        f"{scene.about_the_graph} Each block is one pair: query part by rows, key part by columns,"
+        " vertices within; biases left out.",
+        heatmap(
+            grid,
+            rows=Axis("query part", names.labels),
+            columns=Axis("key part", names.labels),
+            unit="nats",
+            signed=True,
+        ),
         "Unused 1.2",
         ("reader_query_meets_position_key",),
     )
     stream = activation(subject.model, scene.graph, "blocks.0.hook_resid_post")[0]
-    by_part = through_mlp(subject.model, torch.cat([components(subject.model, scene.graph)[0], subject.model.W_pos[None]])).sum(0)
+    by_part = through_mlp(
+        subject.model,
+        torch.cat([components(subject.model, scene.graph)[0], subject.model.W_pos[None]]),
+    ).sum(0)
     top = largest(stream, by_part, stream - by_part)
     drawn = {
         title: matrix(values, rows=scene.vertices, columns=_MODEL, limit=top)
-        for title, values in {"x₁": stream, "sum of f(component)": by_part, "difference": stream - by_part}.items()
+        for title, values in {
+            "x₁": stream,
+            "sum of f(component)": by_part,
+            "difference": stream - by_part,
+        }.items()
     }
     yield Figure(
         "figure-remainder",
         "What the parts leave out",
-        f"{scene.about_the_graph} The MLP makes more of the components together than of each alone.",
+        f"{scene.about_the_graph} The MLP makes more of the components together than of each"
+        " alone.",
         stacked(drawn),
         "Unused 1.2",
         ("embed_position_and_reader_make_the_query",),
@@ -159,17 +225,29 @@ def dimension(scene: Scene) -> Iterator[Figure]:
     yield Figure(
         "figure-pointer-W_Q",
         "The pointer's W_Q",
-        "Transposed, and the norm of each of its rows: how strongly each residual dimension is read.",
+        "Transposed, and the norm of each of its rows: how strongly each residual dimension is"
+        " read.",
         stacked(
             {
                 "W_Q": matrix(W_Q.mT, rows=_HEAD, columns=_MODEL),
-                "norms": lines({"row norm": array(W_Q.norm(dim=1))}, x="residual dimension", y="norm of the row", marked=marked),
+                "norms": lines(
+                    {"row norm": array(W_Q.norm(dim=1))},
+                    x="residual dimension",
+                    y="norm of the row",
+                    marked=marked,
+                ),
             }
         ),
         "2.2",
-        ("pointer_query_reads_that_dimension", "that_dimension_suffices_for_the_pointer", "the_pointer_needs_that_dimension"),
+        (
+            "pointer_query_reads_that_dimension",
+            "that_dimension_suffices_for_the_pointer",
+            "the_pointer_needs_that_dimension",
+        ),
     )
-    query = activation(subject.model, scene.graph, f"blocks.{pointer.layer}.attn.hook_q", head=pointer)[0]
+    query = activation(
+        subject.model, scene.graph, f"blocks.{pointer.layer}.attn.hook_q", head=pointer
+    )[0]
     yield Figure(
         "figure-pointer-query",
         "The pointer's query",
@@ -188,11 +266,16 @@ def degree_by_dimension(scene: Scene) -> Iterator[Figure]:
     marked = {} if special is None else {special: f"dimension {special}"}
     drawn = {
         "correlation with degree": lines(
-            {"r": array(degree_correlations(stream, subject.degrees))}, x="residual dimension", y="r", marked=marked
+            {"r": array(degree_correlations(stream, subject.degrees))},
+            x="residual dimension",
+            y="r",
+            marked=marked,
         )
     }
     if subject.roles.found.get("reader"):
-        signature = signature_cosines(head_result(subject.model, subject.graphs.adjacency, subject.roles.reader), stream)
+        signature = signature_cosines(
+            head_result(subject.model, subject.graphs.adjacency, subject.roles.reader), stream
+        )
         drawn["the notebook's signature cosine, uncentred"] = lines(
             {"cosine": array(signature)}, x="residual dimension", y="cosine", marked=marked
         )
@@ -207,7 +290,8 @@ def degree_by_dimension(scene: Scene) -> Iterator[Figure]:
 
 
 def composition(scene: Scene) -> Iterator[Figure]:
-    """Composition scores of all components with all heads of layer 1, and the reader's among random rotations."""
+    """Composition scores of all components with all heads of layer 1, and the reader's among random
+    rotations."""
     subject = scene.subject
     if subject.model.cfg.n_layers < 2:
         return
@@ -244,7 +328,11 @@ def composition(scene: Scene) -> Iterator[Figure]:
         "figure-composition-null",
         "The reader's score among random rotations",
         f"{_ROTATIONS} random rotations between the same two matrices keep both spectra.",
-        histogram(array(null), {f"{reader} with {pointer}": scores["Q"][reader][pointer.index].item()}, x="Q-composition score"),
+        histogram(
+            array(null),
+            {f"{reader} with {pointer}": scores["Q"][reader][pointer.index].item()},
+            x="Q-composition score",
+        ),
         "Unused 1.3",
         home,
     )
@@ -261,7 +349,12 @@ def ablation(scene: Scene) -> Iterator[Figure]:
             "figure-ablation",
             "Accuracy without each head",
             "Each held at its mean over the validation set, at every position.",
-            bars(named, name="head", unit="accuracy", marked=[scene.role_of(Head.parse(name)) for name in marked]),
+            bars(
+                named,
+                name="head",
+                unit="accuracy",
+                marked=[scene.role_of(Head.parse(name)) for name in marked],
+            ),
             "2.2",
             ("reader_is_necessary", "pointer_is_dispensable"),
         )

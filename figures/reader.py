@@ -1,4 +1,5 @@
-"""Figures of the reader: its attention, its query and key by part, its values and what it writes (notebook §1.3, §2.1, §2.2)."""
+"""Figures of the reader: its attention, its query and key by part, its values and what it writes
+(notebook §1.3, §2.1, §2.2)."""
 
 from __future__ import annotations
 
@@ -26,7 +27,13 @@ def attention(scene: Scene) -> Iterator[Figure]:
         "figure-reader-pattern",
         "The reader's pattern",
         scene.about_the_graph,
-        heatmap(pattern, rows=scene.vertices, columns=scene.positions, unit="of the row's attention", limit=1.0),
+        heatmap(
+            pattern,
+            rows=scene.vertices,
+            columns=scene.positions,
+            unit="of the row's attention",
+            limit=1.0,
+        ),
         "1.3",
         ("low_degree_vertices_attend_evenly", "adding_an_edge_raises_anchor_attention"),
     )
@@ -35,8 +42,13 @@ def attention(scene: Scene) -> Iterator[Figure]:
         yield Figure(
             "figure-certified-attention",
             "Attention to the anchors, certified",
-            "Whatever the graph, the reader's summed attention to the anchors lies in the interval of the vertex's degree.",
-            ranges({d: (i["low"], i["high"]) for d, i in intervals.items()}, x="degree", y="attention to the anchors"),
+            "Whatever the graph, the reader's summed attention to the anchors lies in the interval"
+            " of the vertex's degree.",
+            ranges(
+                {d: (i["low"], i["high"]) for d, i in intervals.items()},
+                x="degree",
+                y="attention to the anchors",
+            ),
             "1.3",
             ("anchor_attention_grows_with_degree",),
         )
@@ -53,8 +65,13 @@ def anchor_score(scene: Scene) -> Iterator[Figure]:
     yield Figure(
         "figure-anchor-scores",
         "Score at the anchors by degree",
-        "Least to greatest over every position and neighbourhood: attention score at the anchors, centred over keys.",
-        ranges({d: (s.min().item(), s.max().item()) for d, s in by_degree.items()}, x="degree", y="score (nats)"),
+        "Least to greatest over every position and neighbourhood: attention score at the anchors,"
+        " centred over keys.",
+        ranges(
+            {d: (s.min().item(), s.max().item()) for d, s in by_degree.items()},
+            x="degree",
+            y="score (nats)",
+        ),
         "2.1",
         ("anchor_scores_change_sign_above_degree_two",),
     )
@@ -62,12 +79,22 @@ def anchor_score(scene: Scene) -> Iterator[Figure]:
 
 def parts(scene: Scene) -> Iterator[Figure]:
     """Query and key by part, and the four terms of the score."""
-    subject, reader, graphs = scene.subject, scene.subject.roles.reader, scene.subject.graphs.adjacency
+    subject, reader, graphs = (
+        scene.subject,
+        scene.subject.roles.reader,
+        scene.subject.graphs.adjacency,
+    )
     norms = [part_norms(parts(subject.model, graphs, reader)) for parts in (query_parts, key_parts)]
     top = max(largest(*side.values()) for side in norms)
     rows = Axis("part", list(_PARTS.values()))
     drawn = {
-        name: heatmap([array(side[part]) for part in _PARTS], rows=rows, columns=scene.positions, unit="mean norm", limit=top)
+        name: heatmap(
+            [array(side[part]) for part in _PARTS],
+            rows=rows,
+            columns=scene.positions,
+            unit="mean norm",
+            limit=top,
+        )
         for name, side in zip(("query", "key"), norms, strict=True)
     }
     yield Figure(
@@ -78,12 +105,16 @@ def parts(scene: Scene) -> Iterator[Figure]:
         "1.3",
         ("degree_enters_through_the_query", "anchor_positions_enter_through_the_key"),
     )
-    terms = score_terms(query_parts(subject.model, scene.graph, reader), key_parts(subject.model, scene.graph, reader))
+    terms = score_terms(
+        query_parts(subject.model, scene.graph, reader),
+        key_parts(subject.model, scene.graph, reader),
+    )
     grid = [[array(terms[query, key][0]) for key in _PARTS] for query in _PARTS]
     yield Figure(
         "figure-score-terms",
         "The four terms of the reader's score",
-        f"{scene.about_the_graph} Each block is a term: query part by rows, key part by columns, vertices within; biases left out.",
+        f"{scene.about_the_graph} Each block is a term: query part by rows, key part by columns,"
+        " vertices within; biases left out.",
         heatmap(
             tile(grid),
             rows=Axis("query part", list(_PARTS.values())),
@@ -151,20 +182,29 @@ def weights(scene: Scene) -> Iterator[Figure]:
                 "W_K": matrix(W_K, rows=_MODEL, columns=_HEAD),
                 "W_E W_K": matrix(by_neighbour, rows=rows, columns=_HEAD, limit=top),
                 "W_pos W_K": matrix(by_position, rows=rows, columns=_HEAD, limit=top),
-                "k": matrix(head_keys(model, scene.graph, reader)[0], rows=scene.vertices, columns=_HEAD),
+                "k": matrix(
+                    head_keys(model, scene.graph, reader)[0], rows=scene.vertices, columns=_HEAD
+                ),
             }
         ),
         "2.1",
         ("key_comes_mostly_from_position", "anchor_keys_point_along_the_degree_direction"),
     )
-    per_neighbour = scene.measured("anchor_keys_point_along_the_degree_direction", "score_per_neighbour")
+    per_neighbour = scene.measured(
+        "anchor_keys_point_along_the_degree_direction", "score_per_neighbour"
+    )
     if per_neighbour:
         anchors = [str(anchor) for anchor in scene.subject.roles.found.get("anchors") or ()]
         yield Figure(
             "figure-score-per-neighbour",
             "What one more neighbour adds to the score at each position",
             "row of W_pos W_K · v / √d_head; the anchors stand out.",
-            bars({str(j): value for j, value in enumerate(per_neighbour)}, name="position", unit="nats per neighbour", marked=anchors),
+            bars(
+                {str(j): value for j, value in enumerate(per_neighbour)},
+                name="position",
+                unit="nats per neighbour",
+                marked=anchors,
+            ),
             "2.1",
             ("anchor_keys_point_along_the_degree_direction",),
         )
@@ -175,7 +215,9 @@ def values(scene: Scene) -> Iterator[Figure]:
     model, reader, graph = scene.subject.model, scene.subject.roles.reader, scene.graph
     W_V = model.attention(0).W_V[reader.index]
     rows = scene.positions
-    v, z = (activation(model, graph, f"blocks.0.attn.hook_{letter}", head=reader)[0] for letter in "vz")
+    v, z = (
+        activation(model, graph, f"blocks.0.attn.hook_{letter}", head=reader)[0] for letter in "vz"
+    )
     top = largest(model.W_E @ W_V, model.W_pos @ W_V)
     yield Figure(
         "figure-reader-values",
@@ -211,10 +253,18 @@ def values(scene: Scene) -> Iterator[Figure]:
     )
     drawn = {
         "f(result) = result + MLP₀(result), as if nothing else were there": heatmap(
-            array(through_mlp(model, result)), rows=scene.vertices, columns=_MODEL, unit="", signed=True
+            array(through_mlp(model, result)),
+            rows=scene.vertices,
+            columns=_MODEL,
+            unit="",
+            signed=True,
         ),
         "x₁, the whole residual stream after layer 0": heatmap(
-            array(activation(model, graph, "blocks.0.hook_resid_post")[0]), rows=scene.vertices, columns=_MODEL, unit="", signed=True
+            array(activation(model, graph, "blocks.0.hook_resid_post")[0]),
+            rows=scene.vertices,
+            columns=_MODEL,
+            unit="",
+            signed=True,
         ),
     }
     yield Figure(

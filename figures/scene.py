@@ -37,32 +37,54 @@ class Scene:
 
     @cached_property
     def misclassified(self) -> GraphSet:
-        """Up to 100 graphs of each class that the model gets wrong, out of 10,000 of the edge counts that it was trained on."""
+        """Up to 100 graphs of each class that the model gets wrong, out of 10,000 of the edge
+        counts that it was trained on."""
         subject, generator = self.subject, self.subject.generator("misclassified")
 
         def draw(count: int) -> Adjacency:
-            return subject.label(random_graphs_over(subject.model.cfg.n_vertices, subject.edge_counts, count=count, generator=generator))
+            return subject.label(
+                random_graphs_over(
+                    subject.model.cfg.n_vertices,
+                    subject.edge_counts,
+                    count=count,
+                    generator=generator,
+                )
+            )
 
         return misclassified_graphs(subject.model, draw, count=100, max_draws=10_000)
 
     @cached_property
     def vertices(self) -> Axis:
         """The vertices of the graph with their degrees."""
-        return Axis("vertex, degree", [f"{vertex}, {degree}" for vertex, degree in enumerate(degrees(self.graph)[0].tolist())])
+        return Axis(
+            "vertex, degree",
+            [
+                f"{vertex}, {degree}"
+                for vertex, degree in enumerate(degrees(self.graph)[0].tolist())
+            ],
+        )
 
     @property
     def positions(self) -> Axis:
         """All positions."""
-        return Axis(POSITION, [str(position) for position in range(self.subject.model.cfg.n_vertices)])
+        return Axis(
+            POSITION, [str(position) for position in range(self.subject.model.cfg.n_vertices)]
+        )
 
     @cached_property
     def about_the_graph(self) -> str:
         """In words, which graph it is."""
-        return f"On the validation graph of {int(self.graph.sum() / 2)} edges that the viewer starts with."
+        return (
+            f"On the validation graph of {int(self.graph.sum() / 2)} edges that the viewer starts"
+            " with."
+        )
 
     def role_of(self, head: Head) -> str:
         """`0.2, the reader`."""
-        role = next((name for name in ("reader", "pointer") if self.subject.roles.found.get(name) == head), None)
+        role = next(
+            (name for name in ("reader", "pointer") if self.subject.roles.found.get(name) == head),
+            None,
+        )
         return f"{head}, the {role}" if role else str(head)
 
 
@@ -78,13 +100,18 @@ def matrix(values: Tensor, *, rows: Axis, columns: Axis, limit: float | None = N
 
 def panels(drawings: Mapping[str, Markup]) -> Markup:
     """Several drawings with their titles, side by side where there is room."""
-    items = (Markup("<div><h5>{}</h5>{}</div>").format(title, drawing) for title, drawing in drawings.items())
+    items = (
+        Markup("<div><h5>{}</h5>{}</div>").format(title, drawing)
+        for title, drawing in drawings.items()
+    )
     return Markup('<div class="panels">{}</div>').format(Markup("").join(items))
 
 
 def stacked(drawings: Mapping[str, Markup]) -> Markup:
     """Several wide drawings with their titles, below one another."""
-    return Markup("").join(Markup("<h5>{}</h5>{}").format(title, drawing) for title, drawing in drawings.items())
+    return Markup("").join(
+        Markup("<h5>{}</h5>{}").format(title, drawing) for title, drawing in drawings.items()
+    )
 
 
 def largest(*tensors: Tensor) -> float:

@@ -12,14 +12,34 @@ from models.arguments import Commands, imports, main_of, require_directory
 def add_commands(commands: Commands) -> None:
     """`train`."""
     train = commands.add_parser(
-        "train", help="train a transformer to tell planar graphs from others",
+        "train",
+        help="train a transformer to tell planar graphs from others",
         description="Train one seed. Stopped at any moment, the same command goes on where it was.",
-    )  # fmt: skip
-    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the checkpoint goes")
-    train.add_argument("--seed", type=int, required=True, metavar="N", help="seed of weights, data and order")
-    train.add_argument("--config", type=Path, metavar="FILE.toml", help="recipe with [model] and [train]; default: the author's")
-    train.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: cuda where there is one")
-    train.add_argument("--keep-every", type=int, metavar="K", help="keep the weights of every K-th epoch, too, in DIR/epochs")
+    )
+    train.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="where the checkpoint goes"
+    )
+    train.add_argument(
+        "--seed", type=int, required=True, metavar="N", help="seed of weights, data and order"
+    )
+    train.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE.toml",
+        help="recipe with [model] and [train]; default: the author's",
+    )
+    train.add_argument(
+        "--device",
+        default="auto",
+        choices=["auto", "cpu", "cuda"],
+        help="default: cuda where there is one",
+    )
+    train.add_argument(
+        "--keep-every",
+        type=int,
+        metavar="K",
+        help="keep the weights of every K-th epoch, too, in DIR/epochs",
+    )
     train.set_defaults(run=_train, resumes="out")
 
 
@@ -38,7 +58,13 @@ def _train(options: argparse.Namespace) -> None:
 
         from models.training import train
 
-    name = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    name = (
+        options.device
+        if options.device != "auto"
+        else "cuda"
+        if torch.cuda.is_available()
+        else "cpu"
+    )
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: this machine has no CUDA device")
     model_config, train_config = recipe

@@ -32,8 +32,11 @@ Commands = Any
 """The subparsers that a room adds its commands to; argparse has no public name for their type."""
 
 
-def main_of(add_commands: Callable[[Commands], None], *, prog: str, description: str) -> Callable[..., int]:
-    """`main(arguments=None)` of a command line whose commands set `run`, from options to an exit code, or `None` for 0.
+def main_of(
+    add_commands: Callable[[Commands], None], *, prog: str, description: str
+) -> Callable[..., int]:
+    """`main(arguments=None)` of a command line whose commands set `run`, from options to an exit
+    code, or `None` for 0.
 
     It returns 2 for a `ValueError` or `OSError`, whose text is the error, and 130 when interrupted.
     A command that goes on where it was names in `resumes` the option with its directory.

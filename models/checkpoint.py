@@ -1,4 +1,5 @@
-"""Checkpoints: written atomically, read with every tensor checked, never partly and never by running what is inside."""
+"""Checkpoints: written atomically, read with every tensor checked, never partly and never by
+running what is inside."""
 
 from __future__ import annotations
 
@@ -36,18 +37,39 @@ _HALF = (torch.float16, torch.bfloat16)
 _FLOATING = (*_HALF, torch.float32, torch.float64)
 _AUTHOR_BUFFERS = re.compile(r"blocks\.\d+\.attn\.(mask|IGNORE)")
 _AUTHOR_SIZES = {
-    "n_vertices": "n_vertices", "n_layers": "n_layers", "n_heads": "n_heads",
-    "d_model": "d_model", "d_head": "d_head", "d_vocab_out": "n_classes",
-}  # fmt: skip
-_AUTHOR_FIXED = {"attn_only": False, "model": "transformer", "pool_type": "mean", "positional_embedding_type": "standard"}
+    "n_vertices": "n_vertices",
+    "n_layers": "n_layers",
+    "n_heads": "n_heads",
+    "d_model": "d_model",
+    "d_head": "d_head",
+    "d_vocab_out": "n_classes",
+}
+_AUTHOR_FIXED = {
+    "attn_only": False,
+    "model": "transformer",
+    "pool_type": "mean",
+    "positional_embedding_type": "standard",
+}
 _AUTHOR_RECIPE = {
-    "batch_per_log", "batch_size", "beta1", "beta2", "epochs", "format", "lr_max", "lr_pct_start", "seed",
-    "train_path", "use_attn_result", "val_path", "weight_decay",
-}  # fmt: skip
+    "batch_per_log",
+    "batch_size",
+    "beta1",
+    "beta2",
+    "epochs",
+    "format",
+    "lr_max",
+    "lr_pct_start",
+    "seed",
+    "train_path",
+    "use_attn_result",
+    "val_path",
+    "weight_decay",
+}
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be used: the message names the file, the tensor or key, and what was expected."""
+    """A checkpoint that cannot be used: the message names the file, the tensor or key, and what was
+    expected."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,11 +91,14 @@ class Checkpoint:
 
 
 def content_hash(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes in the order of the names: equal exactly for equal weights."""
+    """SHA-256 over names, dtypes, shapes and bytes in the order of the names: equal exactly for
+    equal weights."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name} {str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}\n".encode())
+        digest.update(
+            f"{name} {str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}\n".encode()
+        )
         as_bytes = tensor.reshape(-1).view(torch.uint8)  # numpy has no bfloat16
         digest.update(as_bytes.numpy().tobytes())
     return f"sha256:{digest.hexdigest()}"
@@ -93,7 +118,8 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Delete what a process that was killed while it wrote has left in a directory; none may be writing there."""
+    """Delete what a process that was killed while it wrote has left in a directory; none may be
+    writing there."""
     for leftover in directory.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
 
@@ -105,10 +131,16 @@ def write_json(path: Path, value: object) -> None:
 
 
 def save_checkpoint(
-    directory: Path, model: Transformer | MLPBaseline, *, recipe: Mapping[str, Any] | None = None, metrics: Mapping[str, Any] | None = None
+    directory: Path,
+    model: Transformer | MLPBaseline,
+    *,
+    recipe: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
 ) -> str:
     """Write `model.safetensors` and `config.json` into `directory`; returns the content hash."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
+    }
     config = {
         "format_version": FORMAT_VERSION,
         _MLP_KEY if isinstance(model, MLPBaseline) else "model": model.cfg.to_dict(),
@@ -123,8 +155,11 @@ def save_checkpoint(
     return str(config["content_hash"])
 
 
-def load_checkpoint(path: Path | str, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> Checkpoint:
-    """The checkpoint at a directory, a `.safetensors` file, or the author's `.pt` with its `.yaml` beside it.
+def load_checkpoint(
+    path: Path | str, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+) -> Checkpoint:
+    """The checkpoint at a directory, a `.safetensors` file, or the author's `.pt` with its `.yaml`
+    beside it.
 
     Its hash is that of the stored weights, whatever `dtype` they are then used in; by default that
     is float32 where they are stored in half precision, else what they are stored in.
@@ -133,12 +168,17 @@ def load_checkpoint(path: Path | str, *, device: str | torch.device = "cpu", dty
     path = Path(path)
     tensors, config = _read(path)
     if _MLP_KEY in config:
-        raise CheckpointError(f"{path}: holds an MLP baseline; expected a transformer. models.checkpoint.load_mlp reads it")
+        raise CheckpointError(
+            f"{path}: holds an MLP baseline; expected a transformer. models.checkpoint.load_mlp"
+            " reads it"
+        )
     sizes = _infer_sizes(path, tensors)
     if "model" in config:
         stated = _stated_sizes(path, config["model"])
         if stated != sizes:
-            raise CheckpointError(f"{path}: the config says {stated}, but the tensors have the shapes of {sizes}")
+            raise CheckpointError(
+                f"{path}: the config says {stated}, but the tensors have the shapes of {sizes}"
+            )
     actual = _verified_hash(path, tensors, config)
     with torch.device("meta"):
         model = Transformer(sizes)
@@ -148,11 +188,15 @@ def load_checkpoint(path: Path | str, *, device: str | torch.device = "cpu", dty
 
 
 def load_mlp(path: Path | str) -> MLPBaseline:
-    """The MLP baseline in a directory or `.safetensors` file; `CheckpointError` as from `load_checkpoint`."""
+    """The MLP baseline in a directory or `.safetensors` file; `CheckpointError` as from
+    `load_checkpoint`."""
     path = Path(path)
     tensors, config = _read(path)
     if _MLP_KEY not in config:
-        raise CheckpointError(f"{path}: does not hold an MLP baseline; models.checkpoint.load_checkpoint reads transformers")
+        raise CheckpointError(
+            f"{path}: does not hold an MLP baseline; models.checkpoint.load_checkpoint reads"
+            " transformers"
+        )
     try:
         sizes = MLPConfig.from_dict(config[_MLP_KEY])
     except (TypeError, ValueError) as error:
@@ -191,7 +235,8 @@ def _verified_hash(path: Path, tensors: Mapping[str, Tensor], config: Mapping[st
     actual = content_hash(tensors)
     if "content_hash" in config and config["content_hash"] != actual:
         raise CheckpointError(
-            f"{path}: the weights are not those that were saved: the config says {config['content_hash'][:80]}, they have {actual}"
+            f"{path}: the weights are not those that were saved: the config says"
+            f" {config['content_hash'][:80]}, they have {actual}"
         )
     return actual
 
@@ -199,7 +244,10 @@ def _verified_hash(path: Path, tensors: Mapping[str, Tensor], config: Mapping[st
 def _read_directory(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     for name in ("model.safetensors", "config.json"):
         if not (path / name).is_file():
-            raise CheckpointError(f"{path}: has no {name}; a checkpoint directory holds model.safetensors and config.json")
+            raise CheckpointError(
+                f"{path}: has no {name}; a checkpoint directory holds model.safetensors and"
+                " config.json"
+            )
     tensors, _ = _read_safetensors(path / "model.safetensors")
     config = path / "config.json"
     _require_size(config, config.stat().st_size, most=_MAX_SETTINGS_BYTES)
@@ -212,14 +260,20 @@ def _read_config(path: Path, text: bytes | str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: the config is not JSON: {error}") from None
     if not isinstance(config, dict):
-        raise CheckpointError(f"{path}: the config must be a JSON object, got {type(config).__name__}")
+        raise CheckpointError(
+            f"{path}: the config must be a JSON object, got {type(config).__name__}"
+        )
     if config.get("format_version") != FORMAT_VERSION:
-        raise CheckpointError(f"{path}: format_version must be {FORMAT_VERSION}, got {brief(config.get('format_version'))}")
+        raise CheckpointError(
+            f"{path}: format_version must be {FORMAT_VERSION}, got"
+            f" {brief(config.get('format_version'))}"
+        )
     model = _MLP_KEY if _MLP_KEY in config else "model"
     for key, kind in {model: dict, "content_hash": str, "recipe": dict, "metrics": dict}.items():
         if not isinstance(config.get(key), kind):
             raise CheckpointError(
-                f"{path}: {brief(key)} must be {'an object' if kind is dict else 'a string'}, got {brief(config.get(key))}"
+                f"{path}: {brief(key)} must be {'an object' if kind is dict else 'a string'}, got"
+                f" {brief(config.get(key))}"
             )
     return config
 
@@ -231,12 +285,15 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             metadata = file.metadata() or {}
     except (safetensors.SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file: {in_one_line(error)}") from None
+        raise CheckpointError(
+            f"{path}: not a readable safetensors file: {in_one_line(error)}"
+        ) from None
     return tensors, _read_config(path, metadata[_METADATA_KEY]) if _METADATA_KEY in metadata else {}
 
 
 def _read_author(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The author's state dict, without the buffers of a causal mask that his bidirectional attention never reads."""
+    """The author's state dict, without the buffers of a causal mask that his bidirectional
+    attention never reads."""
     _require_size(path, path.stat().st_size)
     try:
         with zipfile.ZipFile(path) as archive:
@@ -248,10 +305,21 @@ def _read_author(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except CheckpointError:
         raise
     except Exception as error:  # bytes from outside make zipfile and torch raise almost anything
-        raise CheckpointError(f"{path}: not a file of plain tensors, and nothing else is ever loaded: {in_one_line(error)}") from None
-    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
-        raise CheckpointError(f"{path}: expected a state dict of named tensors, got {type(state).__name__}")
-    tensors = {name: tensor.contiguous() for name, tensor in state.items() if not _AUTHOR_BUFFERS.fullmatch(name)}
+        raise CheckpointError(
+            f"{path}: not a file of plain tensors, and nothing else is ever loaded:"
+            f" {in_one_line(error)}"
+        ) from None
+    if not isinstance(state, dict) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()
+    ):
+        raise CheckpointError(
+            f"{path}: expected a state dict of named tensors, got {type(state).__name__}"
+        )
+    tensors = {
+        name: tensor.contiguous()
+        for name, tensor in state.items()
+        if not _AUTHOR_BUFFERS.fullmatch(name)
+    }
     return tensors, {"model": _read_author_yaml(path.with_suffix(".yaml"))}
 
 
@@ -260,16 +328,27 @@ def _read_author_yaml(path: Path) -> dict[str, Any]:
         _require_size(path, path.stat().st_size, most=_MAX_SETTINGS_BYTES)
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file; the author's .pt needs its .yaml beside it") from None
+        raise CheckpointError(
+            f"{path}: no such file; the author's .pt needs its .yaml beside it"
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, OSError) as error:
         raise CheckpointError(f"{path}: not a readable YAML file: {in_one_line(error)}") from None
     if not isinstance(values, dict):
-        raise CheckpointError(f"{path}: expected a mapping of settings, got {type(values).__name__}")
+        raise CheckpointError(
+            f"{path}: expected a mapping of settings, got {type(values).__name__}"
+        )
     for key, value in values.items():
-        if not isinstance(value, str | int | float | None):  # a few aliases of aliases make a list of billions
-            raise CheckpointError(f"{path}: {brief(key)} is a {type(value).__name__}; expected a plain value")
+        if not isinstance(
+            value, str | int | float | None
+        ):  # a few aliases of aliases make a list of billions
+            raise CheckpointError(
+                f"{path}: {brief(key)} is a {type(value).__name__}; expected a plain value"
+            )
         if key in _AUTHOR_FIXED and value != _AUTHOR_FIXED[key]:
-            raise CheckpointError(f"{path}: {key} is {brief(value)}, but only {brief(_AUTHOR_FIXED[key])} is supported")
+            raise CheckpointError(
+                f"{path}: {key} is {brief(value)}, but only {brief(_AUTHOR_FIXED[key])} is"
+                " supported"
+            )
         if key not in {*_AUTHOR_FIXED, *_AUTHOR_SIZES, *_AUTHOR_RECIPE}:
             raise CheckpointError(f"{path}: unknown key {brief(key)}")
     for key in _AUTHOR_SIZES:
@@ -301,7 +380,10 @@ def _require_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             index = (~tensor.isfinite()).nonzero()[0].tolist()
-            raise CheckpointError(f"{path}: tensor {name} is {tensor[tuple(index)].item()} at {index}; expected finite numbers")
+            raise CheckpointError(
+                f"{path}: tensor {name} is {tensor[tuple(index)].item()} at {index}; expected"
+                " finite numbers"
+            )
 
 
 def _infer_sizes(path: Path, tensors: Mapping[str, Tensor]) -> ModelConfig:
@@ -311,19 +393,28 @@ def _infer_sizes(path: Path, tensors: Mapping[str, Tensor]) -> ModelConfig:
         if name not in tensors:
             raise CheckpointError(f"{path}: has no tensor {name}")
         if tensors[name].ndim != axes:
-            raise CheckpointError(f"{path}: tensor {name} has shape {list(tensors[name].shape)}; expected {axes} axes")
+            raise CheckpointError(
+                f"{path}: tensor {name} has shape {list(tensors[name].shape)}; expected {axes} axes"
+            )
         return tuple(tensors[name].shape)
 
     n_vertices, d_model = shape("embed.W_E", 2)
     n_heads, _, d_head = shape("blocks.0.attn.W_Q", 3)
     attn_only = not any(".mlp." in name for name in tensors)
     d_mlp = 0 if attn_only else shape("blocks.0.mlp.W_in", 2)[1]
-    layers = {int(match[1]) for name in tensors if (match := re.match(r"blocks\.(\d{1,4})\.", name))}
+    layers = {
+        int(match[1]) for name in tensors if (match := re.match(r"blocks\.(\d{1,4})\.", name))
+    }
     try:
         sizes = ModelConfig(
-            n_vertices=n_vertices, n_layers=max(layers) + 1, n_heads=n_heads, d_model=d_model, d_head=d_head,
-            d_mlp=d_mlp, n_classes=shape("unembed.W_U", 2)[1],
-        )  # fmt: skip
+            n_vertices=n_vertices,
+            n_layers=max(layers) + 1,
+            n_heads=n_heads,
+            d_model=d_model,
+            d_head=d_head,
+            d_mlp=d_mlp,
+            n_classes=shape("unembed.W_U", 2)[1],
+        )
     except CheckpointError:
         raise
     except ValueError as error:
@@ -339,7 +430,10 @@ def _require_shapes(path: Path, tensors: Mapping[str, Tensor], sizes: AnyModelCo
         if name not in tensors:
             raise CheckpointError(f"{path}: has no tensor {name}; expected shape {list(wanted)}")
         if tuple(tensors[name].shape) != wanted:
-            raise CheckpointError(f"{path}: tensor {name} has shape {list(tensors[name].shape)}; expected {list(wanted)}")
+            raise CheckpointError(
+                f"{path}: tensor {name} has shape {list(tensors[name].shape)}; expected"
+                f" {list(wanted)}"
+            )
     for name in tensors:
         if name not in expected:
             raise CheckpointError(f"{path}: unknown tensor {name}")
@@ -349,6 +443,8 @@ def _require_shapes(path: Path, tensors: Mapping[str, Tensor], sizes: AnyModelCo
 def _stated_sizes(path: Path, values: Mapping[str, Any]) -> ModelConfig:
     try:
         # the author's file does not state the width of his MLP: four times the residual stream
-        return ModelConfig.from_dict({"d_mlp": 4 * values["d_model"], **values} if "d_model" in values else values)
+        return ModelConfig.from_dict(
+            {"d_mlp": 4 * values["d_model"], **values} if "d_model" in values else values
+        )
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: {error}") from None

@@ -19,7 +19,8 @@ C = TypeVar("C", bound="_Config")
 
 
 class _Config:
-    """Reading a frozen dataclass from a mapping, with an error for every key that it does not have."""
+    """Reading a frozen dataclass from a mapping, with an error for every key that it does not
+    have."""
 
     @classmethod
     def from_dict(cls: type[C], values: Mapping[str, Any], *, source: str = "config") -> C:
@@ -27,7 +28,9 @@ class _Config:
         names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
         for key in values:
             if key not in names:
-                raise ValueError(f"{source}: unknown key {brief(key)}; known keys are {', '.join(names)}")
+                raise ValueError(
+                    f"{source}: unknown key {brief(key)}; known keys are {', '.join(names)}"
+                )
         try:
             return cls(**values)
         except ValueError as error:
@@ -62,7 +65,10 @@ class _Sizes(_Config):
 
     def _require_few_parameters(self) -> None:
         if self.n_parameters > MAX_PARAMETERS:
-            raise ValueError(f"these sizes make {self.n_parameters} parameters, more than the {MAX_PARAMETERS} allowed: {self}")
+            raise ValueError(
+                f"these sizes make {self.n_parameters} parameters, more than the {MAX_PARAMETERS}"
+                f" allowed: {self}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +181,9 @@ class TrainConfig(_Config):
         if not isinstance(self.relabel, bool):
             raise ValueError(f"relabel must be true or false, got {brief(self.relabel)}")
         if self.precision not in ("float32", "bfloat16"):
-            raise ValueError(f"precision must be 'float32' or 'bfloat16', got {brief(self.precision)}")
+            raise ValueError(
+                f"precision must be 'float32' or 'bfloat16', got {brief(self.precision)}"
+            )
 
     @property
     def edge_counts(self) -> range:
@@ -187,7 +195,8 @@ AnyModelConfig = ModelConfig | MLPConfig
 
 
 def read_recipe(path: Path) -> tuple[AnyModelConfig, TrainConfig]:
-    """The recipe in a TOML file with tables `[model]` and `[train]`, both optional; `ValueError` names what is wrong.
+    """The recipe in a TOML file with tables `[model]` and `[train]`, both optional; `ValueError`
+    names what is wrong.
 
     In place of `[model]` it may have `[mlp]`, the sizes of the MLP baseline.
     """
@@ -199,7 +208,10 @@ def read_recipe(path: Path) -> tuple[AnyModelConfig, TrainConfig]:
         raise ValueError(f"{path}: not a readable TOML file: {in_one_line(error)}") from None
     for name, table in tables.items():
         if name not in ("model", "mlp", "train") or not isinstance(table, dict):
-            raise ValueError(f"{path}: unknown entry {brief(name)}; a recipe has the tables [model] or [mlp], and [train]")
+            raise ValueError(
+                f"{path}: unknown entry {brief(name)}; a recipe has the tables [model] or [mlp],"
+                " and [train]"
+            )
     if "model" in tables and "mlp" in tables:
         raise ValueError(f"{path}: has both [model] and [mlp]; a recipe trains one of them")
     model: AnyModelConfig

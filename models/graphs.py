@@ -1,4 +1,5 @@
-"""Graphs as adjacency tensors: reading them, naming them, drawing them at random, labelling them planar or not."""
+"""Graphs as adjacency tensors: reading them, naming them, drawing them at random, labelling them
+planar or not."""
 
 from __future__ import annotations
 
@@ -26,10 +27,14 @@ Adjacency = Float[Tensor, "batch vertex sender"]
 VALIDATION_SEED = 20240905
 MAX_VALIDATION_BYTES = 2**30
 BOTH_CLASSES_FROM = 6
-"""Vertices from which on some number of edges has planar and non-planar graphs: of fewer, only K5 is not planar."""
-RARER_CLASS = 0.07  # of graphs with as many edges: with ten vertices that is 15 to 20 edges, as the author chose
+"""Vertices from which on some number of edges has planar and non-planar graphs: of fewer, only K5
+is not planar."""
+# of graphs with as many edges: with ten vertices that is 15 to 20 edges, as the author chose
+RARER_CLASS = 0.07
 _GROWN = 2000
-_CHUNK_PAIRS = 1_000_000  # vertex pairs drawn at a time: some 20 MB, whatever the number of vertices
+_CHUNK_PAIRS = (
+    1_000_000  # vertex pairs drawn at a time: some 20 MB, whatever the number of vertices
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,19 +50,23 @@ class GraphSet:
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 of the adjacency matrices, by which records tell sets apart."""
-        return f"sha256:{hashlib.sha256(self.adjacency.cpu().to(torch.uint8).numpy().tobytes()).hexdigest()}"
+        content = self.adjacency.cpu().to(torch.uint8).numpy().tobytes()
+        return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def as_adjacency(graphs: object, *, n_vertices: int) -> Adjacency:
-    """A batch of adjacency matrices from a networkx graph, an array or a tensor, or a sequence of graphs.
+    """A batch of adjacency matrices from a networkx graph, an array or a tensor, or a sequence of
+    graphs.
 
-    A single graph becomes a batch of one. Vertices of a networkx graph that are 0 … n − 1 keep their numbers; others
-    are numbered in the graph's own order. `ValueError` names the graph and the entry that is not of a simple graph.
+    A single graph becomes a batch of one. Vertices of a networkx graph that are 0 … n − 1 keep
+    their numbers; others are numbered in the graph's own order. `ValueError` names the graph and
+    the entry that is not of a simple graph.
     """
     if isinstance(graphs, nx.Graph):
         nodes = list(graphs)
         order = range(len(nodes)) if set(nodes) == set(range(len(nodes))) else nodes
-        tensor = torch.from_numpy(nx.to_numpy_array(graphs, nodelist=list(order), weight=None)).float()  # type: ignore[call-overload]
+        array = nx.to_numpy_array(graphs, nodelist=list(order), weight=None)  # type: ignore[call-overload]
+        tensor = torch.from_numpy(array).float()
     elif isinstance(graphs, Tensor):
         tensor = graphs
     elif isinstance(graphs, np.ndarray):
@@ -72,15 +81,25 @@ def as_adjacency(graphs: object, *, n_vertices: int) -> Adjacency:
         try:
             tensor = torch.tensor(graphs)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"graphs must be graphs or nested lists of numbers: {in_one_line(error)}") from None
+            raise ValueError(
+                f"graphs must be graphs or nested lists of numbers: {in_one_line(error)}"
+            ) from None
     else:
-        raise ValueError(f"graphs must be a networkx graph, an array, a tensor or a sequence, got {type(graphs).__name__}")
+        raise ValueError(
+            "graphs must be a networkx graph, an array, a tensor or a sequence, got"
+            f" {type(graphs).__name__}"
+        )
     if tensor.ndim not in (2, 3) or tensor.shape[-2] != tensor.shape[-1]:
-        raise ValueError(f"graphs must be square matrices [vertex, vertex] or a batch of them, got shape {list(tensor.shape)}")
+        raise ValueError(
+            "graphs must be square matrices [vertex, vertex] or a batch of them, got shape"
+            f" {list(tensor.shape)}"
+        )
     if tensor.ndim == 2:
         tensor = tensor.unsqueeze(0)
     if tensor.shape[1] != n_vertices:
-        raise ValueError(f"graphs must have n_vertices = {n_vertices} vertices, got {tensor.shape[1]}")
+        raise ValueError(
+            f"graphs must have n_vertices = {n_vertices} vertices, got {tensor.shape[1]}"
+        )
     if tensor.shape[0] == 0:
         raise ValueError("graphs must hold at least one graph, got a batch of none")
     if tensor.is_complex():
@@ -94,17 +113,23 @@ def _require_simple(matrices: Tensor) -> None:
     if not binary.all():
         batch, row, column = (~binary).nonzero()[0].tolist()
         value = matrices[batch, row, column].item()
-        raise ValueError(f"graph {batch}: entry [{row}, {column}] is {value}, but an adjacency matrix holds only 0 and 1")
+        raise ValueError(
+            f"graph {batch}: entry [{row}, {column}] is {value}, but an adjacency matrix holds only"
+            " 0 and 1"
+        )
     if not torch.equal(matrices, matrices.mT):
         batch, row, column = (matrices != matrices.mT).nonzero()[0].tolist()
         raise ValueError(
-            f"graph {batch}: entry [{row}, {column}] is {matrices[batch, row, column].item():g} but entry "
-            f"[{column}, {row}] is {matrices[batch, column, row].item():g}; an adjacency matrix is symmetric"
+            f"graph {batch}: entry [{row}, {column}] is {matrices[batch, row, column].item():g} but"
+            f" entry [{column}, {row}] is {matrices[batch, column, row].item():g}; an adjacency"
+            " matrix is symmetric"
         )
     loops = matrices.diagonal(dim1=1, dim2=2)
     if loops.any():
         batch, vertex = loops.nonzero()[0].tolist()
-        raise ValueError(f"graph {batch}: entry [{vertex}, {vertex}] is 1, but a vertex has no edge to itself")
+        raise ValueError(
+            f"graph {batch}: entry [{vertex}, {vertex}] is 1, but a vertex has no edge to itself"
+        )
 
 
 def vertex_pairs(n_vertices: int) -> Int[Tensor, "2 pair"]:
@@ -113,7 +138,8 @@ def vertex_pairs(n_vertices: int) -> Int[Tensor, "2 pair"]:
 
 
 def from_edge_bits(bits: Bool[Tensor, "batch pair"], *, n_vertices: int) -> Adjacency:
-    """Adjacency matrices of the graphs whose edges are the pairs set in `bits`, in the order of `vertex_pairs`."""
+    """Adjacency matrices of the graphs whose edges are the pairs set in `bits`, in the order of
+    `vertex_pairs`."""
     rows, columns = vertex_pairs(n_vertices)
     adjacency = torch.zeros(len(bits), n_vertices, n_vertices)
     adjacency[:, rows, columns] = bits.float()
@@ -133,7 +159,11 @@ def edge_list(adjacency: Float[Tensor, "vertex sender"]) -> list[tuple[int, int]
 
 def graph6(adjacency: Float[Tensor, "vertex sender"]) -> str:
     """One graph in graph6, the format of nauty and networkx."""
-    return nx.to_graph6_bytes(nx.from_numpy_array(adjacency.cpu().numpy()), header=False).decode().strip()
+    return (
+        nx.to_graph6_bytes(nx.from_numpy_array(adjacency.cpu().numpy()), header=False)
+        .decode()
+        .strip()
+    )
 
 
 def named_graph(name: str, n_vertices: int = 10) -> Float[Tensor, "1 vertex sender"]:
@@ -155,25 +185,39 @@ def named_graph(name: str, n_vertices: int = 10) -> Float[Tensor, "1 vertex send
 
 
 def without_low_degree(n_vertices: int) -> Adjacency:
-    """A graph without a vertex of low degree: the Petersen graph, or where there are not ten vertices a 4-regular circulant."""
-    return named_graph("petersen") if n_vertices == 10 else as_adjacency(nx.circulant_graph(n_vertices, [1, 2]), n_vertices=n_vertices)
+    """A graph without a vertex of low degree: the Petersen graph, or where there are not ten
+    vertices a 4-regular circulant."""
+    return (
+        named_graph("petersen")
+        if n_vertices == 10
+        else as_adjacency(nx.circulant_graph(n_vertices, [1, 2]), n_vertices=n_vertices)
+    )
 
 
-def random_graphs(n_vertices: int, n_edges: int, *, count: int, generator: torch.Generator) -> Adjacency:
+def random_graphs(
+    n_vertices: int, n_edges: int, *, count: int, generator: torch.Generator
+) -> Adjacency:
     """`count` independent graphs of G(n, m): each set of `n_edges` edges is equally likely."""
     n_pairs = math.comb(n_vertices, 2)
     if not 0 <= n_edges <= n_pairs:
-        raise ValueError(f"n_edges must be from 0 to {n_pairs} for {n_vertices} vertices, got {n_edges}")
+        raise ValueError(
+            f"n_edges must be from 0 to {n_pairs} for {n_vertices} vertices, got {n_edges}"
+        )
     chosen = torch.rand(count, n_pairs, generator=generator).argsort(dim=1)[:, :n_edges]
     bits = torch.zeros(count, n_pairs, dtype=torch.bool).scatter_(1, chosen, True)
     return from_edge_bits(bits, n_vertices=n_vertices)
 
 
-def random_graphs_over(n_vertices: int, edge_counts: range, *, count: int, generator: torch.Generator) -> Adjacency:
+def random_graphs_over(
+    n_vertices: int, edge_counts: range, *, count: int, generator: torch.Generator
+) -> Adjacency:
     """`count` independent graphs: a number of edges uniform over the range, then G(n, m)."""
     n_pairs = math.comb(n_vertices, 2)
     if edge_counts.step != 1 or not 0 <= edge_counts.start < edge_counts.stop <= n_pairs + 1:
-        raise ValueError(f"edge_counts must be a range within 0 … {n_pairs} for {n_vertices} vertices, got {edge_counts}")
+        raise ValueError(
+            f"edge_counts must be a range within 0 … {n_pairs} for {n_vertices} vertices, got"
+            f" {edge_counts}"
+        )
     edges = torch.randint(edge_counts.start, edge_counts.stop, (count,), generator=generator)
     order = torch.rand(count, n_pairs, generator=generator).argsort(dim=1)
     rank = order.argsort(dim=1)  # each pair's place in the order: the first `edges` of them are in
@@ -191,11 +235,14 @@ def relabel(adjacency: Adjacency, generator: torch.Generator) -> Adjacency:
 def is_planar(adjacency: Adjacency) -> Bool[Tensor, " batch"]:
     """Planarity of each graph, by rustworkx (6 µs a graph of ten vertices)."""
     matrices = adjacency.cpu().to(torch.float64).numpy()
-    return torch.tensor([rx.is_planar(rx.PyGraph.from_adjacency_matrix(matrix)) for matrix in matrices])
+    return torch.tensor(
+        [rx.is_planar(rx.PyGraph.from_adjacency_matrix(matrix)) for matrix in matrices]
+    )
 
 
 def certificate(graph: object, *, n_vertices: int) -> nx.PlanarEmbedding[int] | nx.Graph[int]:
-    """Proof of the label by networkx: a planar embedding, or a Kuratowski subgraph of a non-planar graph."""
+    """Proof of the label by networkx: a planar embedding, or a Kuratowski subgraph of a non-planar
+    graph."""
     matrix = as_adjacency(graph, n_vertices=n_vertices)[0]
     _, proof = nx.check_planarity(nx.from_numpy_array(matrix.cpu().numpy()), counterexample=True)
     return proof
@@ -209,10 +256,12 @@ def balanced_set(
     generator: torch.Generator,
     exclude: GraphSet | None = None,
 ) -> GraphSet:
-    """`count` graphs in random order, as many of each class at each number of edges, none of them in `exclude`.
+    """`count` graphs in random order, as many of each class at each number of edges, none of them
+    in `exclude`.
 
-    Given its class and number of edges each graph is uniform over labelled graphs. Where `count` does not divide
-    evenly, the first cells get one more. `ValueError` names the number of edges at which a class cannot be had.
+    Given its class and number of edges each graph is uniform over labelled graphs. Where `count`
+    does not divide evenly, the first cells get one more. `ValueError` names the number of edges at
+    which a class cannot be had.
     """
     edge_counts = list(edge_counts)
     if not edge_counts:
@@ -225,7 +274,9 @@ def balanced_set(
     parts, labels = [], []
     for m in edge_counts:
         wanted = {label: sizes[m, label] for label in (1, 0)}
-        for label, graphs in _draw_classes(n_vertices, m, wanted, generator=generator, excluded=excluded).items():
+        for label, graphs in _draw_classes(
+            n_vertices, m, wanted, generator=generator, excluded=excluded
+        ).items():
             parts.append(graphs)
             labels.append(torch.full((len(graphs),), label))
     order = torch.randperm(count, generator=generator)
@@ -233,7 +284,12 @@ def balanced_set(
 
 
 def _draw_classes(
-    n_vertices: int, m: int, wanted: dict[int, int], *, generator: torch.Generator, excluded: set[bytes]
+    n_vertices: int,
+    m: int,
+    wanted: dict[int, int],
+    *,
+    generator: torch.Generator,
+    excluded: set[bytes],
 ) -> dict[int, Adjacency]:
     """So many graphs of each label at m edges, by rejection, in a bounded number of draws."""
     budget = 100_000 + 500 * max(wanted.values())
@@ -243,8 +299,8 @@ def _draw_classes(
     while any(have[label] < wanted[label] for label in wanted):
         if drawn >= budget:
             raise ValueError(
-                f"m = {m}: in {drawn} graphs of G({n_vertices}, {m}) there were {have[1]} planar ones "
-                f"({wanted[1]} wanted) and {have[0]} non-planar ones ({wanted[0]} wanted)"
+                f"m = {m}: in {drawn} graphs of G({n_vertices}, {m}) there were {have[1]} planar"
+                f" ones ({wanted[1]} wanted) and {have[0]} non-planar ones ({wanted[0]} wanted)"
             )
         count = min(_CHUNK_PAIRS // math.comb(n_vertices, 2) + 1, 4 * sum(wanted.values()) + 64)
         graphs = random_graphs(n_vertices, m, count=count, generator=generator)
@@ -279,22 +335,30 @@ def count_isomorphic(graphs: Adjacency, reference: Float[Tensor, "other vertex s
 
 
 def _walk_invariants(adjacency: Adjacency) -> list[bytes]:
-    """A key that isomorphic graphs share: per vertex, how many walks of 1 to 6 steps start and how many return."""
+    """A key that isomorphic graphs share: per vertex, how many walks of 1 to 6 steps start and how
+    many return."""
     power = matrix = adjacency.double()
     profile = torch.zeros(adjacency.shape[:2], dtype=torch.float64)
     for step in range(1, 7):
         if step > 1:
             power = power @ matrix
-        # odd multipliers mix the counts into one exact number below 2^53 per vertex: a hash, refined by the exact test
-        profile = (profile * 1_000_003 + power.sum(-1) * 8191 + power.diagonal(dim1=1, dim2=2)) % (2**31 - 1)
+        # odd multipliers mix the counts into one exact number below 2^53 per vertex: a hash,
+        # refined by the exact test
+        profile = (profile * 1_000_003 + power.sum(-1) * 8191 + power.diagonal(dim1=1, dim2=2)) % (
+            2**31 - 1
+        )
     return [row.tobytes() for row in profile.sort(dim=1).values.numpy()]
 
 
 @cache  # the same for all checkpoints of a run, and nothing changes it
-def validation_set(n_vertices: int = 10, edge_counts: range = range(15, 21), *, count: int = 4992) -> GraphSet:
-    """The project's own validation set: balanced at each number of edges, from a fixed seed, in random order.
+def validation_set(
+    n_vertices: int = 10, edge_counts: range = range(15, 21), *, count: int = 4992
+) -> GraphSet:
+    """The project's own validation set: balanced at each number of edges, from a fixed seed, in
+    random order.
 
-    With fewer than six vertices nothing can be balanced: then it is uniform over the numbers of edges.
+    With fewer than six vertices nothing can be balanced: then it is uniform over the numbers of
+    edges.
     """
     generator = named_generator(VALIDATION_SEED, "validation set")
     if n_vertices < BOTH_CLASSES_FROM:
@@ -305,27 +369,35 @@ def validation_set(n_vertices: int = 10, edge_counts: range = range(15, 21), *, 
 
 @cache
 def usual_edge_counts(n_vertices: int) -> range:
-    """The numbers of edges at which 7 % of uniform graphs or more are planar, and 7 % or more are not.
+    """The numbers of edges at which 7 % of uniform graphs or more are planar, and 7 % or more are
+    not.
 
-    Where no number of edges has graphs of both classes, all numbers at which there is a planar graph. Edges are added
-    to 2,000 empty graphs, each in an order of its own: one that is non-planar stays so.
+    Where no number of edges has graphs of both classes, all numbers at which there is a planar
+    graph. Edges are added to 2,000 empty graphs, each in an order of its own: one that is
+    non-planar stays so.
     """
     n_pairs = math.comb(n_vertices, 2)
     if n_vertices < BOTH_CLASSES_FROM:
         return range(min(n_pairs, max(3 * n_vertices - 6, 1)) + 1)
     generator = named_generator(VALIDATION_SEED, "graphs that grow")
-    planar_up_to = torch.cat([
-        _planar_up_to(torch.rand(min(size, _GROWN - start), n_pairs, generator=generator).argsort(dim=1), n_vertices)
-        for size in [_CHUNK_PAIRS // n_pairs + 1]
-        for start in range(0, _GROWN, size)
-    ])  # fmt: skip
+    planar_up_to = torch.cat(
+        [
+            _planar_up_to(
+                torch.rand(min(size, _GROWN - start), n_pairs, generator=generator).argsort(dim=1),
+                n_vertices,
+            )
+            for size in [_CHUNK_PAIRS // n_pairs + 1]
+            for start in range(0, _GROWN, size)
+        ]
+    )
     planar = [(planar_up_to >= m).double().mean().item() for m in range(n_pairs + 1)]
     both = [m for m, share in enumerate(planar) if RARER_CLASS <= share <= 1 - RARER_CLASS]
     return range(both[0], both[-1] + 1)
 
 
 def _planar_up_to(order: Int[Tensor, "batch pair"], n_vertices: int) -> Int[Tensor, " batch"]:
-    """How many of the pairs can be joined one after another before the graph is no longer planar, by bisection."""
+    """How many of the pairs can be joined one after another before the graph is no longer planar,
+    by bisection."""
     rank = order.argsort(dim=1)
     low = torch.zeros(len(order), dtype=torch.long)
     high = torch.full_like(low, min(3 * n_vertices - 6, order.shape[1]))  # no planar graph has more
@@ -343,19 +415,26 @@ def edge_counts_of(graphs: GraphSet) -> range:
 
 
 def load_validation_set(path: Path, *, n_vertices: int) -> GraphSet:
-    """Graphs and labels from an `.npz` with `data [n, v, v]` and `labels [n]`; `ValueError` names what is wrong.
+    """Graphs and labels from an `.npz` with `data [n, v, v]` and `labels [n]`; `ValueError` names
+    what is wrong.
 
-    Every label is checked against rustworkx: a set with wrong labels would judge the labels, not the model.
+    Every label is checked against rustworkx: a set with wrong labels would judge the labels, not
+    the model.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
         if size > MAX_VALIDATION_BYTES:
-            raise ValueError(f"{path}: unpacks to {size} bytes, more than the {MAX_VALIDATION_BYTES} allowed")
+            raise ValueError(
+                f"{path}: unpacks to {size} bytes, more than the {MAX_VALIDATION_BYTES} allowed"
+            )
         with np.load(path, allow_pickle=False) as arrays:
             missing = {"data", "labels"} - set(arrays)
             if missing:
-                raise ValueError(f"{path}: has no array {sorted(missing)[0]!r}; it must hold data [n, v, v] and labels [n]")
+                raise ValueError(
+                    f"{path}: has no array {sorted(missing)[0]!r}; it must hold data [n, v, v] and"
+                    " labels [n]"
+                )
             data, labels = arrays["data"], arrays["labels"]
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
@@ -364,7 +443,10 @@ def load_validation_set(path: Path, *, n_vertices: int) -> GraphSet:
             raise
         raise ValueError(f"{path}: not a readable .npz file: {in_one_line(error)}") from None
     if labels.ndim != 1 or labels.dtype.kind not in "buif" or len(labels) != len(data):
-        raise ValueError(f"{path}: labels must be [{len(data)}] numbers, one per graph, got {labels.dtype} {list(labels.shape)}")
+        raise ValueError(
+            f"{path}: labels must be [{len(data)}] numbers, one per graph, got {labels.dtype}"
+            f" {list(labels.shape)}"
+        )
     try:
         adjacency = as_adjacency(data, n_vertices=n_vertices).float()
     except ValueError as error:
@@ -373,8 +455,9 @@ def load_validation_set(path: Path, *, n_vertices: int) -> GraphSet:
     if len(wrong):
         graph = int(wrong[0])
         raise ValueError(
-            f"{path}: {len(wrong)} labels are wrong; the first is that of graph {graph}, which is {labels[graph]:g} "
-            f"though the graph is {'non-planar' if labels[graph] == 1 else 'planar'} (1 means planar)"
+            f"{path}: {len(wrong)} labels are wrong; the first is that of graph {graph}, which is"
+            f" {labels[graph]:g} though the graph is"
+            f" {'non-planar' if labels[graph] == 1 else 'planar'} (1 means planar)"
         )
     return GraphSet(adjacency, torch.from_numpy(labels.astype(np.int64)))
 

@@ -1,4 +1,5 @@
-"""The MLP that the notebook's author compares with: no attention and no positions, only which edges there are."""
+"""The MLP that the notebook's author compares with: no attention and no positions, only which edges
+there are."""
 
 from __future__ import annotations
 
@@ -23,15 +24,21 @@ class MLPBaseline(nn.Module):
         super().__init__()
         self.cfg = cfg
         shapes = cfg.parameter_shapes()
-        self.W = nn.ParameterList(torch.empty(shapes[f"W.{layer}"]) for layer in range(cfg.n_layers))
-        self.b = nn.ParameterList(torch.empty(shapes[f"b.{layer}"]) for layer in range(cfg.n_layers))
+        self.W = nn.ParameterList(
+            torch.empty(shapes[f"W.{layer}"]) for layer in range(cfg.n_layers)
+        )
+        self.b = nn.ParameterList(
+            torch.empty(shapes[f"b.{layer}"]) for layer in range(cfg.n_layers)
+        )
         self.W_U = nn.Parameter(torch.empty(shapes["W_U"]))
         self.b_U = nn.Parameter(torch.empty(shapes["b_U"]))
 
     def forward(self, graphs: object) -> Float[Tensor, "batch n_classes"]:
         """Logits of one graph or a batch, in any form that `as_adjacency` takes."""
         adjacency = as_adjacency(graphs, n_vertices=self.cfg.n_vertices).to(self.W_U)
-        first, second = torch.triu_indices(self.cfg.n_vertices, self.cfg.n_vertices, 1, device=adjacency.device)
+        first, second = torch.triu_indices(
+            self.cfg.n_vertices, self.cfg.n_vertices, 1, device=adjacency.device
+        )
         hidden = adjacency[:, first, second]
         for weight, bias in zip(self.W, self.b, strict=True):
             hidden = F.gelu(F.linear(hidden, weight.T, bias))

@@ -1,4 +1,5 @@
-"""Named chance: a seed and a name make a generator, so that no two samples share a stream by accident."""
+"""Named chance: a seed and a name make a generator, so that no two samples share a stream by
+accident."""
 
 from __future__ import annotations
 

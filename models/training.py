@@ -1,4 +1,5 @@
-"""The training loop: stopped at any moment, it goes on where it was and ends with the same weights."""
+"""The training loop: stopped at any moment, it goes on where it was and ends with the same
+weights."""
 
 from __future__ import annotations
 
@@ -21,7 +22,14 @@ from tqdm import tqdm
 
 from models.checkpoint import remove_leftovers, save_checkpoint, write_atomically
 from models.config import AnyModelConfig, MLPConfig, TrainConfig
-from models.graphs import Adjacency, GraphSet, balanced_set, count_isomorphic, relabel, validation_set
+from models.graphs import (
+    Adjacency,
+    GraphSet,
+    balanced_set,
+    count_isomorphic,
+    relabel,
+    validation_set,
+)
 from models.lock import hold
 from models.mlp import MLPBaseline
 from models.randomness import named_generator
@@ -74,19 +82,26 @@ class Run:
         return {"seed": self.seed, "train": self.config.to_dict()}
 
     def chance(self) -> torch.Generator:
-        """Order and relabelling of the epoch to come: they follow from the seed and the epoch alone."""
+        """Order and relabelling of the epoch to come: they follow from the seed and the epoch
+        alone."""
         return named_generator(self.seed, f"epoch {self.epochs_done}")
 
     def end_epoch(self, fitted: Mapping[str, float]) -> None:
         """Add a row of metrics and save all."""
         elapsed = round(time.perf_counter() - self.started, 1)
-        row = {"epoch": self.epochs_done + 1, **fitted, **evaluate(self.state.model, self.validation), "elapsed_s": elapsed}
+        row = {
+            "epoch": self.epochs_done + 1,
+            **fitted,
+            **evaluate(self.state.model, self.validation),
+            "elapsed_s": elapsed,
+        }
         self.state.rows.append(row)
         self.keep()
         _save(self.directory, self.state, self.recipe)
 
     def keep(self) -> None:
-        """Keep the weights as they are, where they are of an epoch to be kept; those of the last are the checkpoint."""
+        """Keep the weights as they are, where they are of an epoch to be kept; those of the last
+        are the checkpoint."""
         done = self.epochs_done
         if self.keep_every is None or done % self.keep_every or done == self.config.epochs:
             return
@@ -94,19 +109,33 @@ class Run:
         kept.mkdir(parents=True, exist_ok=True)
         remove_leftovers(kept)
         metrics = self.state.rows[-1] if done else {}
-        save_checkpoint(kept, self.state.model, recipe={**self.recipe, "epochs_done": done}, metrics=metrics)
+        save_checkpoint(
+            kept, self.state.model, recipe={**self.recipe, "epochs_done": done}, metrics=metrics
+        )
 
     def finish(self) -> None:
         """Put the checkpoint in place of the state."""
         last = self.state.rows[-1]
         receipt = {
-            **{key: last[key] for key in ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")},
+            **{
+                key: last[key]
+                for key in (
+                    "train_loss",
+                    "train_accuracy",
+                    "validation_loss",
+                    "validation_accuracy",
+                )
+            },
             "wall_time_s": last["elapsed_s"],
             "validation_graphs": len(self.validation),
-            "training_graphs_isomorphic_to_a_validation_graph": count_isomorphic(self.training.adjacency, self.validation.adjacency),
-            "torch": torch.__version__, "device": self.state.device.type,
-            "threads": torch.get_num_threads(), "machine": platform.machine(),
-        }  # fmt: skip
+            "training_graphs_isomorphic_to_a_validation_graph": count_isomorphic(
+                self.training.adjacency, self.validation.adjacency
+            ),
+            "torch": torch.__version__,
+            "device": self.state.device.type,
+            "threads": torch.get_num_threads(),
+            "machine": platform.machine(),
+        }
         save_checkpoint(self.directory, self.state.model, recipe=self.recipe, metrics=receipt)
         (self.directory / STATE_FILE).unlink()
 
@@ -133,21 +162,42 @@ def open_run(
         raise ValueError(f"keep_every must be 1 or more, got {keep_every}")
     remove_leftovers(directory)
     if (directory / "config.json").exists():
-        (directory / STATE_FILE).unlink(missing_ok=True)  # killed between writing the one and deleting the other
+        (directory / STATE_FILE).unlink(
+            missing_ok=True
+        )  # killed between writing the one and deleting the other
         raise ValueError(f"{directory}: already holds a trained checkpoint; name another directory")
-    if device.type == "cpu" and train_config.precision == "bfloat16" and not torch.backends.mkldnn.is_available():
-        raise ValueError("precision 'bfloat16' needs a CPU build of torch with oneDNN; use 'float32'")
+    if (
+        device.type == "cpu"
+        and train_config.precision == "bfloat16"
+        and not torch.backends.mkldnn.is_available()
+    ):
+        raise ValueError(
+            "precision 'bfloat16' needs a CPU build of torch with oneDNN; use 'float32'"
+        )
     validation = validation_set(model_config.n_vertices, train_config.edge_counts)
     training = balanced_set(
-        model_config.n_vertices, train_config.edge_counts, count=train_config.n_graphs,
-        generator=named_generator(seed, "training set"), exclude=validation,
-    )  # fmt: skip
-    state = _start(seed, model_config, train_config, device, steps_per_epoch=-(-len(training) // train_config.batch_size))
-    run = Run(directory, seed, train_config, training, validation, state, time.perf_counter(), keep_every)
+        model_config.n_vertices,
+        train_config.edge_counts,
+        count=train_config.n_graphs,
+        generator=named_generator(seed, "training set"),
+        exclude=validation,
+    )
+    state = _start(
+        seed,
+        model_config,
+        train_config,
+        device,
+        steps_per_epoch=-(-len(training) // train_config.batch_size),
+    )
+    run = Run(
+        directory, seed, train_config, training, validation, state, time.perf_counter(), keep_every
+    )
     if (directory / STATE_FILE).exists():
         _restore(directory / STATE_FILE, state, run.recipe)
         run.started -= state.rows[-1]["elapsed_s"]
-    _write_metrics(directory, state.rows)  # if nothing can be written there, that is known now and not after an epoch
+    _write_metrics(
+        directory, state.rows
+    )  # if nothing can be written there, that is known now and not after an epoch
     if run.epochs_done == 0:
         run.keep()
     return run
@@ -163,13 +213,15 @@ def train(
     keep_every: int | None = None,
     progress: bool = True,
 ) -> Path:
-    """Train one model into `directory`, or go on with the run that was stopped there; returns the directory.
+    """Train one model into `directory`, or go on with the run that was stopped there; returns the
+    directory.
 
     With `keep_every` the weights before the first epoch and after every so many are kept as
     checkpoints of their own (see `kept_epoch`).
 
-    Every epoch's order and relabelling follow from the seed and the epoch, so the state that is written after each
-    epoch holds all. On one machine with one number of threads the weights are the same however often it is stopped.
+    Every epoch's order and relabelling follow from the seed and the epoch, so the state that is
+    written after each epoch holds all. On one machine with one number of threads the weights are
+    the same however often it is stopped.
 
     The graphs, their order and relabelling, and the recipe are the same on every machine, and so is
     the start but for its last digits. Another machine or number of threads adds up in another
@@ -205,7 +257,9 @@ def train(
 
 
 @torch.no_grad()
-def evaluate(model: Transformer | MLPBaseline, graphs: GraphSet, *, batch_size: int = 512) -> dict[str, float]:
+def evaluate(
+    model: Transformer | MLPBaseline, graphs: GraphSet, *, batch_size: int = 512
+) -> dict[str, float]:
     """Mean cross-entropy and accuracy over a set of graphs."""
     logits = torch.cat([model(batch).cpu() for batch in graphs.adjacency.split(batch_size)])
     loss = F.cross_entropy(logits, graphs.labels).item()
@@ -214,11 +268,22 @@ def evaluate(model: Transformer | MLPBaseline, graphs: GraphSet, *, batch_size: 
 
 
 def _start(
-    seed: int, model_config: AnyModelConfig, train_config: TrainConfig, device: torch.device, *, steps_per_epoch: int
+    seed: int,
+    model_config: AnyModelConfig,
+    train_config: TrainConfig,
+    device: torch.device,
+    *,
+    steps_per_epoch: int,
 ) -> TrainingState:
-    untrained = MLPBaseline(model_config) if isinstance(model_config, MLPConfig) else Transformer(model_config)
+    untrained = (
+        MLPBaseline(model_config)
+        if isinstance(model_config, MLPConfig)
+        else Transformer(model_config)
+    )
     model = untrained.initialise(named_generator(seed, "weights")).to(device)
-    optimizer, scheduler = new_optimizer(model.parameters(), train_config, steps=train_config.epochs * steps_per_epoch)
+    optimizer, scheduler = new_optimizer(
+        model.parameters(), train_config, steps=train_config.epochs * steps_per_epoch
+    )
     return TrainingState(model, optimizer, scheduler, [])
 
 
@@ -227,10 +292,18 @@ def new_optimizer(
 ) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.OneCycleLR]:
     """AdamW and its schedule over so many steps, as the recipe says."""
     optimizer = torch.optim.AdamW(
-        parameters, lr=config.lr_max, betas=(config.beta1, config.beta2), weight_decay=config.weight_decay, fused=True
+        parameters,
+        lr=config.lr_max,
+        betas=(config.beta1, config.beta2),
+        weight_decay=config.weight_decay,
+        fused=True,
     )
     scheduler = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.lr_max, total_steps=steps, pct_start=config.lr_pct_start, cycle_momentum=False
+        optimizer,
+        config.lr_max,
+        total_steps=steps,
+        pct_start=config.lr_pct_start,
+        cycle_momentum=False,
     )
     return optimizer, scheduler
 
@@ -253,18 +326,24 @@ def _run_epoch(run: Run, *, bar: tqdm[Any]) -> dict[str, float]:
     }
 
 
-def batches_of(training: GraphSet, config: TrainConfig, generator: torch.Generator) -> Iterator[tuple[Adjacency, Int[Tensor, " batch"]]]:
+def batches_of(
+    training: GraphSet, config: TrainConfig, generator: torch.Generator
+) -> Iterator[tuple[Adjacency, Int[Tensor, " batch"]]]:
     """Graphs and labels of one epoch in a random order, relabelled where the recipe says so."""
     for indices in torch.randperm(len(training), generator=generator).split(config.batch_size):
         graphs = training.adjacency[indices]
         yield relabel(graphs, generator) if config.relabel else graphs, training.labels[indices]
 
 
-def _step(state: TrainingState, logits: Float[Tensor, "batch n_classes"], labels: Int[Tensor, " batch"]) -> tuple[float, int]:
+def _step(
+    state: TrainingState, logits: Float[Tensor, "batch n_classes"], labels: Int[Tensor, " batch"]
+) -> tuple[float, int]:
     """One step down the gradient; returns the loss and the number of right answers before it."""
     loss = F.cross_entropy(logits, labels)
     if not loss.isfinite():
-        raise ValueError(f"the training loss became {loss.item()}; lower lr_max, or use precision = 'float32'")
+        raise ValueError(
+            f"the training loss became {loss.item()}; lower lr_max, or use precision = 'float32'"
+        )
     state.optimizer.zero_grad()
     loss.backward()
     state.optimizer.step()
@@ -274,17 +353,27 @@ def _step(state: TrainingState, logits: Float[Tensor, "batch n_classes"], labels
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
     """Under which a model runs in that precision."""
-    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
+    return (
+        torch.autocast(device.type, dtype=torch.bfloat16)
+        if precision == "bfloat16"
+        else nullcontext()
+    )
 
 
 def _save(directory: Path, state: TrainingState, recipe: Mapping[str, Any]) -> None:
-    """The state first: it holds the metrics too, so that the file of metrics can always be written again."""
+    """The state first: it holds the metrics too, so that the file of metrics can always be written
+    again."""
     tensors = {f"model.{name}": tensor for name, tensor in state.model.state_dict().items()}
     optimizer = state.optimizer.state_dict()
     for index, moments in optimizer["state"].items():
         tensors |= {f"optimizer.{index}.{key}": tensor for key, tensor in moments.items()}
     schedule = state.scheduler.state_dict()
-    extra = {"recipe": recipe, "rows": state.rows, "param_groups": optimizer["param_groups"], "scheduler": schedule}
+    extra = {
+        "recipe": recipe,
+        "rows": state.rows,
+        "param_groups": optimizer["param_groups"],
+        "scheduler": schedule,
+    }
     metadata = {_METADATA_KEY: json.dumps(extra, sort_keys=True)}
     write_atomically(directory / STATE_FILE, save(tensors, metadata))
     _write_metrics(directory, state.rows)
@@ -301,10 +390,17 @@ def _restore(path: Path, state: TrainingState, recipe: Mapping[str, Any]) -> Non
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             extra = json.loads(file.metadata()[_METADATA_KEY])
     except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: not a training state: {in_one_line(error)}; remove it to start anew") from None
+        raise ValueError(
+            f"{path}: not a training state: {in_one_line(error)}; remove it to start anew"
+        ) from None
     if extra["recipe"] != json.loads(json.dumps(recipe)):
-        raise ValueError(f"{path}: belongs to another recipe or seed; name another directory, or remove it to start anew")
-    state.model.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
+        raise ValueError(
+            f"{path}: belongs to another recipe or seed; name another directory, or remove it to"
+            " start anew"
+        )
+    state.model.load_state_dict(
+        {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
+    )
     moments: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):

@@ -1,4 +1,5 @@
-"""The transformer of the notebook, §0: the whole forward pass, top to bottom, every hook point visible."""
+"""The transformer of the notebook, §0: the whole forward pass, top to bottom, every hook point
+visible."""
 
 from __future__ import annotations
 
@@ -27,7 +28,9 @@ class Embed(nn.Module):
         super().__init__()
         self.W_E = nn.Parameter(torch.empty(cfg.n_vertices, cfg.d_model))
 
-    def forward(self, adjacency: Float[Tensor, "batch vertex sender"]) -> Float[Tensor, "batch vertex d_model"]:
+    def forward(
+        self, adjacency: Float[Tensor, "batch vertex sender"]
+    ) -> Float[Tensor, "batch vertex d_model"]:
         return adjacency @ self.W_E
 
 
@@ -64,16 +67,28 @@ class Attention(nn.Module):
         self.hook_z = HookPoint()
         self.hook_result: HookPoint | None = None  # see Transformer.set_use_attn_result
 
-    def forward(self, x: Float[Tensor, "batch vertex d_model"]) -> Float[Tensor, "batch vertex d_model"]:
+    def forward(
+        self, x: Float[Tensor, "batch vertex d_model"]
+    ) -> Float[Tensor, "batch vertex d_model"]:
         q = self.hook_q(self._project(x, self.W_Q, self.b_Q))
         k = self.hook_k(self._project(x, self.W_K, self.b_K))
         v = self.hook_v(self._project(x, self.W_V, self.b_V))
-        scores = einops.einsum(q, k, "batch query head d_head, batch key head d_head -> batch head query key") / math.sqrt(self.cfg.d_head)
+        scores = einops.einsum(
+            q, k, "batch query head d_head, batch key head d_head -> batch head query key"
+        ) / math.sqrt(self.cfg.d_head)
         pattern = self.hook_pattern(self.hook_attn_scores(scores).softmax(dim=-1))
-        z = self.hook_z(einops.einsum(pattern, v, "batch head query key, batch key head d_head -> batch query head d_head"))
+        z = self.hook_z(
+            einops.einsum(
+                pattern, v, "batch head query key, batch key head d_head -> batch query head d_head"
+            )
+        )
         if self.hook_result is None:
             return F.linear(z.flatten(-2), self.W_O.flatten(0, 1).T, self.b_O)
-        result = einops.einsum(z, self.W_O, "batch vertex head d_head, head d_head d_model -> batch vertex head d_model")
+        result = einops.einsum(
+            z,
+            self.W_O,
+            "batch vertex head d_head, head d_head d_model -> batch vertex head d_model",
+        )
         return self.hook_result(result).sum(dim=2) + self.b_O
 
     @staticmethod
@@ -120,7 +135,9 @@ class Block(nn.Module):
             self.mlp = MLP(cfg)
             self.hook_mlp_out = HookPoint()
 
-    def forward(self, resid: Float[Tensor, "batch vertex d_model"]) -> Float[Tensor, "batch vertex d_model"]:
+    def forward(
+        self, resid: Float[Tensor, "batch vertex d_model"]
+    ) -> Float[Tensor, "batch vertex d_model"]:
         resid_pre = self.hook_resid_pre(resid)
         resid_mid = self.hook_resid_mid(resid_pre + self.hook_attn_out(self.attn(resid_pre)))
         if self.mlp is None:
@@ -143,8 +160,9 @@ class Unembed(nn.Module):
 class Transformer(HookedRootModule):
     """Adjacency matrix to class logits; with two classes, 1 is planar.
 
-    Hook points and parameters carry TransformerLens's names, so `ActivationCache` and `get_act_name` work on it.
-    Weights are uninitialised until `initialise` or `models.checkpoint.load_checkpoint` fills them.
+    Hook points and parameters carry TransformerLens's names, so `ActivationCache` and
+    `get_act_name` work on it. Weights are uninitialised until `initialise` or
+    `models.checkpoint.load_checkpoint` fills them.
     """
 
     def __init__(self, cfg: ModelConfig) -> None:
@@ -158,15 +176,23 @@ class Transformer(HookedRootModule):
         self.unembed = Unembed(cfg)
         self.setup()
 
-    def forward(self, graphs: object, *, stop_at_layer: int | None = None) -> Float[Tensor, batch * rest]:
-        """Logits `[batch, n_classes]` of one graph or a batch, in any form that `as_adjacency` takes.
+    def forward(
+        self, graphs: object, *, stop_at_layer: int | None = None
+    ) -> Float[Tensor, batch * rest]:
+        """Logits `[batch, n_classes]` of one graph or a batch, in any form that `as_adjacency`
+        takes.
 
-        A single graph is a batch of one. `stop_at_layer` gives the residual stream `[batch, vertex, d_model]` that
-        enters that layer instead, and computes nothing beyond it.
+        A single graph is a batch of one. `stop_at_layer` gives the residual stream `[batch, vertex,
+        d_model]` that enters that layer instead, and computes nothing beyond it.
         """
         if stop_at_layer is not None and not 0 <= stop_at_layer <= self.cfg.n_layers:
-            raise ValueError(f"stop_at_layer must be from 0 to {self.cfg.n_layers}, got {stop_at_layer}")
-        return self.of_adjacency(as_adjacency(graphs, n_vertices=self.cfg.n_vertices).to(self.W_pos), stop_at_layer=stop_at_layer)
+            raise ValueError(
+                f"stop_at_layer must be from 0 to {self.cfg.n_layers}, got {stop_at_layer}"
+            )
+        return self.of_adjacency(
+            as_adjacency(graphs, n_vertices=self.cfg.n_vertices).to(self.W_pos),
+            stop_at_layer=stop_at_layer,
+        )
 
     def of_adjacency(
         self, adjacency: Float[Tensor, "batch vertex sender"], *, stop_at_layer: int | None = None
@@ -183,7 +209,8 @@ class Transformer(HookedRootModule):
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> Transformer:
-        """The author's initialisation: W ~ N(0, (0.8/√d_model)²), W_E ~ U(±1/√n_vertices), W_pos ~ N(0, 1), b = 0."""
+        """The author's initialisation: W ~ N(0, (0.8/√d_model)²), W_E ~ U(±1/√n_vertices), W_pos ~
+        N(0, 1), b = 0."""
         for name, parameter in self.named_parameters():
             leaf = name.rpartition(".")[2]
             if leaf == "W_E":
@@ -198,7 +225,8 @@ class Transformer(HookedRootModule):
         return self
 
     def set_use_attn_result(self, use_attn_result: bool) -> None:
-        """Switch `blocks.{layer}.attn.hook_result`, the output of each head by itself, on or off (it costs memory)."""
+        """Switch `blocks.{layer}.attn.hook_result`, the output of each head by itself, on or off
+        (it costs memory)."""
         for layer in range(self.cfg.n_layers):
             self.attention(layer).hook_result = HookPoint() if use_attn_result else None
         self.setup()
@@ -210,21 +238,31 @@ class Transformer(HookedRootModule):
         reset_hooks_end: bool = True,
         clear_contexts: bool = False,
     ) -> AbstractContextManager[Any]:
-        """As in TransformerLens, but a hook name that does not exist is a `ValueError` before anything runs."""
+        """As in TransformerLens, but a hook name that does not exist is a `ValueError` before
+        anything runs."""
         self._require_hook_names(name for name, _ in [*fwd_hooks, *bwd_hooks])
         return super().hooks(fwd_hooks, bwd_hooks, reset_hooks_end, clear_contexts)
 
-    def run_with_cache(self, *model_args: Any, **kwargs: Any) -> tuple[Float[Tensor, batch * rest], ActivationCache]:
-        """As in TransformerLens, with an `ActivationCache`; `names_filter` must name hook points that exist and fire."""
+    def run_with_cache(
+        self, *model_args: Any, **kwargs: Any
+    ) -> tuple[Float[Tensor, batch * rest], ActivationCache]:
+        """As in TransformerLens, with an `ActivationCache`; `names_filter` must name hook points
+        that exist and fire."""
         names = kwargs.get("names_filter")
-        self._require_hook_names([names] if isinstance(names, str) else names if isinstance(names, (list, tuple)) else ())
+        self._require_hook_names(
+            [names] if isinstance(names, str) else names if isinstance(names, (list, tuple)) else ()
+        )
         logits, cache = super().run_with_cache(*model_args, **kwargs)
         return logits, ActivationCache(cache, self)
 
     def _require_hook_names(self, names: Iterable[str | Callable[..., bool]]) -> None:
         for name in names:
             if isinstance(name, str) and name not in self.hook_dict:
-                off = "; call set_use_attn_result(True) first" if name.endswith("attn.hook_result") else ""
+                off = (
+                    "; call set_use_attn_result(True) first"
+                    if name.endswith("attn.hook_result")
+                    else ""
+                )
                 raise ValueError(f"no hook point is named {name!r} in this model{off}")
 
     def attention(self, layer: int) -> Attention:
@@ -232,7 +270,8 @@ class Transformer(HookedRootModule):
         return cast(Attention, self.blocks[layer].attn)
 
     def mlp(self, layer: int) -> MLP:
-        """The MLP of one layer; one of no neurons and no bias where the model is attention only, so that it adds nothing."""
+        """The MLP of one layer; one of no neurons and no bias where the model is attention only, so
+        that it adds nothing."""
         mlp = self.blocks[layer].mlp
         if mlp is None:
             mlp = MLP(self.cfg).to(self.W_pos).requires_grad_(False)

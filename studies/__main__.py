@@ -8,7 +8,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.arguments import Commands, imports, main_of, require_directory, require_existing, require_file
+from models.arguments import (
+    Commands,
+    imports,
+    main_of,
+    require_directory,
+    require_existing,
+    require_file,
+)
 
 if TYPE_CHECKING:
     from studies.registration import Registration
@@ -22,29 +29,90 @@ def add_commands(commands: Commands) -> None:
         commands.add_parser(
             "seeds",
             help="train many seeds and judge every claim on each",
-            description="Train seeds, find their roles, judge every claim, and count in how many each holds. Stopped at any "
-            "moment, the same command goes on where it was; what is done is not done again.",
+            description=(
+                "Train seeds, find their roles, judge every claim, and count in how many each"
+                " holds. Stopped at any moment, the same command goes on where it was; what is done"
+                " is not done again."
+            ),
         )
     )
     table = commands.add_parser("table", help="in how many of several records each claim holds")
-    table.add_argument("records", type=Path, nargs="+", metavar="RECORD", help="records or ledgers, of a checkpoint each")
-    table.add_argument("--beside", type=Path, action="append", default=[], metavar="RECORD", help="one that is shown and not counted")
-    laws = commands.add_parser("laws", help="which registered predictions are confirmed, failed or open, in Markdown")
-    laws.add_argument("--registered", type=Path, metavar="FILE.toml", help="the predictions; default: studies/registered.toml")
-    laws.add_argument("--records", type=Path, metavar="DIR", help="with a directory of each recipe; default: studies/records")
-    laws.add_argument("--into", type=Path, metavar="FILE.md", help="write them into a page, between its marks")
+    table.add_argument(
+        "records",
+        type=Path,
+        nargs="+",
+        metavar="RECORD",
+        help="records or ledgers, of a checkpoint each",
+    )
+    table.add_argument(
+        "--beside",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="RECORD",
+        help="one that is shown and not counted",
+    )
+    laws = commands.add_parser(
+        "laws", help="which registered predictions are confirmed, failed or open, in Markdown"
+    )
+    laws.add_argument(
+        "--registered",
+        type=Path,
+        metavar="FILE.toml",
+        help="the predictions; default: studies/registered.toml",
+    )
+    laws.add_argument(
+        "--records",
+        type=Path,
+        metavar="DIR",
+        help="with a directory of each recipe; default: studies/records",
+    )
+    laws.add_argument(
+        "--into", type=Path, metavar="FILE.md", help="write them into a page, between its marks"
+    )
     timeline = commands.add_parser(
         "timeline",
         help="judge the claims on every epoch that a training kept",
-        description="Judge the claims on the weights of every epoch that models train --keep-every kept, and tell what appears "
-        "when. Stopped at any moment, the same command goes on where it was.",
+        description=(
+            "Judge the claims on the weights of every epoch that models train --keep-every kept,"
+            " and tell what appears when. Stopped at any moment, the same command goes on where it"
+            " was."
+        ),
     )
-    timeline.add_argument("run_directory", type=Path, metavar="RUN", help="directory of the training, or the record that --out wrote of it")
-    timeline.add_argument("--out", type=Path, metavar="RECORD", help="write the record of all epochs there")
-    timeline.add_argument("--page", type=Path, metavar="HTML", help="write a page with a line chart for every number there")
-    timeline.add_argument("--claim", action="append", default=[], metavar="ID", help="judge this claim, and others so named")
-    timeline.add_argument("--searches", action="store_true", help="judge the claims that search, too, which takes long")
-    timeline.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="processes at a time (default: one a core)")
+    timeline.add_argument(
+        "run_directory",
+        type=Path,
+        metavar="RUN",
+        help="directory of the training, or the record that --out wrote of it",
+    )
+    timeline.add_argument(
+        "--out", type=Path, metavar="RECORD", help="write the record of all epochs there"
+    )
+    timeline.add_argument(
+        "--page",
+        type=Path,
+        metavar="HTML",
+        help="write a page with a line chart for every number there",
+    )
+    timeline.add_argument(
+        "--claim",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="judge this claim, and others so named",
+    )
+    timeline.add_argument(
+        "--searches",
+        action="store_true",
+        help="judge the claims that search, too, which takes long",
+    )
+    timeline.add_argument(
+        "--jobs",
+        type=int,
+        default=os.cpu_count(),
+        metavar="N",
+        help="processes at a time (default: one a core)",
+    )
     for command, run in ((table, _table), (laws, _laws), (timeline, _timeline)):
         command.set_defaults(run=run)
     timeline.set_defaults(resumes="run_directory")
@@ -52,31 +120,95 @@ def add_commands(commands: Commands) -> None:
 
 def _add_seeds(seeds: argparse.ArgumentParser) -> None:
     seeds.add_argument("--count", type=int, required=True, metavar="N", help="how many seeds")
-    seeds.add_argument("--first", type=int, default=0, metavar="N", help="the first of them (default 0)")
-    seeds.add_argument("--out", type=Path, required=True, metavar="DIR", help="where checkpoints, roles and records go")
-    seeds.add_argument("--config", type=Path, metavar="FILE.toml", help="recipe with [model] and [train]; default: the author's")
-    seeds.add_argument("--beside", type=Path, action="append", default=[], metavar="PATH", help="a checkpoint to judge alike, not counted")
-    seeds.add_argument("--claim", action="append", default=[], metavar="ID", help="judge this claim, and others so named; default: all")
-    seeds.add_argument("--registered", type=Path, metavar="FILE.toml", help="committed predictions that every record is to name")
-    seeds.add_argument("--keep", type=Path, metavar="DIR", help="write what the tables need of each record there, too")
+    seeds.add_argument(
+        "--first", type=int, default=0, metavar="N", help="the first of them (default 0)"
+    )
+    seeds.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="where checkpoints, roles and records go",
+    )
+    seeds.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE.toml",
+        help="recipe with [model] and [train]; default: the author's",
+    )
+    seeds.add_argument(
+        "--beside",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="a checkpoint to judge alike, not counted",
+    )
+    seeds.add_argument(
+        "--claim",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="judge this claim, and others so named; default: all",
+    )
+    seeds.add_argument(
+        "--registered",
+        type=Path,
+        metavar="FILE.toml",
+        help="committed predictions that every record is to name",
+    )
+    seeds.add_argument(
+        "--keep",
+        type=Path,
+        metavar="DIR",
+        help="write what the tables need of each record there, too",
+    )
     seeds.add_argument("--executor", default="process", help=f"{EXECUTORS} (default: process)")
-    seeds.add_argument("--jobs", type=int, default=os.cpu_count(), metavar="N", help="processes at a time (default: one a core)")
-    seeds.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"], help="default: cuda where there is one")
-    seeds.add_argument("--validation-set", type=Path, metavar="NPZ", help="data [n, v, v] and labels [n]; default: from a fixed seed")
-    seeds.add_argument("--claims-seed", type=int, default=0, metavar="N", help="seed of every sample, search and bootstrap (default 0)")
+    seeds.add_argument(
+        "--jobs",
+        type=int,
+        default=os.cpu_count(),
+        metavar="N",
+        help="processes at a time (default: one a core)",
+    )
+    seeds.add_argument(
+        "--device",
+        default="auto",
+        choices=["auto", "cpu", "cuda"],
+        help="default: cuda where there is one",
+    )
+    seeds.add_argument(
+        "--validation-set",
+        type=Path,
+        metavar="NPZ",
+        help="data [n, v, v] and labels [n]; default: from a fixed seed",
+    )
+    seeds.add_argument(
+        "--claims-seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of every sample, search and bootstrap (default 0)",
+    )
     seeds.set_defaults(run=_seeds, resumes="out")
 
 
 def _seeds(options: argparse.Namespace) -> int:
     for name, least in (("count", 1), ("first", 0), ("jobs", 1), ("claims_seed", 0)):
         if getattr(options, name) < least:
-            raise ValueError(f"--{name.replace('_', '-')} must be {least} or more, got {getattr(options, name)}")
+            raise ValueError(
+                f"--{name.replace('_', '-')} must be {least} or more, got {getattr(options, name)}"
+            )
 
     from models.config import ModelConfig, TrainConfig, read_recipe
 
-    model_config, train_config = read_recipe(options.config) if options.config else (ModelConfig(), TrainConfig())
+    model_config, train_config = (
+        read_recipe(options.config) if options.config else (ModelConfig(), TrainConfig())
+    )
     if not isinstance(model_config, ModelConfig):
-        raise ValueError(f"--config {options.config}: is of an MLP; the claims are about transformers")
+        raise ValueError(
+            f"--config {options.config}: is of an MLP; the claims are about transformers"
+        )
     require_existing(options.validation_set, *options.beside)
     require_directory(options.out, option="--out")
     if options.keep is not None:
@@ -92,18 +224,37 @@ def _seeds(options: argparse.Namespace) -> int:
         from studies.laws import keep
         from studies.seeds import Study, Target, run_study
 
-    device = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    device = (
+        options.device
+        if options.device != "auto"
+        else "cuda"
+        if torch.cuda.is_available()
+        else "cpu"
+    )
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: this machine has no CUDA device")
     named = {"commit": commit, "sha256": registration.sha256} if commit is not None else None
-    study = Study(model_config, train_config, device, options.validation_set, options.claims_seed, tuple(options.claim), named)
+    study = Study(
+        model_config,
+        train_config,
+        device,
+        options.validation_set,
+        options.claims_seed,
+        tuple(options.claim),
+        named,
+    )
     study.chosen()
-    seeds = [Target.of_seed(options.out, seed) for seed in range(options.first, options.first + options.count)]
+    seeds = [
+        Target.of_seed(options.out, seed)
+        for seed in range(options.first, options.first + options.count)
+    ]
     beside = [Target.of_checkpoint(options.out, path) for path in options.beside]
     with (
         hold(options.out),
         open_executor(options.executor, jobs=options.jobs) as executor,
-        tqdm(total=len(seeds) * train_config.epochs, unit="epoch", disable=None, dynamic_ncols=True) as bar,
+        tqdm(
+            total=len(seeds) * train_config.epochs, unit="epoch", disable=None, dynamic_ncols=True
+        ) as bar,
     ):
 
         def report(line: str | None) -> None:
@@ -115,11 +266,16 @@ def _seeds(options: argparse.Namespace) -> int:
         subjects, failed = run_study(study, [*seeds, *beside], executor, report=report)
     from studies.tables import print_tables
 
-    trained, others = ({t.name: subjects[t.name] for t in targets if t.name in subjects} for targets in (seeds, beside))
+    trained, others = (
+        {t.name: subjects[t.name] for t in targets if t.name in subjects}
+        for targets in (seeds, beside)
+    )
     if options.keep is not None:
         for target in seeds:
             if target.name in trained:
-                keep(study.place_of(target), registration, options.keep / f"seed-{target.seed}.json")
+                keep(
+                    study.place_of(target), registration, options.keep / f"seed-{target.seed}.json"
+                )
     if trained:
         print_tables(trained, others)
     for name, reason in failed.items():
@@ -128,7 +284,8 @@ def _seeds(options: argparse.Namespace) -> int:
 
 
 def _registration(options: argparse.Namespace) -> tuple[Registration, str | None]:
-    """The predictions that are named, or those of this project; and the commit that a record is to name."""
+    """The predictions that are named, or those of this project; and the commit that a record is to
+    name."""
     from studies.laws import REGISTERED
     from studies.registration import read_registration, registered_commit
 
@@ -178,8 +335,16 @@ def _timeline(options: argparse.Namespace) -> int:
         write_record(options.out, record)
     if options.page is not None:
         training = record["subjects"][-1]["about"]["training"]
-        accuracy = f"Seed {training['seed']}; {training['metrics']['validation_accuracy']:.2%} of the validation graphs right in the end."
-        write_text(options.page, render_series_page(shown, title=f"The life of a circuit: seed {training['seed']}", lead=accuracy))
+        accuracy = (
+            f"Seed {training['seed']}; {training['metrics']['validation_accuracy']:.2%} of the"
+            " validation graphs right in the end."
+        )
+        write_text(
+            options.page,
+            render_series_page(
+                shown, title=f"The life of a circuit: seed {training['seed']}", lead=accuracy
+            ),
+        )
     print(*(text for text, _ in render_series(shown)), sep="\n")
     return 0
 
@@ -210,10 +375,17 @@ def _judge_epochs(options: argparse.Namespace) -> dict[str, Any]:
         subjects, failed = run_study(study, targets, executor, report=report)
     if failed:
         raise ValueError("; ".join(f"{name}: {reason}" for name, reason in failed.items()))
-    return make_record([subjects[target.name] for target in targets], seed=study.claims_seed, device=study.device, partial=study.partial)
+    return make_record(
+        [subjects[target.name] for target in targets],
+        seed=study.claims_seed,
+        device=study.device,
+        partial=study.partial,
+    )
 
 
-main = main_of(add_commands, prog="python -m studies", description="What is said of many checkpoints.")
+main = main_of(
+    add_commands, prog="python -m studies", description="What is said of many checkpoints."
+)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,4 +1,5 @@
-"""Where the work of many seeds is done: processes of this machine, or the workers of a Dask cluster."""
+"""Where the work of many seeds is done: processes of this machine, or the workers of a Dask
+cluster."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ _RETRIES = 3  # of a seed whose worker was lost; it goes on where it was
 
 
 class ProcessEach(Executor):
-    """Each call in a fresh process, so many at a time: one that is killed takes no other with it, and its memory is given back."""
+    """Each call in a fresh process, so many at a time: one that is killed takes no other with it,
+    and its memory is given back."""
 
     def __init__(self, jobs: int) -> None:
         # Ctrl-C at a terminal goes to every process, but these are ended from here; a process
@@ -57,7 +59,8 @@ def _as_a_worker() -> None:
 
 
 def _end_with_the_parent() -> None:
-    """A worker whose parent was killed would train on for nobody, in the directory where the next run goes on."""
+    """A worker whose parent was killed would train on for nobody, in the directory where the next
+    run goes on."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -70,7 +73,8 @@ def _end_with_the_parent() -> None:
 
 @contextlib.contextmanager
 def open_executor(name: str, *, jobs: int) -> Iterator[Executor]:
-    """`process`, or `dask://HOST:PORT` of a scheduler. `ValueError` names an executor that there is not."""
+    """`process`, or `dask://HOST:PORT` of a scheduler. `ValueError` names an executor that there is
+    not."""
     if name == "process":
         with ProcessEach(jobs) as executor:
             yield executor
@@ -78,11 +82,15 @@ def open_executor(name: str, *, jobs: int) -> Iterator[Executor]:
         try:
             from distributed import Client
         except ImportError:
-            raise ValueError(f"--executor {name}: needs dask.distributed: pip install 'circuit-claims[dask]'") from None
+            raise ValueError(
+                f"--executor {name}: needs dask.distributed: pip install 'circuit-claims[dask]'"
+            ) from None
         try:
             client = Client(f"tcp://{name.removeprefix(_DASK)}", timeout=30, set_as_default=False)
         except (OSError, ValueError) as error:
-            raise ValueError(f"--executor {name}: no Dask scheduler answers there: {error}") from None
+            raise ValueError(
+                f"--executor {name}: no Dask scheduler answers there: {error}"
+            ) from None
         with client, client.get_executor(pure=False, retries=_RETRIES) as executor:
             yield executor
     else:

@@ -1,4 +1,5 @@
-"""Which predictions of `registered.toml` seeds that nobody had seen have confirmed, and what else they show."""
+"""Which predictions of `registered.toml` seeds that nobody had seen have confirmed, and what else
+they show."""
 
 from __future__ import annotations
 
@@ -7,7 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from studies.registration import Outcome, Prediction, Record, Registration, RegistrationError, rate_interval
+from studies.registration import (
+    Outcome,
+    Prediction,
+    Record,
+    Registration,
+    RegistrationError,
+    rate_interval,
+)
 from verdicts.frequencies import frequency
 from verdicts.record import read_record, read_whole_record, write_text
 
@@ -17,8 +25,13 @@ REGISTERED = Path(__file__).parent / "registered.toml"
 
 
 def trimmed(record: Mapping[str, Any], registration: Registration) -> dict[str, Any]:
-    """A record with what the tables need: verdicts, and the numbers that decide or that a prediction is of."""
-    named = {(condition.claim, condition.measure) for prediction in registration.predictions for condition in prediction.conditions}
+    """A record with what the tables need: verdicts, and the numbers that decide or that a
+    prediction is of."""
+    named = {
+        (condition.claim, condition.measure)
+        for prediction in registration.predictions
+        for condition in prediction.conditions
+    }
     (subject,) = record["subjects"]
     claims = []
     for claim in subject["claims"]:
@@ -27,7 +40,12 @@ def trimmed(record: Mapping[str, Any], registration: Registration) -> dict[str, 
             for name, measurement in claim["measurements"].items()
             if measurement["outcome"] is not None or (claim["id"], name) in named
         }
-        emptied: dict[str, Any] = {"counts": {}, "nulls": {}, "counterexample": None, "duration_s": 0.0}
+        emptied: dict[str, Any] = {
+            "counts": {},
+            "nulls": {},
+            "counterexample": None,
+            "duration_s": 0.0,
+        }
         claims.append({**claim, **emptied, "measurements": measurements})
     return {**record, "environment": {}, "subjects": [{**subject, "claims": claims}]}
 
@@ -36,22 +54,33 @@ def keep(record: Path, registration: Registration, place: Path) -> None:
     """Write the trimmed record of a seed, a line a claim."""
     value = trimmed(read_whole_record(record), registration)
     (subject,) = value["subjects"]
-    lines = ",\n".join(json.dumps(claim, sort_keys=True, allow_nan=False, ensure_ascii=False) for claim in subject.pop("claims"))
+    lines = ",\n".join(
+        json.dumps(claim, sort_keys=True, allow_nan=False, ensure_ascii=False)
+        for claim in subject.pop("claims")
+    )
     head = json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False)
     place.parent.mkdir(parents=True, exist_ok=True)
     write_text(place, f'{head.removesuffix("}]}")}, "claims": [\n{lines}\n]}}]}}\n')
 
 
 def read_seeds(directory: Path, registration: Registration | None = None) -> dict[int, Record]:
-    """The records of a directory by seed; `RegistrationError` for one that was not judged under the registration that is given."""
+    """The records of a directory by seed; `RegistrationError` for one that was not judged under the
+    registration that is given."""
     found: dict[int, Record] = {}
     for path in directory.glob("seed-*.json"):
         (subject,) = read_record(path)["subjects"]
         about = subject.get("about", {})
         if "training" not in about:
-            raise RegistrationError(f"{path}: does not say how it was trained; write it with: seeds --keep")
-        if registration is not None and about.get("registration", {}).get("sha256") != registration.sha256:
-            raise RegistrationError(f"{path}: was judged for other predictions than those of {registration.path}")
+            raise RegistrationError(
+                f"{path}: does not say how it was trained; write it with: seeds --keep"
+            )
+        if (
+            registration is not None
+            and about.get("registration", {}).get("sha256") != registration.sha256
+        ):
+            raise RegistrationError(
+                f"{path}: was judged for other predictions than those of {registration.path}"
+            )
         found[about["training"]["seed"]] = subject
     return dict(sorted(found.items()))
 
@@ -61,14 +90,26 @@ def table_of_predictions(registration: Registration, seeds: Mapping[int, Record]
     outcomes = registration.outcomes(seeds)
     planned = registration.seeds
     judged = sum(seed in seeds for seed in planned)
-    counts = ", ".join(f"{sum(one.outcome == name for one in outcomes)} {name}" for name in ("confirmed", "failed", "open"))
-    yield f"{len(outcomes)} predictions of seeds {planned[0]} to {planned[-1]}, {judged} of {len(planned)} judged: {counts}."
+    counts = ", ".join(
+        f"{sum(one.outcome == name for one in outcomes)} {name}"
+        for name in ("confirmed", "failed", "open")
+    )
+    yield (
+        f"{len(outcomes)} predictions of seeds {planned[0]} to {planned[-1]}, {judged} of"
+        f" {len(planned)} judged: {counts}."
+    )
     yield ""
     yield "| prediction | found | 95 % interval | predicted | outcome |"
     yield "|---|---|---|---|---|"
     for one in outcomes:
         low, high = one.prediction.range
-        found = f"{one.count}/{one.of}" if one.prediction.rate else "—" if one.value is None else f"{one.value:+.4f}"
+        found = (
+            f"{one.count}/{one.of}"
+            if one.prediction.rate
+            else "—"
+            if one.value is None
+            else f"{one.value:+.4f}"
+        )
         words = f"{_in_words(one.prediction, seeds)} `{one.prediction.id}`"
         yield f"| {words} | {found} | {_interval(one)} | {low:g} … {high:g} | {one.outcome} |"
 
@@ -78,28 +119,47 @@ def _in_words(prediction: Prediction, seeds: Mapping[int, Record]) -> str:
     if prediction.says is not None or not seeds:
         return prediction.says or ""
     (condition,) = prediction.where
-    return next(str(claim["statement"]) for claim in next(iter(seeds.values()))["claims"] if claim["id"] == condition.claim)
+    return next(
+        str(claim["statement"])
+        for claim in next(iter(seeds.values()))["claims"]
+        if claim["id"] == condition.claim
+    )
 
 
 def _interval(one: Outcome) -> str:
     digits = ".2f" if one.prediction.rate else "+.4f"
-    return "—" if one.interval[0] == float("-inf") else f"[{one.interval[0]:{digits}}, {one.interval[1]:{digits}}]"
+    return (
+        "—"
+        if one.interval[0] == float("-inf")
+        else f"[{one.interval[0]:{digits}}, {one.interval[1]:{digits}}]"
+    )
 
 
 def table_of_claims(registration: Registration, seeds: Mapping[int, Record]) -> Iterator[str]:
-    """In how many of the registered seeds each claim holds of which nothing was predicted, as a table in Markdown."""
-    predicted = {condition.claim for one in registration.predictions for condition in one.conditions if condition.verdict}
+    """In how many of the registered seeds each claim holds of which nothing was predicted, as a
+    table in Markdown."""
+    predicted = {
+        condition.claim
+        for one in registration.predictions
+        for condition in one.conditions
+        if condition.verdict
+    }
     judged = [seeds[seed] for seed in registration.seeds if seed in seeds]
     names = sorted({claim["id"] for seed in judged for claim in seed["claims"]} - predicted)
-    counted = sorted(((frequency(judged, name), name) for name in names), key=lambda item: (-item[0][0], item[1]))
+    counted = sorted(
+        ((frequency(judged, name), name) for name in names), key=lambda item: (-item[0][0], item[1])
+    )
     yield "| claim | holds in | 95 % interval |"
     yield "|---|---|---|"
     for (count, low, high), name in counted:
         yield f"| `{name}` | {count}/{len(judged)} | [{low:.2f}, {high:.2f}] |"
 
 
-def table_of_recipes(registration: Registration, recipes: Mapping[str, Mapping[int, Record]]) -> Iterator[str]:
-    """In how many seeds of each recipe what was predicted of one of them is found, as a table in Markdown."""
+def table_of_recipes(
+    registration: Registration, recipes: Mapping[str, Mapping[int, Record]]
+) -> Iterator[str]:
+    """In how many seeds of each recipe what was predicted of one of them is found, as a table in
+    Markdown."""
     yield f"| prediction | {' | '.join(recipes)} |"
     yield f"|---|{'---|' * len(recipes)}"
     for prediction in registration.predictions:
@@ -118,13 +178,19 @@ def report(registration: Registration, directory: Path) -> str:
     """All tables, from the records in a directory that has one of each recipe."""
     own = Path(registration.recipe).stem
     seeds = read_seeds(directory / own, registration)
-    others = {path.name: read_seeds(path) for path in sorted(directory.iterdir()) if path.is_dir() and path.name != own}
+    others = {
+        path.name: read_seeds(path)
+        for path in sorted(directory.iterdir())
+        if path.is_dir() and path.name != own
+    }
     parts: list[Sequence[str]] = [
         ["### Predicted", "", *table_of_predictions(registration, seeds)],
         ["### Not predicted", "", *table_of_claims(registration, seeds)],
     ]
     if others:
-        parts.append(["### Other architectures", "", *table_of_recipes(registration, {own: seeds, **others})])
+        parts.append(
+            ["### Other architectures", "", *table_of_recipes(registration, {own: seeds, **others})]
+        )
     return "\n\n".join("\n".join(lines) for lines in parts)
 
 

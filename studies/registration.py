@@ -1,4 +1,5 @@
-"""Predictions that were registered before what they are about was looked at, and what came of them."""
+"""Predictions that were registered before what they are about was looked at, and what came of
+them."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ Record = Mapping[str, Any]
 
 
 class RegistrationError(ValueError):
-    """A registration that cannot be used, or a record of another: the message names the file and the entry."""
+    """A registration that cannot be used, or a record of another: the message names the file and
+    the entry."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,9 +47,16 @@ class Condition:
             ("role", "found"),
             ("role", "score"),
         }
-        named = tuple(key for key in ("claim", "role", "verdict", "measure", "found", "score") if getattr(self, key) is not None)
+        named = tuple(
+            key
+            for key in ("claim", "role", "verdict", "measure", "found", "score")
+            if getattr(self, key) is not None
+        )
         if named not in asked:
-            raise ValueError(f"a condition names a claim with its verdict or measure, or a role with found or score; got {named}")
+            raise ValueError(
+                "a condition names a claim with its verdict or measure, or a role with found or"
+                f" score; got {named}"
+            )
 
     def value(self, seed: Record) -> float | None:
         """The number that it is about; `None` where the seed has none."""
@@ -76,7 +85,8 @@ def _claim(seed: Record, claim: str | None) -> Mapping[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """A rate over seeds, or a difference between two groups of them, and the range that it is predicted in."""
+    """A rate over seeds, or a difference between two groups of them, and the range that it is
+    predicted in."""
 
     id: str
     basis: str
@@ -93,10 +103,16 @@ class Prediction:
         as_rate = self.rate is not None and bool(self.where) != bool(self.agree)
         as_difference = None not in (self.difference, self.between, self.within)
         if as_rate == as_difference:
-            raise ValueError("a prediction has a rate of where= or agree=, or a difference= between= two groups within= a range")
+            raise ValueError(
+                "a prediction has a rate of where= or agree=, or a difference= between= two groups"
+                " within= a range"
+            )
         low, high = self.range
         if not low < high or (self.rate and not (low >= 0 and high <= 1)):
-            raise ValueError(f"{'rate' if self.rate else 'within'} must be a range, from low to high; got {[low, high]}")
+            raise ValueError(
+                f"{'rate' if self.rate else 'within'} must be a range, from low to high; got"
+                f" {[low, high]}"
+            )
 
     @property
     def range(self) -> tuple[float, float]:
@@ -122,7 +138,8 @@ class Prediction:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What came of a prediction: `confirmed`, `failed` or `open`, with the number and its 95 % interval."""
+    """What came of a prediction: `confirmed`, `failed` or `open`, with the number and its 95 %
+    interval."""
 
     prediction: Prediction
     outcome: str
@@ -146,7 +163,10 @@ class Registration:
     def outcomes(self, seeds: Mapping[int, Record]) -> list[Outcome]:
         """What came of each prediction on its seeds that are judged; others are not looked at."""
         judged = [seeds[seed] for seed in self.seeds if seed in seeds]
-        return [outcome(prediction, judged, left=len(self.seeds) - len(judged)) for prediction in self.predictions]
+        return [
+            outcome(prediction, judged, left=len(self.seeds) - len(judged))
+            for prediction in self.predictions
+        ]
 
 
 def read_registration(path: Path) -> Registration:
@@ -162,12 +182,16 @@ def read_registration(path: Path) -> Registration:
         predictions = tuple(_prediction(path, entry) for entry in tables["prediction"])
         recipe, claims_seed = str(plan["recipe"]), int(plan["claims_seed"])
     except (KeyError, TypeError) as error:
-        raise RegistrationError(f"{path}: has no entry {error}; it needs [plan] and at least one [[prediction]]") from None
+        raise RegistrationError(
+            f"{path}: has no entry {error}; it needs [plan] and at least one [[prediction]]"
+        ) from None
     ids = [prediction.id for prediction in predictions]
     for name in ids:
         if ids.count(name) > 1:
             raise RegistrationError(f"{path}: has two predictions {name}")
-    return Registration(path, hashlib.sha256(content).hexdigest(), recipe, seeds, claims_seed, predictions)
+    return Registration(
+        path, hashlib.sha256(content).hexdigest(), recipe, seeds, claims_seed, predictions
+    )
 
 
 def _prediction(path: Path, entry: Mapping[str, Any]) -> Prediction:
@@ -188,23 +212,33 @@ def _prediction(path: Path, entry: Mapping[str, Any]) -> Prediction:
 
 
 def registered_commit(registration: Registration) -> str:
-    """The commit that the file is as it stands in; `RegistrationError` where it was not committed as it is.
+    """The commit that the file is as it stands in; `RegistrationError` where it was not committed
+    as it is.
 
-    Who judges what it is about names that commit, so that nobody can say that the prediction came afterwards.
+    Who judges what it is about names that commit, so that nobody can say that the prediction came
+    afterwards.
     """
     directory, name = registration.path.resolve().parent, registration.path.name
     commit = _git(directory, "log", "-1", "--format=%H", "--", name)
     if commit is None:
-        raise RegistrationError(f"{registration.path}: git does not know it; commit the predictions before anything is judged")
+        raise RegistrationError(
+            f"{registration.path}: git does not know it; commit the predictions before anything is"
+            " judged"
+        )
     if _git(directory, "diff", "--name-only", "HEAD", "--", name):
-        raise RegistrationError(f"{registration.path}: is not as it was committed; commit the predictions before anything is judged")
+        raise RegistrationError(
+            f"{registration.path}: is not as it was committed; commit the predictions before"
+            " anything is judged"
+        )
     return commit
 
 
 def _git(directory: Path, *arguments: str) -> str | None:
     """What git says in one line; `None` where there is no git, no repository, or nothing to say."""
     try:
-        result = subprocess.run(["git", *arguments], cwd=directory, capture_output=True, text=True, check=True)
+        result = subprocess.run(
+            ["git", *arguments], cwd=directory, capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return result.stdout.strip() or None
@@ -213,7 +247,8 @@ def _git(directory: Path, *arguments: str) -> str | None:
 def outcome(prediction: Prediction, seeds: Sequence[Record], *, left: int) -> Outcome:
     """What came of a prediction on the seeds that are judged, where so many are `left` to be.
 
-    As long as those can change it, it is open: who looks while seeds come in must not stop where it pleases.
+    As long as those can change it, it is open: who looks while seeds come in must not stop where it
+    pleases.
     """
     if prediction.difference is not None:
         return _of_difference(prediction, seeds, left)
@@ -221,8 +256,19 @@ def outcome(prediction: Prediction, seeds: Sequence[Record], *, left: int) -> Ou
     count, of = met.count(True), len(met) - met.count(None)
     interval = rate_interval(count, of)
     # the best and the worst that those that are left can do, for whoever of them counts
-    ends = {_place(rate_interval(count + more, of + some), prediction.range) for some in range(left + 1) for more in (0, some)}
-    return Outcome(prediction, ends.pop() if len(ends) == 1 else "open", count / of if of else None, interval, count, of)
+    ends = {
+        _place(rate_interval(count + more, of + some), prediction.range)
+        for some in range(left + 1)
+        for more in (0, some)
+    }
+    return Outcome(
+        prediction,
+        ends.pop() if len(ends) == 1 else "open",
+        count / of if of else None,
+        interval,
+        count,
+        of,
+    )
 
 
 def _of_difference(prediction: Prediction, seeds: Sequence[Record], left: int) -> Outcome:
@@ -250,7 +296,8 @@ def _of_difference(prediction: Prediction, seeds: Sequence[Record], left: int) -
 
 
 def rate_interval(count: int, of: int) -> tuple[float, float]:
-    """The exact (Clopper–Pearson) 95 % interval of a rate; from 0 to 1 where nothing was counted."""
+    """The exact (Clopper–Pearson) 95 % interval of a rate; from 0 to 1 where nothing was
+    counted."""
     if of == 0:
         return 0.0, 1.0
     rate = clopper_pearson(count, of)

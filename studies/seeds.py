@@ -1,4 +1,5 @@
-"""Many seeds: each trained, its roles found and every claim judged; what is done is told by its content and not done again."""
+"""Many seeds: each trained, its roles found and every claim judged; what is done is told by its
+content and not done again."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ PATIENCE = 60.0
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """How every seed is trained and judged. `claims` are the ids of those to judge, all where none is named."""
+    """How every seed is trained and judged. `claims` are the ids of those to judge, all where none
+    is named."""
 
     model_config: ModelConfig
     train_config: TrainConfig
@@ -50,7 +52,9 @@ class Study:
         claims = {claim.id: claim for claim in all_claims()}
         for name in self.claims:
             if name not in claims:
-                raise ValueError(f"--claim must be the id of a claim, like {min(claims)}; got {name!r}")
+                raise ValueError(
+                    f"--claim must be the id of a claim, like {min(claims)}; got {name!r}"
+                )
         return [claims[name] for name in self.claims or claims]
 
     @property
@@ -63,9 +67,14 @@ class Study:
         return place_for(target.record, partial=self.partial is not None)
 
     def graphs_hash(self) -> str:
-        """Content hash of the validation set that all are judged on; `ValueError` where it cannot be read."""
+        """Content hash of the validation set that all are judged on; `ValueError` where it cannot
+        be read."""
         n = self.model_config.n_vertices
-        graphs = load_validation_set(self.validation, n_vertices=n) if self.validation else validation_set(n, self.train_config.edge_counts)
+        graphs = (
+            load_validation_set(self.validation, n_vertices=n)
+            if self.validation
+            else validation_set(n, self.train_config.edge_counts)
+        )
         return graphs.content_hash
 
 
@@ -109,12 +118,18 @@ class Target:
 
 
 def run_study(
-    study: Study, targets: Sequence[Target], executor: Executor, *, report: Callable[[str | None], None]
+    study: Study,
+    targets: Sequence[Target],
+    executor: Executor,
+    *,
+    report: Callable[[str | None], None],
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Train and judge what is not done yet, on an executor whose workers see the same files; one that fails loses no other.
+    """Train and judge what is not done yet, on an executor whose workers see the same files; one
+    that fails loses no other.
 
-    Returns the subjects of the records and the reasons why there is none, both by name. `report` gets a line on each
-    that is done or failed, and `None` every second. `ValueError` for what cannot be used, before anything is begun.
+    Returns the subjects of the records and the reasons why there is none, both by name. `report`
+    gets a line on each that is done or failed, and `None` every second. `ValueError` for what
+    cannot be used, before anything is begun.
     """
     graphs_hash = study.graphs_hash()
     missing = [target for target in targets if judged(study, target, graphs_hash) is None]
@@ -136,22 +151,35 @@ def run_study(
     found = {target.name: judged(study, target, graphs_hash) for target in targets}
     for name, subject in found.items():
         if subject is None:
-            failed.setdefault(name, "its worker is through, but its record is not there; every worker must see the directory of --out")
+            failed.setdefault(
+                name,
+                "its worker is through, but its record is not there; every worker must see the"
+                " directory of --out",
+            )
     return {name: subject for name, subject in found.items() if subject is not None}, failed
 
 
 def judged(study: Study, target: Target, graphs_hash: str) -> dict[str, Any] | None:
-    """The subject in a target's record, if that is of these weights, graphs, seed and claims; `None` where it is to be judged.
+    """The subject in a target's record, if that is of these weights, graphs, seed and claims;
+    `None` where it is to be judged.
 
-    `ValueError` where the weights are there and follow from another recipe, or were judged for other predictions.
+    `ValueError` where the weights are there and follow from another recipe, or were judged for
+    other predictions.
     """
     if not target.trained:
         return None
     checkpoint = load_checkpoint(target.path)
     if target.seed is not None:
         wanted = (study.model_config, target.seed, study.train_config.to_dict())
-        if (checkpoint.model.cfg, checkpoint.recipe.get("seed"), checkpoint.recipe.get("train")) != wanted:
-            raise ValueError(f"{target.path}: was trained by another recipe; name another --out, or the recipe that it was trained by")
+        if (
+            checkpoint.model.cfg,
+            checkpoint.recipe.get("seed"),
+            checkpoint.recipe.get("train"),
+        ) != wanted:
+            raise ValueError(
+                f"{target.path}: was trained by another recipe; name another --out, or the recipe"
+                " that it was trained by"
+            )
     try:
         record = read_record(study.place_of(target))
     except RecordError:
@@ -171,13 +199,19 @@ def _require_registration(study: Study, target: Target, found: Mapping[str, str]
     """Whether a seed was judged when these predictions stood, and not before or for others."""
     if found != study.registration:
         then = f"for those of commit {found['commit']}" if found else "without any"
-        raise RegistrationError(f"{study.place_of(target)}: was judged {then}; a prediction is of seeds that nobody has seen")
+        raise RegistrationError(
+            f"{study.place_of(target)}: was judged {then}; a prediction is of seeds that nobody has"
+            " seen"
+        )
 
 
 def train_and_judge(study: Study, targets: Sequence[Target]) -> dict[str, str]:
-    """What a worker does: one target alone, several seeds in a stack. Returns by name why those failed that did."""
+    """What a worker does: one target alone, several seeds in a stack. Returns by name why those
+    failed that did."""
     if study.device == "cpu":
-        torch.set_num_threads(1)  # as many workers as cores; and weights depend on the number of threads
+        torch.set_num_threads(
+            1
+        )  # as many workers as cores; and weights depend on the number of threads
     with ExitStack() as held:
         failed = _hold(held, targets)
         ours = [target for target in targets if target.name not in failed]
@@ -199,15 +233,33 @@ def _hold(held: ExitStack, targets: Sequence[Target]) -> dict[str, str]:
 
 def _train_and_judge(study: Study, targets: Sequence[Target]) -> dict[str, str]:
     failed: dict[str, str] = {}
-    untrained = {target.seed: target.path for target in targets if target.seed is not None and not target.trained}
+    untrained = {
+        target.seed: target.path
+        for target in targets
+        if target.seed is not None and not target.trained
+    }
     device = torch.device(study.device)
     try:
         if len(untrained) > 1:
-            lost = train_stacked(untrained, model_config=study.model_config, train_config=study.train_config, device=device)
+            lost = train_stacked(
+                untrained,
+                model_config=study.model_config,
+                train_config=study.train_config,
+                device=device,
+            )
             failed |= {f"seed {seed}": text for seed, text in lost.items()}
         for seed, path in untrained.items() if len(untrained) == 1 else ():
-            train(path, seed=seed, model_config=study.model_config, train_config=study.train_config, device=device, progress=False)
-    except Exception as error:  # whatever keeps a seed from being trained is reported as its outcome
+            train(
+                path,
+                seed=seed,
+                model_config=study.model_config,
+                train_config=study.train_config,
+                device=device,
+                progress=False,
+            )
+    except (
+        Exception
+    ) as error:  # whatever keeps a seed from being trained is reported as its outcome
         failed |= dict.fromkeys([f"seed {seed}" for seed in untrained], _lost(error))
     for target in targets:
         if target.name not in failed:
@@ -224,25 +276,42 @@ def _judge(study: Study, target: Target) -> None:
         checkpoint = load_checkpoint(target.path)
         roles, scores = find_roles(checkpoint.model)
         path = target.path / "roles.json"
-        keep_roles(path, roles, cfg=checkpoint.model.cfg, content_hash=checkpoint.content_hash, scores=scores)
+        keep_roles(
+            path,
+            roles,
+            cfg=checkpoint.model.cfg,
+            content_hash=checkpoint.content_hash,
+            scores=scores,
+        )
         about = {"training": _receipt(target, checkpoint), "role_scores": scores}
         if study.registration is not None:
             about["registration"] = dict(study.registration)
-    subject = load_subject(target.path, validation=study.validation, seed=study.claims_seed, device=study.device)
+    subject = load_subject(
+        target.path, validation=study.validation, seed=study.claims_seed, device=study.device
+    )
     judged_now = judge_all(study.chosen(), subject)
     if about:
         judged_now["about"] = about
-    record = make_record([judged_now], seed=study.claims_seed, device=study.device, partial=study.partial)
+    record = make_record(
+        [judged_now], seed=study.claims_seed, device=study.device, partial=study.partial
+    )
     write_record(study.place_of(target), record)
 
 
 def _receipt(target: Target, checkpoint: Checkpoint) -> dict[str, Any]:
     """What the weights follow from, and how they were learnt."""
-    recipe = {**checkpoint.recipe, "model": checkpoint.model.cfg.to_dict(), "metrics": checkpoint.metrics}
+    recipe = {
+        **checkpoint.recipe,
+        "model": checkpoint.model.cfg.to_dict(),
+        "metrics": checkpoint.metrics,
+    }
     if target.epoch is not None:
         return {**recipe, "epochs_done": target.epoch}
     rows = [json.loads(line) for line in (target.path / METRICS_FILE).read_bytes().splitlines()]
-    curve = {key: [float(f"{row[key]:.4g}") for row in rows] for key in ("train_loss", "validation_loss", "validation_accuracy")}
+    curve = {
+        key: [float(f"{row[key]:.4g}") for row in rows]
+        for key in ("train_loss", "validation_loss", "validation_accuracy")
+    }
     return {**recipe, "curve": curve}
 
 

@@ -11,7 +11,8 @@ from verdicts.record import read_record
 
 
 def read_subjects(*several: Sequence[Path]) -> list[dict[str, dict[str, Any]]]:
-    """The subjects of several lists of records, each by name; `ValueError` for a name that occurs twice."""
+    """The subjects of several lists of records, each by name; `ValueError` for a name that occurs
+    twice."""
     found: list[dict[str, dict[str, Any]]] = []
     for paths in several:
         found.append({})
@@ -23,7 +24,9 @@ def read_subjects(*several: Sequence[Path]) -> list[dict[str, dict[str, Any]]]:
     return found
 
 
-def print_tables(subjects: Mapping[str, Mapping[str, Any]], beside: Mapping[str, Mapping[str, Any]]) -> None:
+def print_tables(
+    subjects: Mapping[str, Mapping[str, Any]], beside: Mapping[str, Mapping[str, Any]]
+) -> None:
     """Roles, then in how many each claim holds, then the range of every number that decides."""
     print("", *roles_table({**subjects, **beside}), "", sep="\n")
     for lines in (render_frequencies(subjects, beside), render_ranges(subjects)):
@@ -34,8 +37,28 @@ def roles_table(subjects: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Accuracy and roles of each; a role that no part plays clearly is a dash."""
     rows = [["", "accuracy", *next(iter(subjects.values()))["roles"]]]
     for name, subject in subjects.items():
-        right = next((claim for claim in subject["claims"] if claim["id"] == "classifies_the_validation_set"), None)
-        accuracy = f"{right['measurements']['accuracy']['value']:.4f}" if right and right["measurements"] else "-"
-        rows.append([name, accuracy, *("-" if value is None else str(value) for value in subject["roles"].values())])
+        right = next(
+            (
+                claim
+                for claim in subject["claims"]
+                if claim["id"] == "classifies_the_validation_set"
+            ),
+            None,
+        )
+        accuracy = (
+            f"{right['measurements']['accuracy']['value']:.4f}"
+            if right and right["measurements"]
+            else "-"
+        )
+        rows.append(
+            [
+                name,
+                accuracy,
+                *("-" if value is None else str(value) for value in subject["roles"].values()),
+            ]
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

@@ -29,7 +29,10 @@ def kept_targets(run: Path) -> list[Target]:
         raise ValueError(f"{run}: has no {EPOCHS}; train it with --keep-every K")
     if (run / "config.json").exists():
         found[TrainConfig.from_dict(load_checkpoint(run).recipe["train"]).epochs] = run
-    return [Target.of_epoch(found[epoch], epoch, record=run / EPOCHS / f"epoch-{epoch:03}.json") for epoch in sorted(found)]
+    return [
+        Target.of_epoch(found[epoch], epoch, record=run / EPOCHS / f"epoch-{epoch:03}.json")
+        for epoch in sorted(found)
+    ]
 
 
 def study_of(targets: Sequence[Target], claims: tuple[str, ...]) -> Study:
@@ -41,7 +44,8 @@ def study_of(targets: Sequence[Target], claims: tuple[str, ...]) -> Study:
 
 
 def series(subjects: Sequence[Mapping[str, Any]]) -> Series:
-    """What came and went, from the subjects of a record; `ValueError` where they are not those of a timeline."""
+    """What came and went, from the subjects of a record; `ValueError` where they are not those of a
+    timeline."""
     try:
         at = [subject["about"]["training"]["epochs_done"] for subject in subjects]
         scores = [subject["about"]["role_scores"] for subject in subjects]
@@ -50,7 +54,11 @@ def series(subjects: Sequence[Mapping[str, Any]]) -> Series:
         raise ValueError(f"not the record of a timeline: a subject has no {error}") from None
     parts = [_role(role, subjects) for role in subjects[-1]["roles"]]
     charts = [_curve(name, [one.get(name) for one in metrics]) for name in SPLITS]
-    charts += [_score(role, [one.get(role, {}) for one in scores]) for role in subjects[-1]["roles"] if role != "target"]
+    charts += [
+        _score(role, [one.get(role, {}) for one in scores])
+        for role in subjects[-1]["roles"]
+        if role != "target"
+    ]
     return Series("epoch", at, subjects, parts, charts)
 
 
@@ -58,7 +66,9 @@ def _role(role: str, subjects: Sequence[Mapping[str, Any]]) -> Row:
     """Where a role is found: ■ by the part that plays it in the end, □ by another."""
     found = [subject["roles"][role] for subject in subjects]
     marks = [" " if one is None else "■" if one == found[-1] else "□" for one in found]
-    return Row.of(role, marks, [one is not None for one in found], "" if found[-1] is None else str(found[-1]))
+    return Row.of(
+        role, marks, [one is not None for one in found], "" if found[-1] is None else str(found[-1])
+    )
 
 
 def _curve(name: str, values: Sequence[float | None]) -> Chart:
@@ -69,4 +79,11 @@ def _score(role: str, scores: Sequence[Mapping[str, Any]]) -> Chart:
     """How well the best candidate plays a role, with the floor below which nobody is picked."""
     floors = sorted({one["floor"] for one in scores if "floor" in one})
     values = [one.get("score") for one in scores]
-    return Chart(f"{role}: best candidate", values, [], [], tuple(floors[:1]), f"floor {floors[0]:.3g}" if floors else "")
+    return Chart(
+        f"{role}: best candidate",
+        values,
+        [],
+        [],
+        tuple(floors[:1]),
+        f"floor {floors[0]:.3g}" if floors else "",
+    )

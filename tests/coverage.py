@@ -1,7 +1,8 @@
-"""How often each interval that a claim uses covers a known truth: at ties, at skew, on few graphs, at rates near 0 and 1.
+"""How often each interval that a claim uses covers a known truth: at ties, at skew, on few graphs,
+at rates near 0 and 1.
 
-`make coverage` draws 2,000 times for each case, prints the table that `docs/coverage.md` shows, and ends with 1 where one
-covers less than 93 of 100.
+`make coverage` draws 2,000 times for each case, prints the table that `docs/coverage.md` shows, and
+ends with 1 where one covers less than 93 of 100.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ Interval = Callable[[torch.Generator], Estimate | None]
 Noise = Callable[..., torch.Tensor]
 NOISES: dict[str, Noise] = {
     "normal": lambda *shape, generator: torch.randn(*shape, generator=generator),
-    "lognormal": lambda *shape, generator: (torch.randn(*shape, generator=generator).exp() - math.exp(0.5)) / _SPREAD,
+    "lognormal": lambda *shape, generator: (
+        (torch.randn(*shape, generator=generator).exp() - math.exp(0.5)) / _SPREAD
+    ),
 }
 _SPREAD = math.sqrt((math.e - 1) * math.e)  # of a lognormal
 
@@ -73,7 +76,10 @@ def _vertex_rate(rate: float, n: int, vertices: int, *, alike: bool) -> Interval
 def _rate_difference(n: int) -> Interval:
     def interval(g: torch.Generator) -> Estimate:
         everywhere = torch.ones(n, 2, dtype=torch.bool)
-        first, second = (vertex_rate(torch.rand(n, 2, generator=g) < rate, everywhere, confidence=0.975) for rate in (0.3, 0.01))
+        first, second = (
+            vertex_rate(torch.rand(n, 2, generator=g) < rate, everywhere, confidence=0.975)
+            for rate in (0.3, 0.01)
+        )
         return difference(first, second)
 
     return interval
@@ -109,7 +115,11 @@ def _mean_over(noise: Noise, n: int) -> Interval:
 def _ratio(noise: Noise, n: int) -> Interval:
     def interval(g: torch.Generator) -> Estimate:
         below = 3 + torch.randn(n, generator=g).exp()
-        return bootstrap(torch.stack([0.4 * below + 0.5 * noise(n, generator=g), below], dim=1), ratio, generator=g)
+        return bootstrap(
+            torch.stack([0.4 * below + 0.5 * noise(n, generator=g), below], dim=1),
+            ratio,
+            generator=g,
+        )
 
     return interval
 
@@ -118,7 +128,9 @@ def _members(noise: Noise, n: int, truths: torch.Tensor, g: torch.Generator) -> 
     return truths[:, None, None] + noise(len(truths), n, 1, generator=g)
 
 
-def _extreme(which: Callable[..., Estimate], noise: Noise, n: int, truths: torch.Tensor) -> Interval:
+def _extreme(
+    which: Callable[..., Estimate], noise: Noise, n: int, truths: torch.Tensor
+) -> Interval:
     return lambda g: which(_members(noise, n, truths, g), only, generator=g)
 
 
@@ -137,7 +149,11 @@ def _correlation(noise: Noise, n: int) -> Interval:
 def _largest_correlation(n: int) -> Interval:
     def interval(g: torch.Generator) -> Estimate | None:
         degree = _degrees(n, g)
-        return largest_correlation(0.375 * degree[..., None] + torch.randn(n, VERTICES, 40, generator=g), degree, generator=g)
+        return largest_correlation(
+            0.375 * degree[..., None] + torch.randn(n, VERTICES, 40, generator=g),
+            degree,
+            generator=g,
+        )
 
     return interval
 
@@ -146,20 +162,30 @@ def _r_squared(noise: Noise, n: int) -> Interval:
     def interval(g: torch.Generator) -> Estimate:
         degree = _degrees(n, g)
         other = noise(n, VERTICES, generator=g)
-        return r_squared(torch.stack([0.375 * degree + other, torch.randn(n, VERTICES, generator=g)], dim=-1), degree, generator=g)
+        return r_squared(
+            torch.stack([0.375 * degree + other, torch.randn(n, VERTICES, generator=g)], dim=-1),
+            degree,
+            generator=g,
+        )
 
     return interval
 
 
 def _rank_one(n: int) -> Interval:
-    return lambda g: main_axis(torch.randn(n, VERTICES, 2, generator=g) * torch.tensor([2.0, 1.0]), generator=g).share
+    return lambda g: (
+        main_axis(
+            torch.randn(n, VERTICES, 2, generator=g) * torch.tensor([2.0, 1.0]), generator=g
+        ).share
+    )
 
 
 def _cutoff(n: int) -> Interval:
     def interval(g: torch.Generator) -> Estimate | None:
         degree = _degrees(n, g)  # the mean falls from 0.8 at degree 2 to 0.3 at degree 3
         mean = torch.tensor([0.9, 0.85, 0.8, 0.3, 0.1, 0.05, 0.0])[degree]
-        return cutoff_degree(mean + 0.2 * torch.randn(n, VERTICES, generator=g), degree, generator=g)
+        return cutoff_degree(
+            mean + 0.2 * torch.randn(n, VERTICES, generator=g), degree, generator=g
+        )
 
     return interval
 
@@ -176,8 +202,17 @@ def cases() -> Iterator[tuple[str, str, int, Interval, float]]:
             yield "upper bound of a rate", f"{rate:g}", n, _upper(rate, n), rate
             for vertices in (2, 10):
                 for alike in (True, False):
-                    data = f"{rate:g}, {vertices} vertices a graph, {'all alike' if alike else 'independent'}"
-                    yield "rate over vertices", data, n, _vertex_rate(rate, n, vertices, alike=alike), rate
+                    data = (
+                        f"{rate:g}, {vertices} vertices a graph,"
+                        f" {'all alike' if alike else 'independent'}"
+                    )
+                    yield (
+                        "rate over vertices",
+                        data,
+                        n,
+                        _vertex_rate(rate, n, vertices, alike=alike),
+                        rate,
+                    )
         yield "difference of rates over vertices", "0.3 and 0.01", n, _rate_difference(n), 0.29
         yield "paired difference", "lost 0.03, gained 0.01", n, _paired(n), 0.02
         yield "worst of several rates", "tied at 0.9", n, _worst(n, [0.9] * MEMBERS), 0.9
@@ -189,7 +224,13 @@ def cases() -> Iterator[tuple[str, str, int, Interval, float]]:
             yield "lowest of 9 means", f"{data}, tied", n, _extreme(lowest, noise, n, TIED), 0.0
             yield "lowest of 9 means", f"{data}, apart", n, _extreme(lowest, noise, n, APART), 0.0
             yield "highest of 9 means", f"{data}, tied", n, _extreme(highest, noise, n, TIED), 0.0
-            yield "second of 9 means", f"{data}, tied", n, _extreme(second_highest, noise, n, TIED), 0.0
+            yield (
+                "second of 9 means",
+                f"{data}, tied",
+                n,
+                _extreme(second_highest, noise, n, TIED),
+                0.0,
+            )
             yield "correlation", data, n, _correlation(noise, n), 0.6
             yield "R²", data, n, _r_squared(noise, n), 0.36
         yield "largest r of 40", "normal, tied", n, _largest_correlation(n), 0.6
@@ -198,7 +239,8 @@ def cases() -> Iterator[tuple[str, str, int, Interval, float]]:
 
 
 def covered(name: str, interval: Interval, truth: float, *, draws: int) -> float:
-    """Share of draws in which the interval holds the truth; one that cannot be had is open at both ends, and does."""
+    """Share of draws in which the interval holds the truth; one that cannot be had is open at both
+    ends, and does."""
     generator = named_generator(0, f"coverage of {name}")
     found = [interval(generator) for _ in range(draws)]
     return sum(one is None or one.low - 1e-12 <= truth <= one.high + 1e-12 for one in found) / draws
@@ -216,18 +258,28 @@ def table(rows: list[tuple[str, str, int, float]], draws: int) -> str:
     shares: dict[tuple[str, str], dict[int, float]] = {}
     for kind, data, n, share in rows:
         shares.setdefault((kind, data), {})[n] = share
-    head = f"| interval ({draws:,} draws each) | data | " + " | ".join(f"n = {n}" for n in SIZES) + " |"
+    head = (
+        f"| interval ({draws:,} draws each) | data | "
+        + " | ".join(f"n = {n}" for n in SIZES)
+        + " |"
+    )
     lines = [head, "|---|---|" + "---|" * len(SIZES)]
     for (kind, data), by_size in sorted(shares.items()):
-        lines.append(f"| {kind} | {data} | " + " | ".join(f"{by_size[n]:.3f}" for n in SIZES) + " |")
+        lines.append(
+            f"| {kind} | {data} | " + " | ".join(f"{by_size[n]:.3f}" for n in SIZES) + " |"
+        )
     return "\n".join(lines)
 
 
 def main() -> int:
     """Exit code 0 where every interval covers enough."""
-    parser = argparse.ArgumentParser(description="Measure how often every interval covers a known truth.")
+    parser = argparse.ArgumentParser(
+        description="Measure how often every interval covers a known truth."
+    )
     parser.add_argument("--draws", type=int, default=DRAWS, help=f"for each case (default {DRAWS})")
-    parser.add_argument("--jobs", type=int, default=2, help="processes of one core each (default 2)")
+    parser.add_argument(
+        "--jobs", type=int, default=2, help="processes of one core each (default 2)"
+    )
     parser.add_argument("--out", type=Path, help="a Markdown file with the table as well")
     options = parser.parse_args()
     count = len(list(cases()))
@@ -235,8 +287,14 @@ def main() -> int:
         rows = list(executor.map(_row, range(count), [options.draws] * count))
     text = table(rows, options.draws)
     print(text)
-    short = [f"{kind}, {data}, n = {n}: {share:.3f}" for kind, data, n, share in rows if share < ENOUGH]
-    print("\n".join(["covers less than it should:", *short]) if short else f"{count} cases, each covers at least {ENOUGH}")
+    short = [
+        f"{kind}, {data}, n = {n}: {share:.3f}" for kind, data, n, share in rows if share < ENOUGH
+    ]
+    print(
+        "\n".join(["covers less than it should:", *short])
+        if short
+        else f"{count} cases, each covers at least {ENOUGH}"
+    )
     if options.out is not None:
         options.out.write_text(text + "\n", encoding="utf-8")
     return 1 if short else 0

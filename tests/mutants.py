@@ -50,16 +50,33 @@ class Mutant:
         """The faulty file; `ValueError` unless the string stands there once."""
         text = (root / self.file).read_text(encoding="utf-8")
         if text.count(self.old) != 1:
-            raise ValueError(f"{self.fault}: {self.file} holds {self.old!r} {text.count(self.old)} times; it must hold it once")
+            raise ValueError(
+                f"{self.fault}: {self.file} holds {self.old!r} {text.count(self.old)} times; it must hold it once"
+            )
         return text.replace(self.old, self.new)
 
 
-T, A, Q, D = "models/transformer.py", "circuits/attention.py", "circuits/queries.py", "circuits/directions.py"
-B, P, C, R = "circuits/bounds.py", "circuits/patching.py", "circuits/composition.py", "circuits/residual.py"
-S, L, N, X = "circuits/statistics.py", "circuits/attribution.py", "circuits/ablation.py", "circuits/coalitions.py"
+T, A, Q, D = (
+    "models/transformer.py",
+    "circuits/attention.py",
+    "circuits/queries.py",
+    "circuits/directions.py",
+)
+B, P, C, R = (
+    "circuits/bounds.py",
+    "circuits/patching.py",
+    "circuits/composition.py",
+    "circuits/residual.py",
+)
+S, L, N, X = (
+    "circuits/statistics.py",
+    "circuits/attribution.py",
+    "circuits/ablation.py",
+    "circuits/coalitions.py",
+)
 MUTANTS = (
     Mutant("W_O transposed by heads", T, "self.W_O.flatten(0, 1).T", "self.W_O.transpose(0, 1).reshape(-1, self.W_O.shape[-1]).T", "transformer"),
-    Mutant("1/√d_head missing from the scores", T, "key\") / math.sqrt(self.cfg.d_head)", "key\")", "transformer"),
+    Mutant("1/√d_head missing from the scores", T, ") / math.sqrt(self.cfg.d_head)", ")", "transformer"),
     Mutant("softmax over queries", T, "(scores).softmax(dim=-1)", "(scores).softmax(dim=-2)", "transformer"),
     Mutant("b_O dropped where results are kept", T, ".sum(dim=2) + self.b_O", ".sum(dim=2)", "transformer"),
     Mutant("pattern transposed in z", T, "head query key, batch key head d_head -> batch query", "head key query, batch key head d_head -> batch query", "transformer"),
@@ -100,11 +117,11 @@ MUTANTS = (
     Mutant("values not centred before the main axis", R, "centred = values.double() - values.double().mean((0, 1))", "centred = values.double()", "residual"),
     Mutant("smallest direction for the main one", R, "eigenvectors[:, -1]", "eigenvectors[:, 0]", "residual"),
     Mutant("rank-1 share from unsquared values", R, "coefficient.square().sum(1), centred.square().sum((1, 2))", "coefficient.abs().sum(1), centred.abs().sum((1, 2))", "residual"),
-    Mutant("score direction without the mean key", R, "(keys[:, target].mean(0) - keys.mean((0, 1)))", "(keys[:, target].mean(0) + keys.mean((0, 1)))", "residual"),
+    Mutant("score direction without the mean key", R, "keys[:, target].mean(0) - keys.mean((0, 1))", "keys[:, target].mean(0) + keys.mean((0, 1))", "residual"),
     Mutant("signature centred", R, "cosine_similarity(before, after, dim=1)", "cosine_similarity(before - before.mean(1, keepdim=True), after, dim=1)", "residual"),
     Mutant("erased twice", N, "return resid - deviation[..., None] * slope", "return resid - 2 * deviation[..., None] * slope", "residual"),
     Mutant("mean ablation over vertices", N, "values.mean(0, keepdim=True)", "values.mean(1, keepdim=True)", "residual"),
-    Mutant("ablation that leaves the head in", N, "+ stand_in(result, ablation, generator=generator) - result", "+ stand_in(result, ablation, generator=generator)", "residual"),
+    Mutant("ablation that leaves the head in", N, "            - result\n", "", "residual"),
     Mutant("resampling onto itself", N, "order.roll(1)", "order.roll(0)", "residual"),
     Mutant("the swap without its MLP", N, "pattern(mid + mlp(mid))", "pattern(mid)", "residual"),
     Mutant("difference to the label's own logit", L, "(columns.sum(0) - columns) / (n_classes - 1)", "columns.sum(0) / n_classes", "attribution"),
@@ -127,7 +144,7 @@ MUTANTS = (
     Mutant("one untrained model drawn over and over", "circuits/untrained.py", "f\"untrained model {index}\"", "\"untrained model\"", "untrained"),
     Mutant("ranks of a cut list taken for exact", "circuits/untrained.py", "        if not observed < self.largest_draws[-1]:\n", "        if True:\n", "untrained"),
     Mutant("an upper limit of a quantile that is its draw", "circuits/untrained.py", "ordered[min(high, n) - 1]", "ordered[at - 1]", "untrained"),
-    Mutant("a claim at chance that says nothing for itself", "verdicts/nulls.py", " and claim[\"at_chance\"] is None:", " and False:", "nulls"),
+    Mutant("a claim at chance that says nothing for itself", "verdicts/nulls.py", "and claim[\"at_chance\"] is None", "and False", "nulls"),
     Mutant("the lowest member chosen and measured on the same graphs", S, "_limits(members[[first], 1::2], statistic", "_limits(members[[int(value.argmin())]], statistic", "coverage statistics"),
     Mutant("a percentile interval of a minimum", S, "return Estimate(value.min().item(), low.min().item(), high.item(), members.shape[1])", "return bootstrap(members[..., 0].T, lambda means: means.amin(1), generator=generator)", "coverage statistics"),
     Mutant("intervals of any few graphs", S, "    if n < FEWEST_GRAPHS:\n", "    if n < 2:\n", "statistics"),
@@ -201,8 +218,15 @@ def _pass(copy: Path, tests: str) -> bool:
 
 def main() -> int:
     """Exit code 0 when every fault was caught, 1 when one was not, 2 when tests fail without one."""
-    parser = argparse.ArgumentParser(description="Plant faults in the measurements and see whether the tests notice.")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="copies at a time (default: one a core)")
+    parser = argparse.ArgumentParser(
+        description="Plant faults in the measurements and see whether the tests notice."
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="copies at a time (default: one a core)",
+    )
     parser.add_argument("--only", default="", help="only faults whose name contains this")
     options = parser.parse_args()
     mutants = [mutant for mutant in MUTANTS if options.only in mutant.fault]
@@ -215,10 +239,14 @@ def main() -> int:
                 print(f"without any fault these tests fail: {tests}", file=sys.stderr)
                 return 2
         for mutant, survives in zip(mutants, executor.map(copies.survives, mutants), strict=True):
-            print(f"{'SURVIVED' if survives else 'caught  '}  {mutant.fault}  ({mutant.file}; {mutant.tests})", flush=True)
+            print(
+                f"{'SURVIVED' if survives else 'caught  '}  {mutant.fault}  ({mutant.file}; {mutant.tests})",
+                flush=True,
+            )
             survivors += [mutant.fault] if survives else []
     print(
-        f"{len(mutants) - len(survivors)} of {len(mutants)} faults caught" + (f"; survivors: {', '.join(survivors)}" if survivors else "")
+        f"{len(mutants) - len(survivors)} of {len(mutants)} faults caught"
+        + (f"; survivors: {', '.join(survivors)}" if survivors else "")
     )
     return 1 if survivors else 0
 

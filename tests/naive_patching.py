@@ -1,4 +1,5 @@
-"""Path patching as the notebook does it: two hooked forward passes a configuration. The oracle, and the yardstick in benchmarks."""
+"""Path patching as the notebook does it: two hooked forward passes a configuration. The oracle, and
+the yardstick in benchmarks."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from models.transformer import Transformer
 
 
 class NaivePatching:
-    """The clean and the corrupted run, made once, and a patched pattern for each configuration asked for."""
+    """The clean and the corrupted run, made once, and a patched pattern for each configuration
+    asked for."""
 
     def __init__(self, model: Transformer, clean: Tensor, corrupted: Tensor, *, head: Head) -> None:
         model.set_use_attn_result(True)
@@ -36,7 +38,9 @@ class NaivePatching:
         kept: list[Tensor] = []
 
         def attn_out(value: Tensor, hook: object) -> Tensor:
-            result = self.base["blocks.0.attn.hook_result"].expand(len(self.inputs), -1, -1, -1).clone()
+            result = (
+                self.base["blocks.0.attn.hook_result"].expand(len(self.inputs), -1, -1, -1).clone()
+            )
             result[:, :, heads] = self.kept["blocks.0.attn.hook_result"][:, :, heads]
             return result.sum(2) + self.model.b_O[0]
 

@@ -1,4 +1,5 @@
-"""The page of the shipped checkpoint on a sixteenth of its validation graphs, and of models that lack something."""
+"""The page of the shipped checkpoint on a sixteenth of its validation graphs, and of models that
+lack something."""
 
 from __future__ import annotations
 
@@ -39,13 +40,27 @@ def shipped_page(*, served: bool = False) -> str:
 
 def untrained_subject(*, roles: dict[str, Any] | None = None, **changes: Any) -> Subject:
     """A small untrained model with the given roles, or none."""
-    cfg = ModelConfig(**{"n_vertices": 7, "d_model": 16, "n_heads": 2, "d_head": 4, "d_mlp": 12, **changes})
+    cfg = ModelConfig(
+        **{"n_vertices": 7, "d_model": 16, "n_heads": 2, "d_head": 4, "d_mlp": 12, **changes}
+    )
     model = Transformer(cfg).initialise(named_generator(0, "untrained")).requires_grad_(False)
     graphs = validation_set(cfg.n_vertices, range(9, 12), count=60)
-    return Subject("untrained", "sha256:untrained", model, Roles(roles or {}), graphs, range(9, 12), 0, REGISTRY / "none", searching=False)
+    return Subject(
+        "untrained",
+        "sha256:untrained",
+        model,
+        Roles(roles or {}),
+        graphs,
+        range(9, 12),
+        0,
+        REGISTRY / "none",
+        searching=False,
+    )
 
 
 def page_of(subject: Subject) -> str:
     """The page of a subject judged on what little it has."""
     result = judge_all(all_claims(), subject)
-    return render_page(make_record([result], seed=0, device="cpu"), exhibit(subject, result), project=PROJECT)
+    return render_page(
+        make_record([result], seed=0, device="cpu"), exhibit(subject, result), project=PROJECT
+    )

@@ -20,16 +20,30 @@ READER, ANCHORS = Head(0, 1), (3, 6)
 POINTER, TARGET = Head(1, 0), 2
 SLOPE = 0.8  # score per neighbour at the anchors
 SHARPNESS = 20.0  # of the pointer's cutoff, per neighbour
-ROLES = Roles({"reader": READER, "anchors": ANCHORS, "pointer": POINTER, "target": TARGET, "dimension": DEGREE})
+ROLES = Roles(
+    {
+        "reader": READER,
+        "anchors": ANCHORS,
+        "pointer": POINTER,
+        "target": TARGET,
+        "dimension": DEGREE,
+    }
+)
 
 
 def planted_model(
-    dtype: torch.dtype = torch.float32, *, cfg: ModelConfig = CONFIG, reader_head: Head = READER, pointer_head: Head = POINTER
+    dtype: torch.dtype = torch.float32,
+    *,
+    cfg: ModelConfig = CONFIG,
+    reader_head: Head = READER,
+    pointer_head: Head = POINTER,
 ) -> Transformer:
-    """Reader 0.1 scores SLOPE·(d − 2) at {3, 6} and 0 elsewhere; pointer 1.0 scores SHARPNESS·(2.5 − d) at 2; all else is zero.
+    """Reader 0.1 scores SLOPE·(d − 2) at {3, 6} and 0 elsewhere; pointer 1.0 scores SHARPNESS·(2.5
+    − d) at 2; all else is zero.
 
-    W_E is a unit vector in dimension 0 for every row, so a vertex of degree d holds d there; nothing writes to the
-    residual stream after that, so x₁ is the embedding. Other sizes and heads do as well.
+    W_E is a unit vector in dimension 0 for every row, so a vertex of degree d holds d there;
+    nothing writes to the residual stream after that, so x₁ is the embedding. Other sizes and heads
+    do as well.
     """
     model = Transformer(cfg).to(dtype)
     root, n = math.sqrt(cfg.d_head), cfg.n_vertices
@@ -50,9 +64,19 @@ def planted_model(
 
 
 def planted_subject(model: Transformer | None = None, *, count: int = 240) -> Subject:
-    """The planted model, or another in its place, with the planted roles on a small validation set."""
+    """The planted model, or another in its place, with the planted roles on a small validation
+    set."""
     graphs = validation_set(count=count)
-    return Subject("planted", "sha256:planted", model or planted_model(), ROLES, graphs, range(15, 21), 0, Path("unused"))
+    return Subject(
+        "planted",
+        "sha256:planted",
+        model or planted_model(),
+        ROLES,
+        graphs,
+        range(15, 21),
+        0,
+        Path("unused"),
+    )
 
 
 def anchor_attention(degree: float) -> float:

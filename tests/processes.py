@@ -60,8 +60,7 @@ def killing_once(
 
     `whom` are expressions for it and those that are killed before it.
     """
-    (directory / "sitecustomize.py").write_text(
-        f"""
+    (directory / "sitecustomize.py").write_text(f"""
 import os, signal, sys
 
 def hook(event, arguments):
@@ -72,8 +71,7 @@ def hook(event, arguments):
                 os.kill(process, signal.SIGKILL)
 
 sys.addaudithook(hook)
-"""
-    )
+""")
     path = os.pathsep.join([str(directory), str(ROOT)])
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 

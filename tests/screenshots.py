@@ -10,7 +10,10 @@ from playwright.sync_api import sync_playwright
 from tests.test_browser import CHROMIUM, FLAGS
 
 ROOT = Path(__file__).parent.parent
-PICTURES = {"page-circuit.png": ("light", "#circuit"), "page-claims.png": ("dark", "#claim-anchor_attention_grows_with_degree")}
+PICTURES = {
+    "page-circuit.png": ("light", "#circuit"),
+    "page-claims.png": ("dark", "#claim-anchor_attention_grows_with_degree"),
+}
 
 
 def main() -> int:
@@ -23,7 +26,9 @@ def main() -> int:
         for name, (scheme, place) in PICTURES.items():
             page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
             page.goto(page_file.as_uri())
-            page.locator(place).evaluate("place => scrollTo(0, place.getBoundingClientRect().top + scrollY - 60)")
+            page.locator(place).evaluate(
+                "place => scrollTo(0, place.getBoundingClientRect().top + scrollY - 60)"
+            )
             page.screenshot(path=ROOT / "docs" / name)
             page.close()
         browser.close()

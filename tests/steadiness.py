@@ -1,9 +1,11 @@
-"""Whether verdicts depend on the seed of a run: every claim that uses chance, judged with many values of `--claims-seed`.
+"""Whether verdicts depend on the seed of a run: every claim that uses chance, judged with many
+values of `--claims-seed`.
 
-`make steady` runs it on every shipped checkpoint with weights, 50 seeds each, and on the author's where it is at hand, 200.
-What is done is kept in a file of one line a seed and checkpoint, and not done again. A verdict that is not always the same
-is shown with the interval behind it. Where a value is next to its bound, a 95 % interval lies wholly on the wrong side of
-it once in 40; a claim that is decided both ways more often than that exits with 1.
+`make steady` runs it on every shipped checkpoint with weights, 50 seeds each, and on the author's
+where it is at hand, 200. What is done is kept in a file of one line a seed and checkpoint, and not
+done again. A verdict that is not always the same is shown with the interval behind it. Where a
+value is next to its bound, a 95 % interval lies wholly on the wrong side of it once in 40; a claim
+that is decided both ways more often than that exits with 1.
 """
 
 from __future__ import annotations
@@ -71,14 +73,17 @@ def _content(value: Any) -> Any:
     if isinstance(value, Subject):
         return value.content_hash
     if isinstance(value, Transformer):
-        return hash(b"".join(parameter.detach().cpu().numpy().tobytes() for parameter in value.parameters()))
+        return hash(
+            b"".join(parameter.detach().cpu().numpy().tobytes() for parameter in value.parameters())
+        )
     if isinstance(value, torch.Tensor):
         return hash(value.cpu().numpy().tobytes())
     return [_content(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def verdicts_with(seed: int, checkpoint: str, validation: str | None) -> dict[str, Any]:
-    """Verdict of each claim that uses chance, with the gating measurements that straddle or miss a bound."""
+    """Verdict of each claim that uses chance, with the gating measurements that straddle or miss a
+    bound."""
     subject = dataclasses.replace(_subject(checkpoint, validation), seed=seed)
     found = {}
     for claim in CLAIMS:
@@ -102,11 +107,19 @@ def unsteady(runs: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Counter[s
     for name, results in by_claim.items():
         counts = Counter(found["verdict"] for _, found in results)
         if len(counts) > 1:
-            yield name, counts, [f"seed {seed}: {found['verdict']} {found['missed'] or found['reason'] or ''}" for seed, found in results]
+            yield (
+                name,
+                counts,
+                [
+                    f"seed {seed}: {found['verdict']} {found['missed'] or found['reason'] or ''}"
+                    for seed, found in results
+                ],
+            )
 
 
 def contradicts(counts: Mapping[str, int]) -> bool:
-    """Whether a claim broke, or was decided both ways more often than its intervals may be wrong."""
+    """Whether a claim broke, or was decided both ways more often than its intervals may be
+    wrong."""
     rarer = min(counts.get("holds", 0), counts.get("refuted", 0))
     return "error" in counts or clopper_pearson(rarer, sum(counts.values())).low > WRONG_SIDE
 
@@ -122,24 +135,62 @@ class Looked:
 
 def shipped(count: int | None) -> list[Looked]:
     """All checkpoints whose weights are at hand."""
-    ours = [Looked(path.parent, None, count or SEEDS) for path in sorted((ROOT / "checkpoints").glob("*/model.safetensors"))]
-    return [*ours, *([Looked(AUTHOR, REFERENCE / "val.npz", count or SEEDS_OF_THE_AUTHORS)] if AUTHOR.exists() else [])]
+    ours = [
+        Looked(path.parent, None, count or SEEDS)
+        for path in sorted((ROOT / "checkpoints").glob("*/model.safetensors"))
+    ]
+    return [
+        *ours,
+        *(
+            [Looked(AUTHOR, REFERENCE / "val.npz", count or SEEDS_OF_THE_AUTHORS)]
+            if AUTHOR.exists()
+            else []
+        ),
+    ]
 
 
 def main() -> int:
     """Exit code 0 where no claim is decided both ways by more than chance."""
-    parser = argparse.ArgumentParser(description="Judge the claims that use chance with many seeds.")
-    parser.add_argument("--count", type=int, help=f"seeds, from 0 (default {SEEDS}, of the author's checkpoint {SEEDS_OF_THE_AUTHORS})")
-    parser.add_argument("--jobs", type=int, default=2, help="processes of one core each (default 2)")
-    parser.add_argument("--checkpoint", type=Path, help="this one alone (default: all whose weights are at hand)")
-    parser.add_argument("--out", type=Path, required=True, help="a line of JSON for each seed; those in it are not done again")
+    parser = argparse.ArgumentParser(
+        description="Judge the claims that use chance with many seeds."
+    )
+    parser.add_argument(
+        "--count",
+        type=int,
+        help=f"seeds, from 0 (default {SEEDS}, of the author's checkpoint {SEEDS_OF_THE_AUTHORS})",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=2, help="processes of one core each (default 2)"
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, help="this one alone (default: all whose weights are at hand)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help="a line of JSON for each seed; those in it are not done again",
+    )
     options = parser.parse_args()
-    looked = [Looked(options.checkpoint, None, options.count or SEEDS)] if options.checkpoint else shipped(options.count)
-    runs = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []
+    looked = (
+        [Looked(options.checkpoint, None, options.count or SEEDS)]
+        if options.checkpoint
+        else shipped(options.count)
+    )
+    runs = (
+        [json.loads(line) for line in options.out.read_text().splitlines()]
+        if options.out.exists()
+        else []
+    )
     done = {(run["checkpoint"], run["seed"]) for run in runs}
     with ProcessPoolExecutor(options.jobs) as executor, options.out.open("a") as out:
         waiting = [
-            executor.submit(verdicts_with, seed, str(one.checkpoint), None if one.validation is None else str(one.validation))
+            executor.submit(
+                verdicts_with,
+                seed,
+                str(one.checkpoint),
+                None if one.validation is None else str(one.validation),
+            )
             for one in looked
             for seed in range(one.count)
             if (one.checkpoint.name, seed) not in done
@@ -149,7 +200,10 @@ def main() -> int:
             print(json.dumps(runs[-1]), file=out, flush=True)
     contradicted = False
     for one in looked:
-        ours = sorted((run for run in runs if run["checkpoint"] == one.checkpoint.name), key=lambda run: run["seed"])
+        ours = sorted(
+            (run for run in runs if run["checkpoint"] == one.checkpoint.name),
+            key=lambda run: run["seed"],
+        )
         print(f"{one.checkpoint.name}: {len(ours)} seeds, {len(ours[0]['claims'])} claims")
         for name, counts, behind in unsteady(ours):
             contradicted |= contradicts(counts)

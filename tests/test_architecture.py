@@ -11,7 +11,16 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FORBIDDEN = {
-    "models": {"circuits", "claims", "figures", "studies", "verdicts", "pytest", "hypothesis", "jinja2"},
+    "models": {
+        "circuits",
+        "claims",
+        "figures",
+        "studies",
+        "verdicts",
+        "pytest",
+        "hypothesis",
+        "jinja2",
+    },
     "circuits": {"claims", "figures", "studies", "pytest", "hypothesis", "jinja2"},
     "claims": {"figures", "studies", "tests", "conftest"},
     "figures": {"studies", "tests", "conftest"},
@@ -61,12 +70,22 @@ def test_the_wiring_stays_small() -> None:
     assert len((ROOT / "conftest.py").read_text(encoding="utf-8").splitlines()) < 80
 
 
-@pytest.mark.parametrize("module", ["models", "circuits", "figures", "studies", "circuit_claims", "pytest"])
+@pytest.mark.parametrize(
+    "module", ["models", "circuits", "figures", "studies", "circuit_claims", "pytest"]
+)
 def test_help_does_not_wait_for_torch(module: str) -> None:
     command = ["-m", module, "--help"]
-    script = f"import sys, runpy; sys.argv = {command[1:]!r}; runpy.run_module({command[1]!r}, run_name='__main__')"
-    probe = f"import atexit, sys; atexit.register(lambda: print('TORCH', 'torch' in sys.modules)); exec({script!r})"
-    done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=False)
+    script = (
+        f"import sys, runpy; sys.argv = {command[1:]!r}; runpy.run_module({command[1]!r},"
+        " run_name='__main__')"
+    )
+    probe = (
+        "import atexit, sys; atexit.register(lambda: print('TORCH', 'torch' in sys.modules));"
+        f" exec({script!r})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "TORCH False" in done.stdout
     if command[1] == "pytest":

@@ -103,7 +103,9 @@ REFUSED = {
     f"circuits roles {DEFAULT} --out FILE/x": "--out=FILE/x: cannot be written: FILE: Not a dir",
     f"circuits roles {DEFAULT} --out SEALED/x": "--out=SEALED/x: cannot be written: SEALED: ",
     "studies seeds --count 1 --out FILE": "--out=FILE: is a file; name a directory",
-    "studies seeds --count 1 --out FILE/x": "--out=FILE/x: cannot be written: FILE: Not a directory",
+    "studies seeds --count 1 --out FILE/x": (
+        "--out=FILE/x: cannot be written: FILE: Not a directory"
+    ),
     "studies seeds --count 1 --out SEALED/x": "--out=SEALED/x: cannot be written: SEALED: ",
     "studies seeds --count 1 --out OUT --config NONE": "NONE: no such file",
     "studies seeds --count 1 --out OUT --beside NONE": "NONE: no such file or directory",
@@ -213,16 +215,30 @@ def test_names_that_no_file_can_have_are_refused_in_the_same_way(tmp_path: Path)
         ([], "use pytest claims, and circuit-claims --help for the rest"),
     ],
 )
-def test_what_was_a_command_says_what_replaced_it(words: list[str], instead: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_was_a_command_says_what_replaced_it(
+    words: list[str], instead: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert claims.__main__.main(words) == 2
     assert instead in capsys.readouterr().err
 
 
-def test_one_command_line_has_the_commands_of_every_room(capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_command_line_has_the_commands_of_every_room(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with pytest.raises(SystemExit):
         circuit_claims.main(["--help"])
     told = capsys.readouterr().out
-    for command in ("train", "roles", "untrained", "page", "serve", "seeds", "table", "laws", "timeline"):
+    for command in (
+        "train",
+        "roles",
+        "untrained",
+        "page",
+        "serve",
+        "seeds",
+        "table",
+        "laws",
+        "timeline",
+    ):
         assert f"\n    {command}" in told
     assert circuit_claims.main(["train", "--seed=-1", "--out=none"]) == 2
     assert "--seed must be 0 or more, got -1" in capsys.readouterr().err

@@ -1,4 +1,5 @@
-"""Logit attribution, neurons, sets of examples and what planarity ignores: identities and second ways."""
+"""Logit attribution, neurons, sets of examples and what planarity ignores: identities and second
+ways."""
 
 from __future__ import annotations
 
@@ -40,9 +41,13 @@ def test_components_and_biases_add_up_to_the_logit_difference(n_classes: int, d_
     expected = own - (logits.sum(1) - own) / (n_classes - 1)
     torch.testing.assert_close(sum(found.components.values()) + found.biases, expected)
     heads = {"0.0", "0.1", "0.2", "1.0", "1.1", "1.2"}
-    assert set(found.components) == {"embed", "pos_embed"} | heads | ({"mlp_0", "mlp_1"} if d_mlp else set())
+    assert set(found.components) == {"embed", "pos_embed"} | heads | (
+        {"mlp_0", "mlp_1"} if d_mlp else set()
+    )
     assert sum(by_layer(found.means()).values()) == pytest.approx(sum(found.means().values()))
-    assert by_layer(found.means())["attn_1"] == pytest.approx(sum(found.means()[f"1.{h}"] for h in range(3)))
+    assert by_layer(found.means())["attn_1"] == pytest.approx(
+        sum(found.means()[f"1.{h}"] for h in range(3))
+    )
 
 
 def test_each_component_is_its_hooked_output_along_the_direction() -> None:
@@ -54,11 +59,17 @@ def test_each_component_is_its_hooked_output_along_the_direction() -> None:
     direction = model.W_U[:, 1] - model.W_U[:, 0]
     torch.testing.assert_close(found["embed"], cache["embed"].mean(1) @ direction)
     torch.testing.assert_close(found["1.2"], cache["result", 1][:, :, 2].mean(1) @ direction)
-    torch.testing.assert_close(found["mlp_0"], (cache["mlp_out", 0].mean(1) - model.mlp(0).b_out) @ direction)
+    torch.testing.assert_close(
+        found["mlp_0"], (cache["mlp_out", 0].mean(1) - model.mlp(0).b_out) @ direction
+    )
     neurons = neuron_attribution(model, graphs, directions, layer=0)
     torch.testing.assert_close(neurons, cache["post", 0].mean(1) * (model.mlp(0).W_out @ direction))
-    torch.testing.assert_close(mean_neuron_activations(model, graphs, layer=1), cache["post", 1].mean(0))
-    torch.testing.assert_close(pooled_activation(model, graphs, "blocks.1.attn.hook_z"), cache["z", 1].mean(1))
+    torch.testing.assert_close(
+        mean_neuron_activations(model, graphs, layer=1), cache["post", 1].mean(0)
+    )
+    torch.testing.assert_close(
+        pooled_activation(model, graphs, "blocks.1.attn.hook_z"), cache["z", 1].mean(1)
+    )
 
 
 def test_a_label_that_is_no_class_is_named() -> None:
@@ -91,7 +102,9 @@ def test_misclassified_graphs_are_those_that_the_model_gets_wrong() -> None:
 def test_the_search_for_misclassified_graphs_is_bounded() -> None:
     drawn = []
     draw = drawing(range(3, 4))  # every graph of three edges is planar, and is called so
-    found = misclassified_graphs(always_planar(), lambda count: drawn.append(count) or draw(count), count=5, max_draws=1500)
+    found = misclassified_graphs(
+        always_planar(), lambda count: drawn.append(count) or draw(count), count=5, max_draws=1500
+    )
     assert len(found.labels) == 0
     assert sum(drawn) == 1500
     with pytest.raises(ValueError, match="max_draws"):
@@ -113,7 +126,9 @@ def test_pruning_and_triangles_are_those_of_networkx(graph: Adjacency) -> None:
         neighbours = list(g[v])
         assert pruned[v] == sum(u in core for u in neighbours)
         twos = [u for u in neighbours if g.degree(u) == 2]
-        assert chosen[v] == (len(neighbours) == 3 and not set(neighbours) & set(leaves) and len(twos) == 1)
+        assert chosen[v] == (
+            len(neighbours) == 3 and not set(neighbours) & set(leaves) and len(twos) == 1
+        )
         if chosen[v]:
             (two,) = twos
             (other,) = set(g[two]) - {v}
@@ -121,7 +136,10 @@ def test_pruning_and_triangles_are_those_of_networkx(graph: Adjacency) -> None:
 
 
 def test_a_vertex_that_a_triangle_makes_superfluous() -> None:
-    graph = as_adjacency(nx.Graph([(0, 1), (1, 2), (2, 0), (0, 3), (3, 4), (3, 5), (2, 4), (2, 5), (4, 5)]), n_vertices=6)
+    graph = as_adjacency(
+        nx.Graph([(0, 1), (1, 2), (2, 0), (0, 3), (3, 4), (3, 5), (2, 4), (2, 5), (4, 5)]),
+        n_vertices=6,
+    )
     chosen, in_triangle = one_edge_to_degree_two(graph)
     assert chosen[0].nonzero()[:, 0].tolist() == [0]
     assert in_triangle[0, 0]

@@ -58,14 +58,19 @@ def test_the_mlp_reads_each_edge_once() -> None:
     for layer in range(2):
         hidden = F.gelu(hidden @ model.W[layer] + model.b[layer])
     torch.testing.assert_close(model(graphs), hidden @ model.W_U + model.b_U)
-    assert SMALL.parameter_shapes() == {name: tuple(p.shape) for name, p in model.named_parameters()}
+    assert SMALL.parameter_shapes() == {
+        name: tuple(p.shape) for name, p in model.named_parameters()
+    }
     with pytest.raises(ValueError, match="n_vertices = 8"):
         model(some_graphs(6))
 
 
 @pytest.mark.parametrize(
     ("table", "sizes"),
-    [("[mlp]\nn_vertices = 8\nd_mlp = 32", SMALL), ("[model]\nn_vertices = 8\nd_mlp = 0", ModelConfig(n_vertices=8, d_mlp=0))],
+    [
+        ("[mlp]\nn_vertices = 8\nd_mlp = 32", SMALL),
+        ("[model]\nn_vertices = 8\nd_mlp = 0", ModelConfig(n_vertices=8, d_mlp=0)),
+    ],
 )
 def test_a_recipe_names_the_architecture(tmp_path: Path, table: str, sizes: object) -> None:
     path = tmp_path / "recipe.toml"
@@ -83,20 +88,34 @@ def test_a_recipe_of_two_architectures_is_refused(tmp_path: Path) -> None:
         read_recipe(path)
 
 
-def test_the_same_command_trains_the_mlp(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_command_trains_the_mlp(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(
-        "[mlp]\nn_vertices = 8\nd_mlp = 32\n[train]\nn_graphs = 200\nmin_edges = 13\nmax_edges = 15\nepochs = 40\nlr_max = 0.02\n",
+        "[mlp]\nn_vertices = 8\nd_mlp = 32\n[train]\nn_graphs = 200\nmin_edges = 13\nmax_edges ="
+        " 15\nepochs = 40\nlr_max = 0.02\n",
         encoding="utf-8",
     )
     out = tmp_path / "mlp"
-    assert main(["train", "--out", str(out), "--seed", "0", "--config", str(recipe), "--device", "cpu"]) == 0
+    assert (
+        main(
+            ["train", "--out", str(out), "--seed", "0", "--config", str(recipe), "--device", "cpu"]
+        )
+        == 0
+    )
     assert "trained" in capsys.readouterr().out
     model = load_mlp(out)
     assert model.cfg == SMALL
-    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = [
+        json.loads(line)
+        for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert rows[-1]["train_accuracy"] > 0.9  # so few graphs can be learnt by heart
-    assert evaluate(model, validation_set(8, range(13, 16)))["validation_accuracy"] == rows[-1]["validation_accuracy"]
+    assert (
+        evaluate(model, validation_set(8, range(13, 16)))["validation_accuracy"]
+        == rows[-1]["validation_accuracy"]
+    )
     with pytest.raises(CheckpointError, match="holds an MLP baseline; expected a transformer"):
         load_checkpoint(out)
 
@@ -118,5 +137,12 @@ def test_what_is_not_an_mlp_is_refused(tmp_path: Path) -> None:
 def test_attention_only_trains(tmp_path: Path) -> None:
     sizes = ModelConfig(n_vertices=8, n_layers=1, n_heads=2, d_model=16, d_head=8, d_mlp=0)
     recipe = TrainConfig(n_graphs=100, min_edges=13, max_edges=15, epochs=2, batch_size=50)
-    train(tmp_path / "out", seed=0, model_config=sizes, train_config=recipe, device=torch.device("cpu"), progress=False)
+    train(
+        tmp_path / "out",
+        seed=0,
+        model_config=sizes,
+        train_config=recipe,
+        device=torch.device("cpu"),
+        progress=False,
+    )
     assert load_checkpoint(tmp_path / "out").model.cfg.attn_only

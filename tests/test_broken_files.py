@@ -1,4 +1,5 @@
-"""Broken and hostile files from outside: each is refused in one sentence that names it, soon, in little memory, and nothing in it is run.
+"""Broken and hostile files from outside: each is refused in one sentence that names it, soon, in
+little memory, and nothing in it is run.
 
 A change that leaves every weight as it was (a byte of padding, say) may pass; nothing else may.
 """
@@ -101,19 +102,44 @@ BYTES: list[Damage] = [flip, flip, cut, extended, without_a_part, noise]
 
 
 def damaged_tensors(tensors: dict[str, torch.Tensor], chance: Chance) -> dict[str, torch.Tensor]:
-    """A state dict with one tensor missing, renamed, transposed, of another dtype, with NaN or infinity, or too large."""
+    """A state dict with one tensor missing, renamed, transposed, of another dtype, with NaN or
+    infinity, or too large."""
     name = chance.choice(sorted(tensors))
     tensor = tensors.pop(name)
-    kind = chance.choice(["missing", "renamed", "transposed", "dtype", "nan", "infinite", "longer", "more axes", "empty"])
+    kind = chance.choice(
+        [
+            "missing",
+            "renamed",
+            "transposed",
+            "dtype",
+            "nan",
+            "infinite",
+            "longer",
+            "more axes",
+            "empty",
+        ]
+    )
     if kind == "renamed":
-        tensors[chance.choice([name + "x", name[1:], name.upper(), "", "blocks.9999.attn.W_Q", "../" + name])] = tensor
+        tensors[
+            chance.choice(
+                [name + "x", name[1:], name.upper(), "", "blocks.9999.attn.W_Q", "../" + name]
+            )
+        ] = tensor
     elif kind == "transposed":
-        tensors[name] = tensor.mT.contiguous() if tensor.ndim > 1 and tensor.shape[-1] != tensor.shape[-2] else tensor[None]
+        tensors[name] = (
+            tensor.mT.contiguous()
+            if tensor.ndim > 1 and tensor.shape[-1] != tensor.shape[-2]
+            else tensor[None]
+        )
     elif kind == "dtype":
-        tensors[name] = tensor.to(chance.choice([torch.float16, torch.bfloat16, torch.int64, torch.bool, torch.float64]))
+        tensors[name] = tensor.to(
+            chance.choice([torch.float16, torch.bfloat16, torch.int64, torch.bool, torch.float64])
+        )
     elif kind in ("nan", "infinite"):
         tensors[name] = tensor.clone()
-        tensors[name].view(-1)[chance.randrange(tensor.numel())] = math.nan if kind == "nan" else -math.inf
+        tensors[name].view(-1)[chance.randrange(tensor.numel())] = (
+            math.nan if kind == "nan" else -math.inf
+        )
     elif kind == "longer":
         tensors[name] = torch.cat([tensor, tensor])
     elif kind == "more axes":
@@ -157,14 +183,19 @@ class Hostile:
 def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("graphs") / "val.npz"
     few = validation_set(count=24)
-    np.savez_compressed(path, data=few.adjacency.numpy().astype(np.uint8), labels=few.labels.numpy())
+    np.savez_compressed(
+        path, data=few.adjacency.numpy().astype(np.uint8), labels=few.labels.numpy()
+    )
     return path
 
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     content_hash = save_checkpoint(
-        tmp_path / "saved", planted_model(), recipe={"seed": 3, "train": {"epochs": 2}}, metrics={"accuracy": 0.5}
+        tmp_path / "saved",
+        planted_model(),
+        recipe={"seed": 3, "train": {"epochs": 2}},
+        metrics={"accuracy": 0.5},
     )
     write_roles(tmp_path / "saved" / "roles.json", planted.ROLES, content_hash=content_hash)
     return tmp_path / "saved"
@@ -173,8 +204,17 @@ def checkpoint(tmp_path: Path) -> Path:
 @pytest.fixture
 def author(tmp_path: Path) -> Path:
     cfg = planted.CONFIG
-    settings = {**SETTINGS, "d_model": cfg.d_model, "d_head": cfg.d_head, "n_heads": cfg.n_heads, "n_layers": cfg.n_layers}
-    model = {name: t if ".mlp." not in name else _wide(name, t, 4 * cfg.d_model) for name, t in planted_model().state_dict().items()}
+    settings = {
+        **SETTINGS,
+        "d_model": cfg.d_model,
+        "d_head": cfg.d_head,
+        "n_heads": cfg.n_heads,
+        "n_layers": cfg.n_layers,
+    }
+    model = {
+        name: t if ".mlp." not in name else _wide(name, t, 4 * cfg.d_model)
+        for name, t in planted_model().state_dict().items()
+    }
     torch.save(model, tmp_path / "author.pt")
     (tmp_path / "author.yaml").write_text(yaml.safe_dump(settings))
     load_checkpoint(tmp_path / "author.pt")
@@ -183,7 +223,12 @@ def author(tmp_path: Path) -> Path:
 
 def _wide(name: str, tensor: torch.Tensor, width: int) -> torch.Tensor:
     """An MLP of four times the residual stream, as the author's file implies."""
-    shape = {"W_in": (tensor.shape[0], width), "b_in": (width,), "W_out": (width, tensor.shape[-1]), "b_out": tensor.shape}
+    shape = {
+        "W_in": (tensor.shape[0], width),
+        "b_in": (width,),
+        "W_out": (width, tensor.shape[-1]),
+        "b_out": tensor.shape,
+    }
     return torch.zeros(*shape[name.rpartition(".")[2]])
 
 
@@ -191,7 +236,9 @@ def hundreds(seed: int, count: int = 100) -> list[Chance]:
     return [random.Random(f"{seed}/{index}") for index in range(count)]
 
 
-def judged_or_refused(path: Path, graphs: Path, original: str, *, named: Path | None = None) -> bool:
+def judged_or_refused(
+    path: Path, graphs: Path, original: str, *, named: Path | None = None
+) -> bool:
     """Whether it was refused; else it must be the very weights."""
     found: list[Subject] = []
     sentence = refused(lambda: found.append(load_subject(path, validation=graphs)), named or path)
@@ -214,7 +261,10 @@ def test_two_hundred_damaged_safetensors(seed: int, checkpoint: Path, graphs: Pa
 @pytest.mark.parametrize("seed", range(2))
 def test_two_hundred_damaged_tensors(seed: int, checkpoint: Path, graphs: Path) -> None:
     """With a hash that fits them, so that it is not the hash that is refused."""
-    file, config = checkpoint / "model.safetensors", json.loads((checkpoint / "config.json").read_text())
+    file, config = (
+        checkpoint / "model.safetensors",
+        json.loads((checkpoint / "config.json").read_text()),
+    )
     whole, original = file.read_bytes(), load_checkpoint(checkpoint).content_hash
     for chance in hundreds(seed):
         tensors = damaged_tensors(load(whole), chance)
@@ -240,9 +290,15 @@ def test_two_hundred_damaged_configs(seed: int, checkpoint: Path, graphs: Path) 
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_two_hundred_damaged_files_of_the_author(seed: int, author: Path, graphs: Path, tmp_path: Path) -> None:
+def test_two_hundred_damaged_files_of_the_author(
+    seed: int, author: Path, graphs: Path, tmp_path: Path
+) -> None:
     settings = author.with_suffix(".yaml")
-    whole, said, original = author.read_bytes(), settings.read_bytes(), load_checkpoint(author).content_hash
+    whole, said, original = (
+        author.read_bytes(),
+        settings.read_bytes(),
+        load_checkpoint(author).content_hash,
+    )
     for index, chance in enumerate(hundreds(seed)):
         author.write_bytes(whole)
         settings.write_bytes(said)
@@ -251,19 +307,31 @@ def test_two_hundred_damaged_files_of_the_author(seed: int, author: Path, graphs
         elif index % 4 == 1:
             settings.write_bytes(chance.choice([*BYTES, deep])(said, chance))
         elif index % 4 == 2:
-            torch.save(damaged_tensors(torch.load(io.BytesIO(whole), weights_only=True), chance), author)
+            torch.save(
+                damaged_tensors(torch.load(io.BytesIO(whole), weights_only=True), chance), author
+            )
         else:
             author.write_bytes(chance.choice(BYTES)(whole, chance))
         judged_or_refused(author, graphs, original, named=tmp_path)
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_a_hundred_hostile_pickles_are_never_run(seed: int, author: Path, graphs: Path, tmp_path: Path) -> None:
+def test_a_hundred_hostile_pickles_are_never_run(
+    seed: int, author: Path, graphs: Path, tmp_path: Path
+) -> None:
     whole, owned = author.read_bytes(), tmp_path / "owned"
     for chance in hundreds(seed):
         state: Any = torch.load(io.BytesIO(whole), weights_only=True)
         name, hostile = chance.choice(sorted(state)), Hostile(owned)
-        value = chance.choice([{**state, name: hostile}, {**state, "extra": hostile}, hostile, [hostile], {hostile.path: state}])
+        value = chance.choice(
+            [
+                {**state, name: hostile},
+                {**state, "extra": hostile},
+                hostile,
+                [hostile],
+                {hostile.path: state},
+            ]
+        )
         form = chance.choice(["torch", "legacy", "bare", "protocol 4", "in a zip"])
         if form in ("torch", "legacy"):
             torch.save(value, author, _use_new_zipfile_serialization=form == "torch")
@@ -279,31 +347,44 @@ def test_a_hundred_hostile_pickles_are_never_run(seed: int, author: Path, graphs
 
 @pytest.mark.parametrize("declared", [2**31, 2**40, 1])
 @pytest.mark.parametrize("name", ["author.pt", "val.npz"])
-def test_archives_that_say_or_hide_how_much_they_unpack_to(name: str, declared: int, author: Path, graphs: Path, tmp_path: Path) -> None:
+def test_archives_that_say_or_hide_how_much_they_unpack_to(
+    name: str, declared: int, author: Path, graphs: Path, tmp_path: Path
+) -> None:
     path = tmp_path / name
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for entry in ("archive/data.pkl", "archive/version", "data.npy", "labels.npy"):
             archive.writestr(entry, bytes(2**22))
             archive.filelist[-1].file_size = declared
-    read = {"author.pt": lambda: load_subject(path, validation=graphs), "val.npz": lambda: load_validation_set(path, n_vertices=10)}[name]
+    read = {
+        "author.pt": lambda: load_subject(path, validation=graphs),
+        "val.npz": lambda: load_validation_set(path, n_vertices=10),
+    }[name]
     sentence = str(refused(read, path))
     assert ("allowed" in sentence) == (declared > 1), sentence
 
 
 def test_a_list_of_billions_in_few_bytes_is_refused(author: Path, graphs: Path) -> None:
     settings = author.with_suffix(".yaml")
-    aliases = "".join(f"a{depth}: &a{depth} [{', '.join([f'*a{depth - 1}'] * 9)}]\n" for depth in range(1, 40))
-    settings.write_text("a0: &a0 x\n" + aliases + settings.read_text().replace("n_heads: 2", "n_heads: *a39"))
+    aliases = "".join(
+        f"a{depth}: &a{depth} [{', '.join([f'*a{depth - 1}'] * 9)}]\n" for depth in range(1, 40)
+    )
+    settings.write_text(
+        "a0: &a0 x\n" + aliases + settings.read_text().replace("n_heads: 2", "n_heads: *a39")
+    )
     assert refused(lambda: load_subject(author, validation=graphs), settings)
     settings.write_text(settings.read_text().partition("attn_only")[0] + "n_heads: 2\n")
     assert refused(lambda: load_subject(author, validation=graphs), settings)
 
 
 @pytest.mark.parametrize("name", ["config.json", "roles.json"])
-def test_files_of_settings_that_are_far_too_long_are_not_read(name: str, checkpoint: Path, graphs: Path) -> None:
+def test_files_of_settings_that_are_far_too_long_are_not_read(
+    name: str, checkpoint: Path, graphs: Path
+) -> None:
     with (checkpoint / name).open("ab") as file:
         file.truncate(2**40)  # a file of nothing, which takes no room
-    assert "allowed" in str(refused(lambda: load_subject(checkpoint, validation=graphs), checkpoint))
+    assert "allowed" in str(
+        refused(lambda: load_subject(checkpoint, validation=graphs), checkpoint)
+    )
 
 
 def test_two_hundred_damaged_validation_sets(tmp_path: Path, graphs: Path) -> None:
@@ -315,20 +396,29 @@ def test_two_hundred_damaged_validation_sets(tmp_path: Path, graphs: Path) -> No
         else:
             path.write_bytes(chance.choice(BYTES)(whole, chance))
         found: list[GraphSet] = []
-        if refused(lambda found=found: found.append(load_validation_set(path, n_vertices=10)), path) is None:  # type: ignore[misc]
+        if (
+            refused(
+                lambda found=found: found.append(load_validation_set(path, n_vertices=10)), path
+            )
+            is None
+        ):  # type: ignore[misc]
             assert found[0].content_hash == original
 
 
 def _spoil_arrays(path: Path, arrays: dict[str, Any], chance: Chance) -> None:
     data, labels = arrays["data"], arrays["labels"]
     graph, i, j = chance.randrange(24), chance.randrange(9), 9
-    kind = chance.choice(["edge", "label", "shape", "dtype", "missing", "objects", "huge", "empty", "nan", "header"])
+    kind = chance.choice(
+        ["edge", "label", "shape", "dtype", "missing", "objects", "huge", "empty", "nan", "header"]
+    )
     if kind == "edge":
         data[graph, i, j] ^= 1
     elif kind == "label":
         labels[graph] ^= chance.choice([1, 2])
     elif kind == "shape":
-        arrays["data"] = chance.choice([data[:, :9, :9], data[:20], data[0], data[..., None], data[:, :9]])
+        arrays["data"] = chance.choice(
+            [data[:, :9, :9], data[:20], data[0], data[..., None], data[:, :9]]
+        )
     elif kind == "dtype":
         arrays["data"] = data.astype(chance.choice(["complex128", "U1", "S1", "datetime64[s]"]))
     elif kind == "missing":
@@ -345,7 +435,12 @@ def _spoil_arrays(path: Path, arrays: dict[str, Any], chance: Chance) -> None:
     if kind == "header":  # of an array larger than the file
         header = io.BytesIO()
         np.lib.format.write_array_header_1_0(
-            header, {"descr": "|u1", "fortran_order": False, "shape": (chance.choice([10**5, 10**12]), 10, 10)}
+            header,
+            {
+                "descr": "|u1",
+                "fortran_order": False,
+                "shape": (chance.choice([10**5, 10**12]), 10, 10),
+            },
         )
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("data.npy", header.getvalue() + bytes(1000))
@@ -363,18 +458,25 @@ def test_two_hundred_damaged_roles(checkpoint: Path, graphs: Path) -> None:
         judged_or_refused(checkpoint, graphs, original)
 
 
-def test_a_damaged_registry_does_not_hide_behind_a_traceback(checkpoint: Path, graphs: Path, tmp_path: Path) -> None:
+def test_a_damaged_registry_does_not_hide_behind_a_traceback(
+    checkpoint: Path, graphs: Path, tmp_path: Path
+) -> None:
     broken = tmp_path / "registry" / "one" / "roles.json"
     broken.parent.mkdir(parents=True)
     for text in ("{", "[]", "null", '{"content_hash": 3}'):
         broken.write_text(text)
         sentence = refused(
-            lambda: load_subject(checkpoint / "model.safetensors", validation=graphs, registry=tmp_path / "registry"), tmp_path
+            lambda: load_subject(
+                checkpoint / "model.safetensors", validation=graphs, registry=tmp_path / "registry"
+            ),
+            tmp_path,
         )
         assert sentence is None or str(broken) in sentence
 
 
-def test_two_hundred_damaged_ledgers_and_baselines(project: pytest.Pytester, tmp_path: Path) -> None:
+def test_two_hundred_damaged_ledgers_and_baselines(
+    project: pytest.Pytester, tmp_path: Path
+) -> None:
     """The same reader for both, and for records; which exit code they end with is the next test."""
     project.makepyfile(test_claims=CLAIMS)
     facts(project)

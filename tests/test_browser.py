@@ -1,4 +1,5 @@
-"""The page in a real browser, at the width of a phone and of a desk: nothing asked for, no error, and all of it works."""
+"""The page in a real browser, at the width of a phone and of a desk: nothing asked for, no error,
+and all of it works."""
 
 from __future__ import annotations
 
@@ -15,10 +16,15 @@ from figures.diagram import PARTS
 from tests.pages import shipped, shipped_page
 from tests.served import PATIENCE, serving
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="the page is not tested in a browser: pip install playwright")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="the page is not tested in a browser: pip install playwright"
+)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="the page is not tested in a browser: there is none here (apt-get install chromium)"
+    CHROMIUM is None,
+    reason="the page is not tested in a browser: there is none here (apt-get install chromium)",
 )
 FLAGS = [
     "--no-sandbox",
@@ -56,8 +62,12 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> str:
 class Watched:
     """A page, with every complaint of the browser and every request that it makes."""
 
-    def __init__(self, browser: sync_api.Browser, address: str, *, width: int = 1400, dark: bool = False) -> None:
-        self.page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light")
+    def __init__(
+        self, browser: sync_api.Browser, address: str, *, width: int = 1400, dark: bool = False
+    ) -> None:
+        self.page = browser.new_page(
+            viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
+        )
         self.page.set_default_timeout(1000 * PATIENCE)
         self.complaints: list[str] = []
         self.requests: list[str] = []
@@ -67,11 +77,15 @@ class Watched:
         self.page.goto(address)
 
     def shown_claims(self) -> list[str]:
-        return self.page.eval_on_selector_all(".card", "cards => cards.filter(c => c.offsetParent).map(c => c.id.slice(6))")
+        return self.page.eval_on_selector_all(
+            ".card", "cards => cards.filter(c => c.offsetParent).map(c => c.id.slice(6))"
+        )
 
 
 @pytest.fixture(params=WIDTHS, ids=lambda width: f"{width}px")
-def watched(request: pytest.FixtureRequest, browser: sync_api.Browser, file: str) -> Iterator[Watched]:
+def watched(
+    request: pytest.FixtureRequest, browser: sync_api.Browser, file: str
+) -> Iterator[Watched]:
     opened = Watched(browser, file, width=request.param, dark=request.param == WIDTHS[0])
     yield opened
     assert opened.complaints == []
@@ -81,7 +95,9 @@ def watched(request: pytest.FixtureRequest, browser: sync_api.Browser, file: str
 
 def ids(**wanted: str) -> list[str]:
     claims = shipped()[1]["subjects"][0]["claims"]
-    return [claim["id"] for claim in claims if all(claim[key] == value for key, value in wanted.items())]
+    return [
+        claim["id"] for claim in claims if all(claim[key] == value for key, value in wanted.items())
+    ]
 
 
 def shows(page: sync_api.Page, count: int) -> None:
@@ -93,12 +109,18 @@ def test_every_claim_is_shown_and_nothing_runs_over_the_edge(watched: Watched) -
     assert watched.page.locator("output").inner_text() == f"{len(ids())} of {len(ids())} shown"
     width = watched.page.viewport_size["width"]
     assert watched.page.evaluate("document.documentElement.scrollWidth") == width
-    over = "es => es.filter(e => e.offsetParent && !e.closest('.scrolls,nav') && e.getBoundingClientRect().right > innerWidth + 1).length"
+    over = (
+        "es => es.filter(e => e.offsetParent && !e.closest('.scrolls,nav') &&"
+        " e.getBoundingClientRect().right > innerWidth + 1).length"
+    )
     assert watched.page.eval_on_selector_all("main *:not(svg *)", over) == 0
 
 
 def test_text_in_drawings_can_be_read(watched: Watched) -> None:
-    sizes = "ts => ts.map(t => parseFloat(getComputedStyle(t).fontSize) * Math.hypot(t.getScreenCTM().a, t.getScreenCTM().b))"
+    sizes = (
+        "ts => ts.map(t => parseFloat(getComputedStyle(t).fontSize) *"
+        " Math.hypot(t.getScreenCTM().a, t.getScreenCTM().b))"
+    )
     assert min(watched.page.eval_on_selector_all("svg.axis text, svg.plot text", sizes)) >= 8.5
     assert min(watched.page.eval_on_selector_all(".circuit text, .viewer svg text", sizes)) >= 7.5
 
@@ -139,7 +161,9 @@ def test_a_link_into_what_is_filtered_away_shows_it(watched: Watched) -> None:
 
 def test_a_node_or_path_of_the_circuit_opens_its_claims(watched: Watched) -> None:
     page = watched.page
-    page.locator(".circuit a[aria-label^='dimension'], .circuit a[aria-label^='residual']").first.click()
+    page.locator(
+        ".circuit a[aria-label^='dimension'], .circuit a[aria-label^='residual']"
+    ).first.click()
     shows(page, 6)
     assert sorted(watched.shown_claims()) == sorted(PARTS["dimension"])
     page.locator(".circuit a[aria-label^='embed into the key']").first.focus()
@@ -159,7 +183,9 @@ def test_a_vertex_shades_all_by_its_attention(watched: Watched) -> None:
     for vertex in (4, 7):
         page.locator(f".viewer [data-vertex='{vertex}']").hover()
         row = shown["patterns"][layer][head][vertex]
-        assert page.locator(".viewer .share").all_text_contents() == [f"{value / 1000:.2f}" for value in row]
+        assert page.locator(".viewer .share").all_text_contents() == [
+            f"{value / 1000:.2f}" for value in row
+        ]
         assert f"vertex {vertex}" in page.locator(".told").inner_text()
         assert page.locator(".viewer .chosen").get_attribute("data-vertex") == str(vertex)
 
@@ -172,7 +198,9 @@ def test_the_same_cell_is_lit_in_both(watched: Watched) -> None:
     ring, vertex = page.locator(".drawing .ring"), page.locator(".viewer [data-vertex='7'] circle")
     assert ring.get_attribute("cx") == vertex.get_attribute("cx")
     cell = page.locator(".pattern [data-cell='37']")
-    assert float(page.locator(".pattern .lit").get_attribute("x")) == pytest.approx(float(cell.get_attribute("x")))
+    assert float(page.locator(".pattern .lit").get_attribute("x")) == pytest.approx(
+        float(cell.get_attribute("x"))
+    )
 
 
 def test_the_viewer_works_by_keyboard(watched: Watched) -> None:
@@ -196,10 +224,16 @@ def test_every_graph_and_head_can_be_chosen(watched: Watched) -> None:
         assert page.locator(".viewer .obstructs").count() == len(shown["obstruction"])
         assert shown["graph6"] in page.locator(".about").inner_text()
         if shown["vertex"] is not None:
-            assert page.locator(".viewer .chosen").get_attribute("data-vertex") == str(shown["vertex"])
+            assert page.locator(".viewer .chosen").get_attribute("data-vertex") == str(
+                shown["vertex"]
+            )
     page.locator("select[name=head]").select_option("0.5")
-    row = data["graphs"][-1]["patterns"][0][5][int(page.locator(".viewer .chosen").get_attribute("data-vertex"))]
-    assert page.locator(".viewer .share").all_text_contents() == [f"{value / 1000:.2f}" for value in row]
+    row = data["graphs"][-1]["patterns"][0][5][
+        int(page.locator(".viewer .chosen").get_attribute("data-vertex"))
+    ]
+    assert page.locator(".viewer .share").all_text_contents() == [
+        f"{value / 1000:.2f}" for value in row
+    ]
 
 
 def test_a_heat_map_tells_its_numbers(watched: Watched) -> None:
@@ -217,12 +251,16 @@ def test_edges_of_a_counterexample_can_be_copied(watched: Watched) -> None:
     button = watched.page.get_by_role("button", name="Copy the edges").first
     button.click()
     watched.page.wait_for_selector("#readout:not([hidden])")
-    assert watched.page.locator("#readout").inner_text() == f"copied: {button.get_attribute('data-copy')}"
+    assert (
+        watched.page.locator("#readout").inner_text()
+        == f"copied: {button.get_attribute('data-copy')}"
+    )
 
 
 def test_what_can_be_reached_has_a_name(watched: Watched) -> None:
     named = (
-        "e => ['aria-label', 'alt'].some(a => e.getAttribute(a)) || e.textContent.trim() || e.labels?.length || e.querySelector('[alt]')"
+        "e => ['aria-label', 'alt'].some(a => e.getAttribute(a)) || e.textContent.trim() ||"
+        " e.labels?.length || e.querySelector('[alt]')"
     )
     nameless = f"es => es.filter(e => !({named})(e)).map(e => e.outerHTML.slice(0, 99))"
     reachable = "a, button, input, select, summary, [tabindex='0'], [role=img], [role=button]"
@@ -234,9 +272,17 @@ def test_a_hostile_name_does_nothing(browser: sync_api.Browser, tmp_path: Path) 
     from verdicts.page import render_page
 
     ledger = shipped()[1]
-    name = "<img src=x onerror=\"document.title='owned'\"></script><script>document.title='owned'</script>"
+    name = (
+        "<img src=x"
+        " onerror=\"document.title='owned'\"></script><script>document.title='owned'</script>"
+    )
     path = tmp_path / "hostile.html"
-    path.write_text(render_page({**ledger, "subjects": [{**ledger["subjects"][0], "name": name}]}, shipped_exhibit()), encoding="utf-8")
+    path.write_text(
+        render_page(
+            {**ledger, "subjects": [{**ledger["subjects"][0], "name": name}]}, shipped_exhibit()
+        ),
+        encoding="utf-8",
+    )
     opened = Watched(browser, path.as_uri())
     assert opened.page.title() == f"{name}: claims"
     assert opened.complaints == []
@@ -252,8 +298,12 @@ def test_the_served_page_looks_at_what_is_typed(browser: sync_api.Browser) -> No
         sync_api.expect(page.locator(".viewer .edge")).to_have_count(3)
         field.fill("0-99")
         page.get_by_role("button", name="Look").click()
-        sync_api.expect(page.locator(".about")).to_have_text("edge 0-99: an edge joins two different vertices from 0 to 9")
+        sync_api.expect(page.locator(".about")).to_have_text(
+            "edge 0-99: an edge joins two different vertices from 0 to 9"
+        )
         assert page.locator(".viewer .edge").count() == 3, "what was there stays"
-        assert {url.rpartition(":")[0] for url in opened.requests if not url.startswith("data:")} == {PAGE_HOST}
+        assert {
+            url.rpartition(":")[0] for url in opened.requests if not url.startswith("data:")
+        } == {PAGE_HOST}
         assert [text for text in opened.complaints if "400" not in text] == []
         page.close()

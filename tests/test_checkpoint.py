@@ -30,11 +30,30 @@ from models.transformer import Transformer
 
 CFG = ModelConfig(n_layers=2, n_heads=2, d_model=8, d_head=4, d_mlp=32)
 SETTINGS = {
-    "attn_only": False, "batch_per_log": 50, "batch_size": 128, "beta1": 0.9, "beta2": 0.99, "d_head": 4, "d_model": 8,
-    "d_vocab_out": 2, "epochs": 100, "format": "adj", "lr_max": 0.001, "lr_pct_start": 0.1, "model": "transformer", "n_heads": 2,
-    "n_layers": 2, "n_vertices": 10, "pool_type": "mean", "positional_embedding_type": "standard", "seed": 2,
-    "train_path": "t", "use_attn_result": False, "val_path": "v", "weight_decay": 0.1,
-}  # fmt: skip
+    "attn_only": False,
+    "batch_per_log": 50,
+    "batch_size": 128,
+    "beta1": 0.9,
+    "beta2": 0.99,
+    "d_head": 4,
+    "d_model": 8,
+    "d_vocab_out": 2,
+    "epochs": 100,
+    "format": "adj",
+    "lr_max": 0.001,
+    "lr_pct_start": 0.1,
+    "model": "transformer",
+    "n_heads": 2,
+    "n_layers": 2,
+    "n_vertices": 10,
+    "pool_type": "mean",
+    "positional_embedding_type": "standard",
+    "seed": 2,
+    "train_path": "t",
+    "use_attn_result": False,
+    "val_path": "v",
+    "weight_decay": 0.1,
+}
 
 
 @pytest.fixture
@@ -44,7 +63,12 @@ def model() -> Transformer:
 
 @pytest.fixture
 def directory(model: Transformer, tmp_path: Path) -> Path:
-    save_checkpoint(tmp_path / "saved", model, recipe={"seed": 3, "train": {"epochs": 2}}, metrics={"accuracy": 0.5})
+    save_checkpoint(
+        tmp_path / "saved",
+        model,
+        recipe={"seed": 3, "train": {"epochs": 2}},
+        metrics={"accuracy": 0.5},
+    )
     return tmp_path / "saved"
 
 
@@ -60,11 +84,15 @@ def author(model: Transformer, tmp_path: Path) -> Path:
     return tmp_path / "author.pt"
 
 
-def test_every_form_gives_the_same_model_and_hash(model: Transformer, directory: Path, author: Path) -> None:
+def test_every_form_gives_the_same_model_and_hash(
+    model: Transformer, directory: Path, author: Path
+) -> None:
     expected = model(named_graph("petersen"))
     for path in (directory, directory / "model.safetensors", author):
         checkpoint = load_checkpoint(path)
-        torch.testing.assert_close(checkpoint.model(named_graph("petersen")), expected, rtol=0, atol=0)
+        torch.testing.assert_close(
+            checkpoint.model(named_graph("petersen")), expected, rtol=0, atol=0
+        )
         assert checkpoint.content_hash == content_hash(model.state_dict())
         assert not any(parameter.requires_grad for parameter in checkpoint.model.parameters())
     saved = load_checkpoint(directory)
@@ -116,7 +144,9 @@ def test_mlp_baselines_in_half_precision_are_used_in_float32(tmp_path: Path) -> 
     assert load_mlp(tmp_path).W_U.dtype == torch.float32
 
 
-def test_foreign_safetensors_without_metadata_are_read_by_their_shapes(model: Transformer, tmp_path: Path) -> None:
+def test_foreign_safetensors_without_metadata_are_read_by_their_shapes(
+    model: Transformer, tmp_path: Path
+) -> None:
     save_file(dict(model.state_dict()), tmp_path / "bare.safetensors")
     assert load_checkpoint(tmp_path / "bare.safetensors").model.cfg == CFG
 
@@ -131,20 +161,30 @@ def rewrite(path: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> 
     (path / "config.json").write_text(json.dumps(config))
 
 
-def spoil(tensors: dict[str, torch.Tensor], name: str, index: tuple[int, ...], value: float) -> None:
+def spoil(
+    tensors: dict[str, torch.Tensor], name: str, index: tuple[int, ...], value: float
+) -> None:
     tensors[name][index] = value
 
 
-def replace(tensors: dict[str, torch.Tensor], name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+def replace(
+    tensors: dict[str, torch.Tensor], name: str, change: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
     tensors[name] = change(tensors[name]).contiguous()
 
 
 TENSOR_CHANGES: dict[str, Callable[[dict[str, torch.Tensor]], object]] = {
-    r"tensor blocks.1.mlp.W_in is nan at \[2, 3\]; expected finite": lambda t: spoil(t, "blocks.1.mlp.W_in", (2, 3), torch.nan),
+    r"tensor blocks.1.mlp.W_in is nan at \[2, 3\]; expected finite": lambda t: spoil(
+        t, "blocks.1.mlp.W_in", (2, 3), torch.nan
+    ),
     r"tensor embed.W_E is inf at \[0, 0\]": lambda t: spoil(t, "embed.W_E", (0, 0), torch.inf),
-    r"has no tensor blocks.1.attn.W_O; expected shape \[2, 4, 8\]": lambda t: t.pop("blocks.1.attn.W_O"),
+    r"has no tensor blocks.1.attn.W_O; expected shape \[2, 4, 8\]": lambda t: t.pop(
+        "blocks.1.attn.W_O"
+    ),
     r"has no tensor embed.W_E": lambda t: t.pop("embed.W_E"),
-    r"tensor blocks.0.mlp.W_out has shape \[8, 32\]; expected \[32, 8\]": lambda t: replace(t, "blocks.0.mlp.W_out", torch.t),
+    r"tensor blocks.0.mlp.W_out has shape \[8, 32\]; expected \[32, 8\]": lambda t: replace(
+        t, "blocks.0.mlp.W_out", torch.t
+    ),
     r"unknown tensor blocks.0.attn.W_X": lambda t: t.update({"blocks.0.attn.W_X": torch.zeros(2)}),
     r"tensor unembed.b_U is torch.float16, but blocks.0.attn.W_K is torch.float32; expected one ": (
         lambda t: replace(t, "unembed.b_U", torch.Tensor.half)
@@ -152,7 +192,9 @@ TENSOR_CHANGES: dict[str, Callable[[dict[str, torch.Tensor]], object]] = {
     r"tensor unembed.b_U is torch.int64; expected one of torch.float16, torch.bfloat16, ": (
         lambda t: replace(t, "unembed.b_U", torch.Tensor.long)
     ),
-    r"tensor embed.W_E has shape \[80\]; expected 2 axes": lambda t: replace(t, "embed.W_E", torch.flatten),
+    r"tensor embed.W_E has shape \[80\]; expected 2 axes": lambda t: replace(
+        t, "embed.W_E", torch.flatten
+    ),
 }
 
 
@@ -178,10 +220,15 @@ def test_tampered_weights_are_refused(directory: Path) -> None:
         ({"format_version": 2}, "format_version must be 1, got 2"),
         ({"content_hash": 5}, "'content_hash' must be a string, got 5"),
         ({"model": {"d_model": 10**9}}, "d_model must be an integer"),
-        ({"model": {**CFG.to_dict(), "n_heads": 4}}, "the config says .*n_heads=4.*the tensors have the shapes of .*n_heads=2"),
+        (
+            {"model": {**CFG.to_dict(), "n_heads": 4}},
+            "the config says .*n_heads=4.*the tensors have the shapes of .*n_heads=2",
+        ),
     ],
 )
-def test_a_wrong_config_is_refused(directory: Path, change: dict[str, object], message: str) -> None:
+def test_a_wrong_config_is_refused(
+    directory: Path, change: dict[str, object], message: str
+) -> None:
     config = json.loads((directory / "config.json").read_text())
     (directory / "config.json").write_text(json.dumps({**config, **change}))
     with pytest.raises(CheckpointError, match=message):
@@ -210,7 +257,10 @@ class Hostile:
 
 
 def test_a_hostile_pickle_is_refused_and_never_run(author: Path, tmp_path: Path) -> None:
-    for write in (lambda value: torch.save(value, author), lambda value: author.write_bytes(pickle.dumps(value))):
+    for write in (
+        lambda value: torch.save(value, author),
+        lambda value: author.write_bytes(pickle.dumps(value)),
+    ):
         write({"embed.W_E": Hostile(tmp_path / "owned")})
         with pytest.raises(CheckpointError, match=r"author.pt: not a file of plain tensors"):
             load_checkpoint(author)
@@ -218,7 +268,10 @@ def test_a_hostile_pickle_is_refused_and_never_run(author: Path, tmp_path: Path)
 
 
 def test_a_zip_that_unpacks_to_too_much_is_refused(author: Path) -> None:
-    with zipfile.ZipFile(author, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("archive/data.pkl", "w", force_zip64=True) as file:
+    with (
+        zipfile.ZipFile(author, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("archive/data.pkl", "w", force_zip64=True) as file,
+    ):
         for _ in range(1700):
             file.write(bytes(2**20))
     assert author.stat().st_size < 2**22
@@ -235,7 +288,9 @@ def test_a_zip_that_unpacks_to_too_much_is_refused(author: Path) -> None:
         ({"n_heads": "many"}, "n_heads must be an integer"),
     ],
 )
-def test_settings_of_the_author_that_do_not_fit_are_refused(author: Path, change: dict[str, object], message: str) -> None:
+def test_settings_of_the_author_that_do_not_fit_are_refused(
+    author: Path, change: dict[str, object], message: str
+) -> None:
     author.with_suffix(".yaml").write_text(yaml.safe_dump({**SETTINGS, **change}), encoding="utf-8")
     with pytest.raises(CheckpointError, match=message):
         load_checkpoint(author)
@@ -243,7 +298,11 @@ def test_settings_of_the_author_that_do_not_fit_are_refused(author: Path, change
 
 def test_the_authors_settings_must_be_there_and_whole(author: Path) -> None:
     settings = author.with_suffix(".yaml")
-    for text, message in {"n_heads: [": "not a readable YAML", "- 3": "expected a mapping", "n_heads: 2": "has no n_vertices"}.items():
+    for text, message in {
+        "n_heads: [": "not a readable YAML",
+        "- 3": "expected a mapping",
+        "n_heads: 2": "has no n_vertices",
+    }.items():
         settings.write_text(text, encoding="utf-8")
         with pytest.raises(CheckpointError, match=message):
             load_checkpoint(author)
@@ -282,8 +341,12 @@ def test_a_write_that_fails_keeps_the_old_file(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_saving_twice_gives_the_same_bytes(model: Transformer, directory: Path, tmp_path: Path) -> None:
+def test_saving_twice_gives_the_same_bytes(
+    model: Transformer, directory: Path, tmp_path: Path
+) -> None:
     shutil.copytree(directory, tmp_path / "first")
-    save_checkpoint(directory, model, recipe={"train": {"epochs": 2}, "seed": 3}, metrics={"accuracy": 0.5})
+    save_checkpoint(
+        directory, model, recipe={"train": {"epochs": 2}, "seed": 3}, metrics={"accuracy": 0.5}
+    )
     for name in ("model.safetensors", "config.json"):
         assert (directory / name).read_bytes() == (tmp_path / "first" / name).read_bytes()

@@ -41,13 +41,28 @@ def test_recipes_that_cannot_be_are_refused(values: dict[str, object], message: 
 
 def test_the_defaults_are_the_authors() -> None:
     train = TrainConfig()
-    assert (train.n_graphs, train.edge_counts, train.epochs, train.batch_size) == (100_000, range(15, 21), 100, 128)
-    assert (train.beta1, train.beta2, train.weight_decay, train.lr_max, train.lr_pct_start) == (0.9, 0.99, 0.1, 1e-3, 0.1)
+    assert (train.n_graphs, train.edge_counts, train.epochs, train.batch_size) == (
+        100_000,
+        range(15, 21),
+        100,
+        128,
+    )
+    assert (train.beta1, train.beta2, train.weight_decay, train.lr_max, train.lr_pct_start) == (
+        0.9,
+        0.99,
+        0.1,
+        1e-3,
+        0.1,
+    )
 
 
 def test_parameter_shapes_are_those_of_the_model() -> None:
-    cfg = ModelConfig(n_vertices=6, n_layers=3, n_heads=2, d_model=12, d_head=5, d_mlp=7, n_classes=3)
-    assert cfg.parameter_shapes() == {name: tuple(p.shape) for name, p in Transformer(cfg).named_parameters()}
+    cfg = ModelConfig(
+        n_vertices=6, n_layers=3, n_heads=2, d_model=12, d_head=5, d_mlp=7, n_classes=3
+    )
+    assert cfg.parameter_shapes() == {
+        name: tuple(p.shape) for name, p in Transformer(cfg).named_parameters()
+    }
     assert cfg.n_parameters == sum(p.numel() for p in Transformer(cfg).parameters())
 
 

@@ -1,4 +1,5 @@
-"""A sample of what `make coverage` does whole: every kind of interval, at ties and skew, and claims' gates as gates."""
+"""A sample of what `make coverage` does whole: every kind of interval, at ties and skew, and
+claims' gates as gates."""
 
 from __future__ import annotations
 
@@ -45,10 +46,18 @@ def _holds(estimate: Estimate, **bound: float) -> bool:
 
 Gate = Callable[[torch.Generator], bool]
 GATES: dict[str, Gate] = {
-    "a mean": lambda g: _holds(bootstrap(torch.randn(60, 1, generator=g), only, generator=g), at_least=0.0),
-    "the lowest of nine": lambda g: _holds(lowest(torch.randn(9, 60, 1, generator=g), only, generator=g), at_least=0.0),
-    "the highest of nine": lambda g: _holds(highest(torch.randn(9, 60, 1, generator=g), only, generator=g), at_least=0.0),
-    "the highest of nine, below": lambda g: _holds(highest(torch.randn(9, 60, 1, generator=g), only, generator=g), at_most=0.0),
+    "a mean": lambda g: _holds(
+        bootstrap(torch.randn(60, 1, generator=g), only, generator=g), at_least=0.0
+    ),
+    "the lowest of nine": lambda g: _holds(
+        lowest(torch.randn(9, 60, 1, generator=g), only, generator=g), at_least=0.0
+    ),
+    "the highest of nine": lambda g: _holds(
+        highest(torch.randn(9, 60, 1, generator=g), only, generator=g), at_least=0.0
+    ),
+    "the highest of nine, below": lambda g: _holds(
+        highest(torch.randn(9, 60, 1, generator=g), only, generator=g), at_most=0.0
+    ),
 }
 
 
@@ -62,6 +71,10 @@ def test_a_sentence_that_is_false_by_a_hair_seldom_holds(gate: str) -> None:
 
 def test_the_shown_table_has_every_case_and_each_covers_enough() -> None:
     shown = (ROOT / "docs" / "coverage.md").read_text(encoding="utf-8")
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in shown.splitlines() if re.search(r"\d\.\d{3} \|$", line)]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in shown.splitlines()
+        if re.search(r"\d\.\d{3} \|$", line)
+    ]
     assert {(kind, data) for kind, data, *_ in rows} == {(case[0], case[1]) for case in cases()}
     assert min(float(share) for _, _, *shares in rows for share in shares) >= ENOUGH

@@ -1,4 +1,5 @@
-"""Parts of queries and keys, and composition scores: on planted weights, and against a second way to get them."""
+"""Parts of queries and keys, and composition scores: on planted weights, and against a second way
+to get them."""
 
 from __future__ import annotations
 
@@ -22,7 +23,13 @@ from circuits.composition import (
     qk_circuit,
     rotated_composition_scores,
 )
-from circuits.queries import approximate_key_parts, approximate_query_parts, part_norms, query_parts, score_terms
+from circuits.queries import (
+    approximate_key_parts,
+    approximate_query_parts,
+    part_norms,
+    query_parts,
+    score_terms,
+)
 from circuits.residual import head_result
 from circuits.roles import Head
 from models.config import ModelConfig
@@ -48,9 +55,13 @@ def test_approximate_parts_are_those_of_a_loop_and_leave_their_remainder() -> No
         torch.testing.assert_close(found.parts[name], expected)
     total = sum(found.parts.values()) + found.remainder + model.b_Q[1, 2]
     torch.testing.assert_close(total, cache["q", 1][:, :, 2])
-    assert found.remainder.abs().max() > 0.1  # the MLP does not add up, and the parts do not pretend so
+    assert (
+        found.remainder.abs().max() > 0.1
+    )  # the MLP does not add up, and the parts do not pretend so
     key = approximate_key_parts(model, graphs, HEAD)
-    torch.testing.assert_close(sum(key.parts.values()) + key.remainder + model.b_K[1, 2], cache["k", 1][:, :, 2])
+    torch.testing.assert_close(
+        sum(key.parts.values()) + key.remainder + model.b_K[1, 2], cache["k", 1][:, :, 2]
+    )
 
 
 def test_without_an_mlp_and_head_biases_the_parts_are_exact() -> None:
@@ -62,8 +73,13 @@ def test_without_an_mlp_and_head_biases_the_parts_are_exact() -> None:
 
 def test_parts_of_the_planted_pointer() -> None:
     model, graphs = planted_model(), some_graphs()
-    query, key = approximate_query_parts(model, graphs, POINTER), approximate_key_parts(model, graphs, POINTER)
-    torch.testing.assert_close(query.parts["embed"][..., 0], -planted.SHARPNESS * degrees(graphs).float())
+    query, key = (
+        approximate_query_parts(model, graphs, POINTER),
+        approximate_key_parts(model, graphs, POINTER),
+    )
+    torch.testing.assert_close(
+        query.parts["embed"][..., 0], -planted.SHARPNESS * degrees(graphs).float()
+    )
     assert not query.parts["pos_embed"].any()
     at_target = torch.zeros(10)
     at_target[TARGET] = math.sqrt(planted.CONFIG.d_head)
@@ -72,7 +88,9 @@ def test_parts_of_the_planted_pointer() -> None:
     assert not norms["embed"].any()
     assert not query.remainder.any()
     terms = score_terms(query.parts, key.parts)
-    torch.testing.assert_close(terms["embed", "pos_embed"][..., TARGET], -planted.SHARPNESS * degrees(graphs).float())
+    torch.testing.assert_close(
+        terms["embed", "pos_embed"][..., TARGET], -planted.SHARPNESS * degrees(graphs).float()
+    )
     assert not terms["embed", "embed"].any()
 
 
@@ -103,7 +121,9 @@ def test_plain_scores_of_heads_are_those_of_transformer_lens(side: str) -> None:
     ov = torch.stack([ov_circuit(model, Head(0, index)).AB for index in range(3)])
     reads = torch.stack([input_matrix(model, Head(1, index), side) for index in range(3)])
     identity = torch.eye(CFG.d_model).double().expand(3, -1, -1)
-    expected = transformer_lens_scores(FactoredMatrix(ov, identity), FactoredMatrix(reads, identity), broadcast_dims=True)
+    expected = transformer_lens_scores(
+        FactoredMatrix(ov, identity), FactoredMatrix(reads, identity), broadcast_dims=True
+    )
     found = composition_scores(model, side=side, mlp=False)
     torch.testing.assert_close(torch.stack([found[f"0.{index}"] for index in range(3)]), expected)
     assert list(found) == ["embed", "pos_embed", "0.0", "0.1", "0.2"]
@@ -111,10 +131,16 @@ def test_plain_scores_of_heads_are_those_of_transformer_lens(side: str) -> None:
 
 def test_through_an_mlp_that_writes_nothing_the_scores_are_the_plain_ones() -> None:
     model = planted_model()
-    for matrix, plain in zip(output_matrices(model, mlp=True).values(), output_matrices(model, mlp=False).values(), strict=True):
+    for matrix, plain in zip(
+        output_matrices(model, mlp=True).values(),
+        output_matrices(model, mlp=False).values(),
+        strict=True,
+    ):
         torch.testing.assert_close(matrix, plain)
     scores = composition_scores(model, side="Q", mlp=True)
-    assert scores["embed"][POINTER.index].item() == pytest.approx(1.0)  # all of W_E lies in the one dimension that is read
+    assert scores["embed"][POINTER.index].item() == pytest.approx(
+        1.0
+    )  # all of W_E lies in the one dimension that is read
     assert scores["pos_embed"][POINTER.index].item() == 0.0
 
 
@@ -128,7 +154,9 @@ def test_circuits_are_products_of_weights() -> None:
     model = random_model()
     torch.testing.assert_close(qk_circuit(model, HEAD).AB, model.W_Q[1, 2] @ model.W_K[1, 2].T)
     torch.testing.assert_close(ov_circuit(model, HEAD).AB, model.W_V[1, 2] @ model.W_O[1, 2])
-    torch.testing.assert_close(full_ov_circuit(model, HEAD).AB, model.W_E @ model.W_V[1, 2] @ model.W_O[1, 2] @ model.W_U)
+    torch.testing.assert_close(
+        full_ov_circuit(model, HEAD).AB, model.W_E @ model.W_V[1, 2] @ model.W_O[1, 2] @ model.W_U
+    )
 
 
 def test_random_rotations_give_one_over_d_model_on_average() -> None:
@@ -149,14 +177,21 @@ def test_random_rotations_give_one_over_d_model_on_average() -> None:
 def test_the_kaiming_baseline_keeps_shapes_alone() -> None:
     cfg = ModelConfig()
     baseline = kaiming_composition_scores(cfg, samples=300, generator=named_generator(0, "Kaiming"))
-    assert baseline.mean().item() == pytest.approx(1 / math.sqrt(cfg.d_model), rel=0.01)  # the notebook's line in its three tables
+    assert baseline.mean().item() == pytest.approx(
+        1 / math.sqrt(cfg.d_model), rel=0.01
+    )  # the notebook's line in its three tables
     assert baseline.std() < 0.01
 
 
 def test_the_reader_of_an_untrained_model_is_no_better_than_a_rotation() -> None:
-    model = Transformer(ModelConfig()).initialise(named_generator(1, "untrained")).requires_grad_(False)
+    model = (
+        Transformer(ModelConfig()).initialise(named_generator(1, "untrained")).requires_grad_(False)
+    )
     null = rotated_composition_scores(
-        output_matrices(model, mlp=False)["0.2"], input_matrix(model, Head(1, 6), "Q"), samples=500, generator=named_generator(0, "null")
+        output_matrices(model, mlp=False)["0.2"],
+        input_matrix(model, Head(1, 6), "Q"),
+        samples=500,
+        generator=named_generator(0, "null"),
     )
     score = composition_scores(model, side="Q", mlp=False)["0.2"][6]
     assert null.min() < score < null.max()

@@ -1,4 +1,5 @@
-"""A disk that is full at any write, and processes that are killed at any moment: nothing that was saved is lost."""
+"""A disk that is full at any write, and processes that are killed at any moment: nothing that was
+saved is lost."""
 
 from __future__ import annotations
 
@@ -59,7 +60,8 @@ class FullDisk(OSError):
 
 @contextlib.contextmanager
 def full_after(writes: int) -> Iterator[list[int]]:
-    """A disk on which that many steps of writing succeed and no more; a write that fails leaves half a file. Yields the count."""
+    """A disk on which that many steps of writing succeed and no more; a write that fails leaves
+    half a file. Yields the count."""
     done = [0]
 
     def step(fail: Callable[[], object]) -> None:
@@ -103,7 +105,14 @@ def full_after(writes: int) -> Iterator[list[int]]:
 
 
 def train_one(directory: Path, config: TrainConfig = TRAIN) -> str:
-    train(directory, seed=0, model_config=MODEL, train_config=config, device=torch.device("cpu"), progress=False)
+    train(
+        directory,
+        seed=0,
+        model_config=MODEL,
+        train_config=config,
+        device=torch.device("cpu"),
+        progress=False,
+    )
     return load_checkpoint(directory).content_hash
 
 
@@ -116,13 +125,21 @@ def test_training_on_a_disk_that_is_full_at_each_write_in_turn(tmp_path: Path) -
         with full_after(room), pytest.raises(FullDisk):
             train_one(directory)
         left = {path.name for path in directory.iterdir()} if directory.exists() else set()
-        assert left <= {METRICS_FILE, STATE_FILE, "model.safetensors"}, left  # nothing half written under any name
+        assert left <= {
+            METRICS_FILE,
+            STATE_FILE,
+            "model.safetensors",
+        }, left  # nothing half written under any name
         assert train_one(directory) == whole
 
 
 def test_judging_on_a_disk_that_is_full_at_each_write_in_turn(tmp_path: Path) -> None:
     """Roles and record; the weights stay what they were."""
-    one = Study(ModelConfig(n_heads=2, d_model=16, d_head=8, d_mlp=16), TrainConfig(n_graphs=100, epochs=1), claims=CLAIM_IDS[:1])
+    one = Study(
+        ModelConfig(n_heads=2, d_model=16, d_head=8, d_mlp=16),
+        TrainConfig(n_graphs=100, epochs=1),
+        claims=CLAIM_IDS[:1],
+    )
     study(tmp_path, [0], study=one)
     path = tmp_path / "seed-0"
     weights, cfg = hashes(tmp_path, [0]), one.model_config
@@ -141,10 +158,15 @@ def test_judging_on_a_disk_that_is_full_at_each_write_in_turn(tmp_path: Path) ->
         if (path / "roles.json").exists():
             read_roles(path / "roles.json", cfg=cfg, content_hash=weights[0])
     assert room > 4
-    assert read_record(path / "record.json")["subjects"][0]["content_hash"] == record["subjects"][0]["content_hash"]
+    assert (
+        read_record(path / "record.json")["subjects"][0]["content_hash"]
+        == record["subjects"][0]["content_hash"]
+    )
 
 
-def test_an_old_record_outlives_a_disk_that_is_full_at_each_write_in_turn(tmp_path: Path, project: pytest.Pytester) -> None:
+def test_an_old_record_outlives_a_disk_that_is_full_at_each_write_in_turn(
+    tmp_path: Path, project: pytest.Pytester
+) -> None:
     project.makepyfile(test_claims=CLAIMS)
     facts(project)
     run(project, "--claims-json=old.json")
@@ -157,7 +179,9 @@ def test_an_old_record_outlives_a_disk_that_is_full_at_each_write_in_turn(tmp_pa
         assert not list(project.path.glob(".*.tmp"))
 
 
-def test_a_run_whose_record_cannot_be_written_shows_what_it_measured_and_fails(project: pytest.Pytester) -> None:
+def test_a_run_whose_record_cannot_be_written_shows_what_it_measured_and_fails(
+    project: pytest.Pytester,
+) -> None:
     project.makepyfile(test_claims=CLAIMS)
     project.makeconftest(
         (project.path / "conftest.py").read_text()
@@ -171,19 +195,38 @@ def pytest_runtest_teardown():
 """
     )
     facts(project)
-    result = project.runpytest_subprocess("-pno:jaxtyping", "--claims-json=out.json")  # its disk stays full
+    result = project.runpytest_subprocess(
+        "-pno:jaxtyping", "--claims-json=out.json"
+    )  # its disk stays full
     assert result.ret == 1
     result.stdout.fnmatch_lines(["toy: 2 holds", "out.json: not written: No space left on device"])
     assert not (project.path / "out.json").exists()
     assert not list(project.path.glob(".*.tmp"))
 
 
-def test_a_directory_that_cannot_be_written_is_refused_before_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_directory_that_cannot_be_written_is_refused_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").touch()
-    (tmp_path / "recipe.toml").write_text("[model]\nn_vertices = 8\n[train]\nn_graphs = 100\nmin_edges = 13\nmax_edges = 15\n")
+    (tmp_path / "recipe.toml").write_text(
+        "[model]\nn_vertices = 8\n[train]\nn_graphs = 100\nmin_edges = 13\nmax_edges = 15\n"
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("models.training._run_epoch", None)  # not called
-        assert main(["train", "--out", str(tmp_path / "file" / "out"), "--seed", "0", "--config", str(tmp_path / "recipe.toml")]) == 2
+        assert (
+            main(
+                [
+                    "train",
+                    "--out",
+                    str(tmp_path / "file" / "out"),
+                    "--seed",
+                    "0",
+                    "--config",
+                    str(tmp_path / "recipe.toml"),
+                ]
+            )
+            == 2
+        )
     place = tmp_path / "file"
     sentence = f"--out={place / 'out'}: cannot be written: {place}: Not a directory"
     assert sentence in capsys.readouterr().err
@@ -252,7 +295,8 @@ def test_no_file_of_another_name_ever_appears(tmp_path: Path) -> None:
 
 
 def killed_at_random(work: Callable[[], object], chance: random.Random, longest: float) -> bool:
-    """Run in a process group of its own, killed after a random time; whether it was still running then."""
+    """Run in a process group of its own, killed after a random time; whether it was still running
+    then."""
     process = multiprocessing.get_context("fork").Process(target=_in_own_group, args=(work,))
     process.start()
     process.join(chance.random() * longest)
@@ -271,8 +315,11 @@ def _in_own_group(work: Callable[[], object]) -> None:
     work()
 
 
-def until_killed_often(work: Callable[[Path], object], check: Callable[[Path], None], tmp_path: Path, *, often: int) -> None:
-    """Killed that often, in as many directories as that takes, each of which is finished and looked at.
+def until_killed_often(
+    work: Callable[[Path], object], check: Callable[[Path], None], tmp_path: Path, *, often: int
+) -> None:
+    """Killed that often, in as many directories as that takes, each of which is finished and looked
+    at.
 
     How long it may run at most follows how fast this machine is just now.
     """
@@ -288,7 +335,9 @@ def until_killed_often(work: Callable[[Path], object], check: Callable[[Path], N
 
 
 @OFTEN
-def test_training_killed_again_and_again_ends_with_the_same_weights(tmp_path: Path, kills: int) -> None:
+def test_training_killed_again_and_again_ends_with_the_same_weights(
+    tmp_path: Path, kills: int
+) -> None:
     whole = train_one(tmp_path / "whole", MANY_EPOCHS)
 
     def work(directory: Path) -> None:
@@ -300,14 +349,22 @@ def test_training_killed_again_and_again_ends_with_the_same_weights(tmp_path: Pa
         assert (directory / METRICS_FILE).read_text().count("\n") == 12
         with pytest.raises(ValueError, match="already holds a trained checkpoint"):
             train_one(directory)
-        assert {path.name for path in directory.iterdir()} == {"config.json", "model.safetensors", METRICS_FILE}
+        assert {path.name for path in directory.iterdir()} == {
+            "config.json",
+            "model.safetensors",
+            METRICS_FILE,
+        }
 
     until_killed_often(work, check, tmp_path, often=kills)
 
 
 @OFTEN
-def test_a_run_of_seeds_killed_again_and_again_ends_with_the_same_weights_and_records(tmp_path: Path, kills: int) -> None:
-    quick = Study(planted.CONFIG, TrainConfig(n_graphs=100, epochs=4, batch_size=50), claims=CLAIM_IDS[:1])
+def test_a_run_of_seeds_killed_again_and_again_ends_with_the_same_weights_and_records(
+    tmp_path: Path, kills: int
+) -> None:
+    quick = Study(
+        planted.CONFIG, TrainConfig(n_graphs=100, epochs=4, batch_size=50), claims=CLAIM_IDS[:1]
+    )
 
     def work(out: Path) -> None:
         with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as executor:

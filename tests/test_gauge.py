@@ -29,7 +29,9 @@ def trained() -> Transformer:
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 @pytest.mark.parametrize("gauge", GAUGES)
-def test_the_logits_stay(trained: Transformer, gauge: str, dtype: torch.dtype, tolerance: float) -> None:
+def test_the_logits_stay(
+    trained: Transformer, gauge: str, dtype: torch.dtype, tolerance: float
+) -> None:
     """On 1,000 graphs, relative to the largest logit."""
     graphs = validation_set(count=1000).adjacency.to(dtype)
     model = Transformer(trained.cfg).to(dtype).requires_grad_(False)
@@ -39,19 +41,28 @@ def test_the_logits_stay(trained: Transformer, gauge: str, dtype: torch.dtype, t
     order = renaming.vertices
     after = changed(graphs[:, order][:, :, order])
     assert (after - before).abs().max() <= tolerance * before.abs().max()
-    moved = [name for name, tensor in changed.state_dict().items() if not torch.allclose(tensor, model.state_dict()[name], atol=1e-3)]
+    moved = [
+        name
+        for name, tensor in changed.state_dict().items()
+        if not torch.allclose(tensor, model.state_dict()[name], atol=1e-3)
+    ]
     assert moved  # it does something
     torch.testing.assert_close(model(graphs), before, rtol=0, atol=0)  # and to a copy
 
 
-@pytest.mark.parametrize("cfg", [ModelConfig(**{**CFG.to_dict(), "d_mlp": 0}), ModelConfig(**{**CFG.to_dict(), "n_layers": 3})])
+@pytest.mark.parametrize(
+    "cfg",
+    [ModelConfig(**{**CFG.to_dict(), "d_mlp": 0}), ModelConfig(**{**CFG.to_dict(), "n_layers": 3})],
+)
 @pytest.mark.parametrize("gauge", GAUGES)
 def test_the_logits_of_other_architectures_stay(cfg: ModelConfig, gauge: str) -> None:
     model = random_model(cfg)
     graphs = validation_set(6, range(10, 12), count=40).adjacency.double()
     changed, renaming = transformed(model, gauge, generator=chance())
     order = renaming.vertices
-    torch.testing.assert_close(changed(graphs[:, order][:, :, order]), model(graphs), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        changed(graphs[:, order][:, :, order]), model(graphs), rtol=1e-9, atol=1e-9
+    )
 
 
 def test_heads_and_vertices_are_renamed_as_it_says() -> None:
@@ -59,7 +70,9 @@ def test_heads_and_vertices_are_renamed_as_it_says() -> None:
     changed, renaming = transformed(model, "head permutation", generator=chance())
     for layer in (0, 1):
         for index in range(3):
-            torch.testing.assert_close(changed.W_Q[layer, renaming.head(layer, index)], model.W_Q[layer, index])
+            torch.testing.assert_close(
+                changed.W_Q[layer, renaming.head(layer, index)], model.W_Q[layer, index]
+            )
             assert renaming.head(layer, index) != index
     changed, renaming = transformed(model, "relabelling", generator=chance())
     for vertex in range(6):
@@ -69,7 +82,9 @@ def test_heads_and_vertices_are_renamed_as_it_says() -> None:
 def test_bases_are_far_from_singular() -> None:
     model = random_model()
     changed, _ = transformed(model, "residual basis", generator=chance())
-    basis = torch.linalg.lstsq(torch.cat([model.W_E, model.W_pos]), torch.cat([changed.W_E, changed.W_pos])).solution
+    basis = torch.linalg.lstsq(
+        torch.cat([model.W_E, model.W_pos]), torch.cat([changed.W_E, changed.W_pos])
+    ).solution
     singular = torch.linalg.svdvals(basis)
     assert singular.min() >= 1 - 1e-6
     assert singular.max() <= 3 + 1e-6

@@ -76,12 +76,18 @@ def test_edge_bits_graph6_and_edge_list_say_the_same(graph: Adjacency) -> None:
     assert set(nx.from_graph6_bytes(graph6(graph[0]).encode()).edges) == set(edge_list(graph[0]))
 
 
-@pytest.mark.parametrize(("name", "edges"), [("petersen", 15), ("cycle", 10), ("complete", 45), ("empty", 0), ("star", 9)])
+@pytest.mark.parametrize(
+    ("name", "edges"),
+    [("petersen", 15), ("cycle", 10), ("complete", 45), ("empty", 0), ("star", 9)],
+)
 def test_named_graphs(name: str, edges: int) -> None:
     assert len(edge_list(named_graph(name)[0])) == edges
 
 
-@pytest.mark.parametrize(("name", "n", "message"), [("cube", 10, "'cube'"), ("petersen", 9, "got 9"), ("cycle", 2, "got 2")])
+@pytest.mark.parametrize(
+    ("name", "n", "message"),
+    [("cube", 10, "'cube'"), ("petersen", 9, "got 9"), ("cycle", 2, "got 2")],
+)
 def test_a_graph_that_does_not_exist_is_refused(name: str, n: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         named_graph(name, n)
@@ -106,14 +112,21 @@ def test_planarity_is_that_of_networkx_and_certified() -> None:
             assert isinstance(proof, nx.PlanarEmbedding)
             proof.check_structure()
         else:
-            assert set(proof.edges) <= {edge for i, j in edge_list(graph) for edge in ((i, j), (j, i))}
+            assert set(proof.edges) <= {
+                edge for i, j in edge_list(graph) for edge in ((i, j), (j, i))
+            }
             assert not nx.is_planar(proof)
-            assert all(nx.is_planar(nx.Graph(e for e in proof.edges if e != removed)) for removed in proof.edges)
+            assert all(
+                nx.is_planar(nx.Graph(e for e in proof.edges if e != removed))
+                for removed in proof.edges
+            )
 
 
 def test_a_balanced_set_is_balanced_at_each_edge_count_and_leaves_out_what_is_excluded() -> None:
     validation = balanced_set(7, range(10, 13), count=60, generator=chance("validation"))
-    graphs = balanced_set(7, range(10, 13), count=601, generator=chance("training"), exclude=validation)
+    graphs = balanced_set(
+        7, range(10, 13), count=601, generator=chance("training"), exclude=validation
+    )
     assert len(graphs) == 601
     edges = graphs.adjacency.sum((1, 2)) / 2
     for m, label in itertools.product(range(10, 13), (0, 1)):
@@ -126,7 +139,10 @@ def test_a_balanced_set_is_balanced_at_each_edge_count_and_leaves_out_what_is_ex
 
 @pytest.mark.parametrize("m", [7, 20])
 def test_a_class_that_cannot_be_had_is_an_error_that_names_the_edge_count(m: int) -> None:
-    with pytest.raises(ValueError, match=rf"m = {m}: in \d+ graphs of G\(7, {m}\) there were \d+ planar ones \(5 wanted\)"):
+    with pytest.raises(
+        ValueError,
+        match=rf"m = {m}: in \d+ graphs of G\(7, {m}\) there were \d+ planar ones \(5 wanted\)",
+    ):
         balanced_set(7, [m], count=10, generator=chance())
 
 
@@ -134,7 +150,10 @@ def test_isomorphic_graphs_are_counted() -> None:
     reference = random_graphs(6, 7, count=30, generator=chance("a"))
     graphs = random_graphs(6, 7, count=200, generator=chance("b"))
     known = [nx.from_numpy_array(matrix.numpy()) for matrix in reference]
-    expected = sum(any(nx.is_isomorphic(nx.from_numpy_array(matrix.numpy()), other) for other in known) for matrix in graphs)
+    expected = sum(
+        any(nx.is_isomorphic(nx.from_numpy_array(matrix.numpy()), other) for other in known)
+        for matrix in graphs
+    )
     assert 0 < expected < 200
     assert count_isomorphic(graphs, reference) == expected
     assert count_isomorphic(relabel(reference, chance()), reference) == 30
@@ -154,7 +173,9 @@ def written(path: Path, **arrays: object) -> Path:
 
 def test_a_validation_set_is_read(tmp_path: Path) -> None:
     graphs: GraphSet = validation_set(count=24)
-    path = written(tmp_path / "v.npz", data=graphs.adjacency.double(), labels=graphs.labels.double())
+    path = written(
+        tmp_path / "v.npz", data=graphs.adjacency.double(), labels=graphs.labels.double()
+    )
     read = load_validation_set(path, n_vertices=10)
     torch.testing.assert_close(read.adjacency, graphs.adjacency)
     torch.testing.assert_close(read.labels, graphs.labels)

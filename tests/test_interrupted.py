@@ -1,4 +1,5 @@
-"""A run that is interrupted at any moment: what a whole run wrote before is there as it was, or a whole run's again."""
+"""A run that is interrupted at any moment: what a whole run wrote before is there as it was, or a
+whole run's again."""
 
 from __future__ import annotations
 
@@ -28,7 +29,12 @@ def take_a_while():
 def start(directory: Path, *arguments: str) -> subprocess.Popen[bytes]:
     outputs = [f"{option}={name}" for name, option in OUTPUTS.items()]
     plain = ["-pno:jaxtyping", "-pno:cacheprovider", *outputs, *arguments]
-    return subprocess.Popen([sys.executable, "-m", "pytest", *plain], cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(
+        [sys.executable, "-m", "pytest", *plain],
+        cwd=directory,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -41,7 +47,9 @@ def test_what_was_there_before_is_whole_after(project: pytest.Pytester, tries: i
     """The moments are spread over the time that a run takes here, whatever that is."""
     directory, chance = project.path, random.Random(0)
     facts(project, x=36)
-    project.makeconftest(CONFTEST.replace("import json\n", "import json\nimport pytest\n", 1) + SLOW)
+    project.makeconftest(
+        CONFTEST.replace("import json\n", "import json\nimport pytest\n", 1) + SLOW
+    )
     project.makepyfile(test_claims=CLAIMS + "".join(another(number) for number in range(10)))
     started = time.perf_counter()
     assert start(directory, "--claims-accept").wait() == 0
@@ -58,7 +66,9 @@ def test_what_was_there_before_is_whole_after(project: pytest.Pytester, tries: i
             assert timeless(after[name]) == timeless(text), name
         for name in after.keys() - before.keys():
             assert ".partial" in name, name
-    assert start(directory, "--claims-accept").wait() == 0  # and nothing that was left stands in the way
+    assert (
+        start(directory, "--claims-accept").wait() == 0
+    )  # and nothing that was left stands in the way
 
 
 def another(number: int) -> str:

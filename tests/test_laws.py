@@ -1,4 +1,5 @@
-"""Records of seeds under a registration: what is kept of them, and that no prediction is changed afterwards."""
+"""Records of seeds under a registration: what is kept of them, and that no prediction is changed
+afterwards."""
 
 from __future__ import annotations
 
@@ -24,7 +25,9 @@ REGISTRATION = read_registration(REGISTERED)
 LEDGER = ROOT / "checkpoints" / "default" / "verdicts.json"
 ABOUT = {
     "training": {"seed": 8},
-    "role_scores": json.loads((ROOT / "checkpoints" / "default" / "roles.json").read_text())["scores"],
+    "role_scores": json.loads((ROOT / "checkpoints" / "default" / "roles.json").read_text())[
+        "scores"
+    ],
     "registration": {"commit": "0" * 40, "sha256": REGISTRATION.sha256},
 }
 
@@ -36,7 +39,9 @@ def record_of(tmp_path: Path, **about: Any) -> Path:
     return tmp_path / "record.json"
 
 
-def test_what_is_kept_is_a_record_in_which_every_prediction_comes_out_the_same(tmp_path: Path) -> None:
+def test_what_is_kept_is_a_record_in_which_every_prediction_comes_out_the_same(
+    tmp_path: Path,
+) -> None:
     whole = record_of(tmp_path)
     keep(whole, REGISTRATION, tmp_path / "kept" / "seed-8.json")
     kept = read_record(tmp_path / "kept" / "seed-8.json")
@@ -45,7 +50,9 @@ def test_what_is_kept_is_a_record_in_which_every_prediction_comes_out_the_same(t
     for prediction in REGISTRATION.predictions:
         if prediction.rate:
             assert prediction.met(before) == prediction.met(after)
-    assert REGISTRATION.outcomes(read_seeds(tmp_path / "kept", REGISTRATION)) == REGISTRATION.outcomes({8: before})
+    assert REGISTRATION.outcomes(
+        read_seeds(tmp_path / "kept", REGISTRATION)
+    ) == REGISTRATION.outcomes({8: before})
 
 
 def test_a_record_of_a_part_is_not_kept(tmp_path: Path) -> None:
@@ -61,20 +68,28 @@ def test_a_record_of_a_part_is_not_kept(tmp_path: Path) -> None:
 def test_a_record_for_other_predictions_is_refused(tmp_path: Path) -> None:
     keep(record_of(tmp_path), REGISTRATION, tmp_path / "seed-8.json")
     changed = tmp_path / "registered.toml"
-    changed.write_text(REGISTERED.read_text().replace("rate = [0.65, 0.98]", "rate = [0.60, 0.98]"), encoding="utf-8")
+    changed.write_text(
+        REGISTERED.read_text().replace("rate = [0.65, 0.98]", "rate = [0.60, 0.98]"),
+        encoding="utf-8",
+    )
     with pytest.raises(RegistrationError, match=r"seed-8.json: was judged for other predictions"):
         read_seeds(tmp_path, read_registration(changed))
     assert list(read_seeds(tmp_path)) == [8]
 
 
 @pytest.mark.parametrize("about", [None, {"commit": "1" * 40, "sha256": REGISTRATION.sha256}])
-def test_a_seed_judged_before_its_predictions_is_refused(tmp_path: Path, about: dict[str, str] | None) -> None:
+def test_a_seed_judged_before_its_predictions_is_refused(
+    tmp_path: Path, about: dict[str, str] | None
+) -> None:
     """Its record is neither used nor replaced."""
     with ThreadPoolExecutor(1) as executor:
 
         def run(registration: dict[str, str] | None) -> None:
             study = dataclasses.replace(STUDY, registration=registration)
-            assert run_study(study, targets(tmp_path, [0]), executor, report=lambda line: None)[1] == {}
+            assert (
+                run_study(study, targets(tmp_path, [0]), executor, report=lambda line: None)[1]
+                == {}
+            )
 
         run(about)
         before = Target.of_seed(tmp_path, 0).record.read_bytes()
@@ -83,9 +98,15 @@ def test_a_seed_judged_before_its_predictions_is_refused(tmp_path: Path, about: 
     assert Target.of_seed(tmp_path, 0).record.read_bytes() == before
 
 
-def test_the_command_line_counts_from_the_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_counts_from_the_records(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     keep(record_of(tmp_path), REGISTRATION, tmp_path / "recipe" / "seed-8.json")
-    keep(record_of(tmp_path, training={"seed": 0}), REGISTRATION, tmp_path / "four-heads" / "seed-0.json")
+    keep(
+        record_of(tmp_path, training={"seed": 0}),
+        REGISTRATION,
+        tmp_path / "four-heads" / "seed-0.json",
+    )
     (tmp_path / "record.json").unlink()
     assert main(["laws", "--records", str(tmp_path)]) == 0
     out = capsys.readouterr().out
@@ -93,12 +114,16 @@ def test_the_command_line_counts_from_the_records(tmp_path: Path, capsys: pytest
     assert "`reader_is_necessary` | 1/1 | [0.03, 1.00] | 0.8 … 1 | open |" in out
     assert "`both_kinds_are_common` | 0/1 | [0.00, 0.97] | 0.2 … 0.8 | open |" in out
     assert "| prediction | recipe | four-heads |" in out
-    assert "| `query_holds_degree_minus_two` | 0/1 | [0.00, 0.97] |" in out  # nothing was predicted of it
+    assert (
+        "| `query_holds_degree_minus_two` | 0/1 | [0.00, 0.97] |" in out
+    )  # nothing was predicted of it
     assert main(["laws", "--records", str(tmp_path / "none")]) == 2
     assert "none: no such file or directory" in capsys.readouterr().err
 
 
-def test_a_page_gets_the_tables_between_its_marks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_page_gets_the_tables_between_its_marks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     keep(record_of(tmp_path), REGISTRATION, tmp_path / "records" / "recipe" / "seed-8.json")
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- laws -->\nold\n<!-- end of laws -->\nafter\n", encoding="utf-8")
@@ -133,12 +158,17 @@ def test_the_records_are_of_the_recipe_that_they_say(recipe: str) -> None:
 
 
 def git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(
+        ["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def _with_history() -> bool:
     try:
-        return git("rev-parse", "--is-shallow-repository") == "false" and Path(git("rev-parse", "--show-toplevel")) == ROOT
+        return (
+            git("rev-parse", "--is-shallow-repository") == "false"
+            and Path(git("rev-parse", "--show-toplevel")) == ROOT
+        )
     except (OSError, subprocess.CalledProcessError):
         return False
 
@@ -147,11 +177,22 @@ def _with_history() -> bool:
 @pytest.mark.parametrize("path", SEEDS, ids=lambda path: path.stem)
 def test_the_predictions_were_committed_before_the_seed_was_judged(path: Path) -> None:
     registered = read_record(path)["subjects"][0]["about"]["registration"]
-    then = subprocess.run(["git", "show", f"{registered['commit']}:studies/registered.toml"], cwd=ROOT, check=True, capture_output=True)
+    then = subprocess.run(
+        ["git", "show", f"{registered['commit']}:studies/registered.toml"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
     assert then.stdout == REGISTERED.read_bytes()
-    added = git("log", "--diff-filter=A", "--format=%H", "--", str(path.relative_to(ROOT))).splitlines()
+    added = git(
+        "log", "--diff-filter=A", "--format=%H", "--", str(path.relative_to(ROOT))
+    ).splitlines()
     if added:  # or it is not committed yet
-        subprocess.run(["git", "merge-base", "--is-ancestor", registered["commit"], f"{added[-1]}~"], cwd=ROOT, check=True)
+        subprocess.run(
+            ["git", "merge-base", "--is-ancestor", registered["commit"], f"{added[-1]}~"],
+            cwd=ROOT,
+            check=True,
+        )
 
 
 def test_the_docs_have_the_tables_as_they_are_now() -> None:

@@ -20,23 +20,33 @@ OURS = r"notebook|graph6|\bgraphs?\b|checkpoint|planar|transformer|author"
 def test_the_plugin_imports_nothing_that_takes_long() -> None:
     """Every run of pytest loads it where it is installed."""
     heavy = ("torch", "scipy", "numpy", "PIL", "transformer_lens", "models", "circuits", "claims")
-    code = f"import sys, verdicts.plugin; print([name for name in {heavy!r} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    code = (
+        f"import sys, verdicts.plugin; print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize(
-    "path", sorted(path for path in LIBRARY.rglob("*") if path.suffix in (".py", ".html", ".js", ".json")), ids=lambda p: p.name
+    "path",
+    sorted(path for path in LIBRARY.rglob("*") if path.suffix in (".py", ".html", ".js", ".json")),
+    ids=lambda p: p.name,
 )
 def test_its_words_are_a_claims(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if "transformer-lens" not in line]  # one of the packages that a record names
+    lines = [
+        line for line in text.splitlines() if "transformer-lens" not in line
+    ]  # one of the packages that a record names
     found = [line for line in lines if re.search(OURS, line, flags=re.IGNORECASE)]
     assert not found, f"{path.name} knows of what this project is about"
 
 
 def test_the_example_of_its_readme_runs_and_says_what_it_says(tmp_path: Path) -> None:
-    blocks = re.findall(r"```python\n# (\w+\.py)\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    blocks = re.findall(
+        r"```python\n# (\w+\.py)\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL
+    )
     assert [name for name, _ in blocks] == ["conftest.py", "test_coin.py"]
     shown = (ROOT / "docs" / "own-project.md").read_text(encoding="utf-8")
     assert all(code in shown for _, code in blocks)
@@ -44,7 +54,9 @@ def test_the_example_of_its_readme_runs_and_says_what_it_says(tmp_path: Path) ->
         (tmp_path / name).write_text(code, encoding="utf-8")
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "pytest", "-p", "verdicts.plugin", "-p", "no:cacheprovider"]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1, done.stderr
     assert "UNRESOLVED  The coin shows heads in 49 to 51 of 100 throws." in done.stdout
     assert re.search(r"about [\d,]+\s+cases\s+would\s+settle\s+it", done.stdout)

@@ -1,4 +1,5 @@
-"""Each measurement on planted weights, where the answer is known, and against a second way to get it."""
+"""Each measurement on planted weights, where the answer is known, and against a second way to get
+it."""
 
 from __future__ import annotations
 
@@ -21,7 +22,13 @@ from circuits.attention import (
     mean_over,
     smallest_rise,
 )
-from circuits.bounds import anchor_attention, anchor_scores, every_query, neighbourhoods, query_offset
+from circuits.bounds import (
+    anchor_attention,
+    anchor_scores,
+    every_query,
+    neighbourhoods,
+    query_offset,
+)
 from circuits.directions import (
     anchor_gaps,
     anchor_key_norm_ratio,
@@ -33,7 +40,13 @@ from circuits.directions import (
     profile,
     score_per_neighbour,
 )
-from circuits.queries import centred_mean_square, key_parts, positional_scores, query_parts, score_terms
+from circuits.queries import (
+    centred_mean_square,
+    key_parts,
+    positional_scores,
+    query_parts,
+    score_terms,
+)
 from circuits.roles import Head
 from claims.strategies import any_graph
 from models.config import ModelConfig
@@ -51,13 +64,20 @@ def random_model(cfg: ModelConfig = CFG) -> Transformer:
     model = Transformer(cfg).double()
     generator = named_generator(5, "weights")
     for parameter in model.parameters():
-        parameter.data = 0.5 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        parameter.data = 0.5 * torch.randn(
+            parameter.shape, generator=generator, dtype=torch.float64
+        )
     return model.requires_grad_(False)
 
 
 def some_graphs(n: int = 10, count: int = 40) -> Adjacency:
     generator = named_generator(0, "graphs")
-    return torch.cat([random_graphs(n, m, count=count // 4, generator=generator) for m in (n // 2, n, n + 2, 2 * n)])
+    return torch.cat(
+        [
+            random_graphs(n, m, count=count // 4, generator=generator)
+            for m in (n // 2, n, n + 2, 2 * n)
+        ]
+    )
 
 
 # patterns
@@ -67,7 +87,9 @@ def some_graphs(n: int = 10, count: int = 40) -> Adjacency:
 def test_head_pattern_is_the_hooked_one(head: Head) -> None:
     model, graphs = random_model(), some_graphs(6).double()
     _, cache = model.run_with_cache(graphs)
-    torch.testing.assert_close(head_pattern(model, graphs, head), cache["pattern", head.layer][:, head.index])
+    torch.testing.assert_close(
+        head_pattern(model, graphs, head), cache["pattern", head.layer][:, head.index]
+    )
     a = cache["pattern", head.layer][:, head.index, :, 4]
     torch.testing.assert_close(attention_log_odds(model, graphs, head, position=4).sigmoid(), a)
 
@@ -76,7 +98,9 @@ def test_attention_of_the_planted_heads() -> None:
     model, graphs = planted_model(), some_graphs()
     degree = degrees(graphs)
     expected = torch.tensor([planted.anchor_attention(d) for d in range(10)])[degree]
-    torch.testing.assert_close(head_pattern(model, graphs, READER)[..., list(ANCHORS)].sum(-1), expected)
+    torch.testing.assert_close(
+        head_pattern(model, graphs, READER)[..., list(ANCHORS)].sum(-1), expected
+    )
     log_odds = attention_log_odds(model, graphs, POINTER, position=TARGET)
     torch.testing.assert_close(log_odds, planted.SHARPNESS * (2.5 - degree) - math.log(9))
 
@@ -85,7 +109,9 @@ def test_means_over_vertices_by_degree_and_the_cutoff() -> None:
     degree = torch.tensor([[1, 2, 3, 3], [1, 1, 2, 5]])
     values = torch.tensor([[1.0, 0.7, 0.3, 0.2], [0.9, 0.8, 0.6, 0.0]])
     assert mean_by_degree(values, degree) == pytest.approx({1: 0.9, 2: 0.65, 3: 0.25, 5: 0.0})
-    assert mean_over(values, degree <= 2, generator=named_generator(0, "mean")).value == pytest.approx(4.0 / 5)
+    assert mean_over(
+        values, degree <= 2, generator=named_generator(0, "mean")
+    ).value == pytest.approx(4.0 / 5)
     cutoff = cutoff_degree(values, degree, generator=named_generator(0, "cutoff"))
     assert cutoff is not None
     assert cutoff.value == pytest.approx(2 + (0.65 - 0.5) / (0.65 - 0.25))
@@ -137,7 +163,9 @@ def test_smallest_rise_of_the_planted_reader() -> None:
     rises = smallest_rise(planted_model(), graphs, READER, positions=ANCHORS, max_degree=5)
     degree = degrees(graphs)
     eligible = degree <= 5
-    by_degree = torch.tensor([planted.anchor_attention(d + 1) - planted.anchor_attention(d) for d in range(10)])
+    by_degree = torch.tensor(
+        [planted.anchor_attention(d + 1) - planted.anchor_attention(d) for d in range(10)]
+    )
     torch.testing.assert_close(rises[eligible], by_degree[degree][eligible], atol=1e-6, rtol=1e-5)
     assert rises[~eligible].isinf().all()
 
@@ -149,8 +177,12 @@ def test_parts_of_query_and_key_add_up() -> None:
     model, graphs, head = random_model(), some_graphs(6).double(), Head(0, 1)
     _, cache = model.run_with_cache(graphs)
     query, key = query_parts(model, graphs, head), key_parts(model, graphs, head)
-    torch.testing.assert_close(query["embed"] + query["pos_embed"] + model.b_Q[0, 1], cache["q", 0][:, :, 1])
-    torch.testing.assert_close(key["embed"] + key["pos_embed"] + model.b_K[0, 1], cache["k", 0][:, :, 1])
+    torch.testing.assert_close(
+        query["embed"] + query["pos_embed"] + model.b_Q[0, 1], cache["q", 0][:, :, 1]
+    )
+    torch.testing.assert_close(
+        key["embed"] + key["pos_embed"] + model.b_K[0, 1], cache["k", 0][:, :, 1]
+    )
     with pytest.raises(ValueError, match=r"layer 0.*got 1.1"):
         query_parts(model, graphs, Head(1, 1))
 
@@ -161,7 +193,12 @@ def test_score_terms_add_up_to_the_scores_without_biases() -> None:
     model.attention(0).b_K.zero_()
     _, cache = model.run_with_cache(graphs)
     terms = score_terms(query_parts(model, graphs, head), key_parts(model, graphs, head))
-    assert list(terms) == [("embed", "embed"), ("embed", "pos_embed"), ("pos_embed", "embed"), ("pos_embed", "pos_embed")]
+    assert list(terms) == [
+        ("embed", "embed"),
+        ("embed", "pos_embed"),
+        ("pos_embed", "embed"),
+        ("pos_embed", "pos_embed"),
+    ]
     torch.testing.assert_close(sum(terms.values()), cache["attn_scores", 0][:, 2])
     torch.testing.assert_close(terms["pos_embed", "pos_embed"][0], positional_scores(model, head))
 
@@ -175,7 +212,9 @@ def test_score_terms_of_the_planted_reader() -> None:
     torch.testing.assert_close(terms["pos_embed", "pos_embed"], -2 * at_anchors.expand(1, 10, 10))
     assert not terms["embed", "embed"].any()
     # two of ten keys at s, centred: mean square s² · 0.2 · 0.8
-    assert centred_mean_square(terms["pos_embed", "pos_embed"]).item() == pytest.approx((2 * SLOPE) ** 2 * 0.16)
+    assert centred_mean_square(terms["pos_embed", "pos_embed"]).item() == pytest.approx(
+        (2 * SLOPE) ** 2 * 0.16
+    )
 
 
 # directions
@@ -189,7 +228,9 @@ def test_directions_of_the_planted_reader() -> None:
     offset = positional_offset(model, READER)
     torch.testing.assert_close(offset.coefficient, torch.full((10,), -2.0))
     torch.testing.assert_close(offset.cosine, torch.full((10,), -1.0))
-    assert positional_keys(model, READER).cosine.tolist() == pytest.approx([1.0 if j in ANCHORS else 0.0 for j in range(10)])
+    assert positional_keys(model, READER).cosine.tolist() == pytest.approx(
+        [1.0 if j in ANCHORS else 0.0 for j in range(10)]
+    )
     scores = score_per_neighbour(model, READER)
     assert scores.tolist() == pytest.approx([SLOPE if j in ANCHORS else 0.0 for j in range(10)])
     gaps = anchor_gaps(scores)
@@ -205,7 +246,9 @@ def test_a_profile_has_signs_lengths_and_angles() -> None:
 
 def test_norm_ratios() -> None:
     model = planted_model()
-    assert math.isinf(key_norm_ratio(model, READER))  # the planted key holds nothing of the embedding
+    assert math.isinf(
+        key_norm_ratio(model, READER)
+    )  # the planted key holds nothing of the embedding
     W_K = model.attention(0).W_K[READER.index]
     W_K[planted.DEGREE, 1] = 0.4
     W_K[planted.POSITION + 5, 2] = 0.5
@@ -222,7 +265,9 @@ def test_neighbourhoods_are_all_of_them_once() -> None:
     for vertex in range(5):
         assert len({tuple(row) for row in rows[vertex].tolist()}) == 16
         assert not rows[vertex][:, vertex].any()
-    with pytest.raises(ValueError, match="n_vertices must be at most 16 to exhaust neighbourhoods, got 17"):
+    with pytest.raises(
+        ValueError, match="n_vertices must be at most 16 to exhaust neighbourhoods, got 17"
+    ):
         neighbourhoods(17)
 
 
@@ -250,7 +295,8 @@ def test_what_the_model_does_lies_inside_its_bounds(graph: Adjacency) -> None:
 
 
 def test_the_bounds_are_those_of_trying_every_graph() -> None:
-    """On four vertices all 64 graphs can be run: the query's offset is attained, the attention's bounds hold and are close."""
+    """On four vertices all 64 graphs can be run: the query's offset is attained, the attention's
+    bounds hold and are close."""
     cfg = ModelConfig(n_vertices=4, n_layers=1, n_heads=2, d_model=6, d_head=3, d_mlp=4)
     model, head, anchors = random_model(cfg), Head(0, 1), (1,)
     graphs = torch.cat([torch.zeros(64, 4, 4)]).double()
@@ -284,14 +330,18 @@ def test_every_query_is_a_row_the_model_makes() -> None:
 def test_bounds_of_many_vertices_hold_what_the_model_does(n: int) -> None:
     model, head, anchors = random_model(dataclasses.replace(CFG, n_vertices=n)), Head(0, 1), (2, 5)
     graphs = some_graphs(n, 200).double()
-    attention, degree = head_pattern(model, graphs, head)[..., list(anchors)].sum(-1), degrees(graphs)
+    attention, degree = (
+        head_pattern(model, graphs, head)[..., list(anchors)].sum(-1),
+        degrees(graphs),
+    )
     for d, interval in anchor_attention(model, head, anchors).items():
         seen = attention[degree == d]
         assert ((interval.low - 1e-12 <= seen) & (seen <= interval.high + 1e-12)).all()
 
 
 def test_certified_intervals_are_those_of_the_definition_written_as_loops() -> None:
-    """lo_j and hi_j over the neighbourhoods of j that agree on the edge ij, j = i at its own; then softmax bounds."""
+    """lo_j and hi_j over the neighbourhoods of j that agree on the edge ij, j = i at its own; then
+    softmax bounds."""
     n, head, anchors = 4, Head(0, 1), (1, 3)
     model = random_model(ModelConfig(**{**CFG.to_dict(), "n_vertices": n}))
     attention = model.attention(0)
@@ -309,14 +359,25 @@ def test_certified_intervals_are_those_of_the_definition_written_as_loops() -> N
         for mine in subsets(i):
             q = projected("Q", i, mine) / math.sqrt(CFG.d_head)
             scores = [
-                [q @ projected("K", j, theirs) for theirs in ([mine] if j == i else subsets(j)) if j == i or (i in theirs) == (j in mine)]
+                [
+                    q @ projected("K", j, theirs)
+                    for theirs in ([mine] if j == i else subsets(j))
+                    if j == i or (i in theirs) == (j in mine)
+                ]
                 for j in range(n)
             ]
             lo, hi = [min(row).exp() for row in scores], [max(row).exp() for row in scores]
             rest = [j for j in range(n) if j not in anchors]
-            least = sum(lo[j] for j in anchors) / (sum(lo[j] for j in anchors) + sum(hi[j] for j in rest))
-            greatest = sum(hi[j] for j in anchors) / (sum(hi[j] for j in anchors) + sum(lo[j] for j in rest))
-            low[len(mine)], high[len(mine)] = min(low[len(mine)], float(least)), max(high[len(mine)], float(greatest))
+            least = sum(lo[j] for j in anchors) / (
+                sum(lo[j] for j in anchors) + sum(hi[j] for j in rest)
+            )
+            greatest = sum(hi[j] for j in anchors) / (
+                sum(hi[j] for j in anchors) + sum(lo[j] for j in rest)
+            )
+            low[len(mine)], high[len(mine)] = (
+                min(low[len(mine)], float(least)),
+                max(high[len(mine)], float(greatest)),
+            )
     for degree, interval in anchor_attention(model, head, anchors).items():
         assert (interval.low, interval.high) == pytest.approx((low[degree], high[degree]))
 
@@ -325,5 +386,9 @@ def test_the_anchor_key_norm_ratio_is_that_of_the_weakest_anchor() -> None:
     model = random_model()
     norms = (model.W_pos @ model.W_K[0, 2]).norm(dim=-1)
     order = norms.argsort(descending=True).tolist()
-    expected = norms[order[1]] / norms[order[2]]  # the two largest are anchors: the smaller of them over the next
-    assert anchor_key_norm_ratio(model, Head(0, 2), tuple(sorted(order[:2]))) == pytest.approx(expected.item())
+    expected = (
+        norms[order[1]] / norms[order[2]]
+    )  # the two largest are anchors: the smaller of them over the next
+    assert anchor_key_norm_ratio(model, Head(0, 2), tuple(sorted(order[:2]))) == pytest.approx(
+        expected.item()
+    )

@@ -1,4 +1,5 @@
-"""The page without a browser: all of the record is in it, nothing from outside becomes markup, whatever a model lacks."""
+"""The page without a browser: all of the record is in it, nothing from outside becomes markup,
+whatever a model lacks."""
 
 from __future__ import annotations
 
@@ -56,7 +57,8 @@ def test_every_claim_of_the_record_has_a_card_with_all_its_numbers() -> None:
             assert shown(m) in text
             assert bound(m) in text
         assert card.count('<svg class="axis"') == sum(
-            isinstance(m["value"], int | float) and bound(m) != "" for m in one["measurements"].values()
+            isinstance(m["value"], int | float) and bound(m) != ""
+            for m in one["measurements"].values()
         )
         assert one["companion"] is None or f'href="#claim-{one["companion"]}"' in card
 
@@ -73,7 +75,10 @@ def test_it_asks_for_nothing_and_is_small() -> None:
 
 def test_the_page_is_the_same_each_time() -> None:
     subject, ledger = shipped()
-    assert render_page(ledger, exhibit(subject, ledger["subjects"][0]), project=PROJECT) == shipped_page()
+    assert (
+        render_page(ledger, exhibit(subject, ledger["subjects"][0]), project=PROJECT)
+        == shipped_page()
+    )
 
 
 def test_links_lead_somewhere() -> None:
@@ -84,10 +89,30 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_text_from_outside_stays_text() -> None:
-    bad = {"measurements": {HOSTILE: measurement(0.1, because=HOSTILE, note=HOSTILE, outcome="refuted")}, "reason": HOSTILE}
-    one = {**claim("refuted"), **bad, "statement": HOSTILE, "source": HOSTILE, "counterexample": {HOSTILE: HOSTILE}}
-    toy = {**subject(c=one), "name": HOSTILE, "roles": {HOSTILE: HOSTILE}, "content_hash": HOSTILE, "validation_set": HOSTILE}
-    for page in (render_page(record_of(toy)), render_page(record_of(toy, {**toy, "name": HOSTILE * 2}))):
+    bad = {
+        "measurements": {
+            HOSTILE: measurement(0.1, because=HOSTILE, note=HOSTILE, outcome="refuted")
+        },
+        "reason": HOSTILE,
+    }
+    one = {
+        **claim("refuted"),
+        **bad,
+        "statement": HOSTILE,
+        "source": HOSTILE,
+        "counterexample": {HOSTILE: HOSTILE},
+    }
+    toy = {
+        **subject(c=one),
+        "name": HOSTILE,
+        "roles": {HOSTILE: HOSTILE},
+        "content_hash": HOSTILE,
+        "validation_set": HOSTILE,
+    }
+    for page in (
+        render_page(record_of(toy)),
+        render_page(record_of(toy, {**toy, "name": HOSTILE * 2})),
+    ):
         assert "<script>alert" not in page
         assert page.count("<script") == 1, "the page's own"
 
@@ -108,14 +133,26 @@ def test_checkpoints_stand_side_by_side() -> None:
     page = render_page(record_of(one, other))
     assert dict(CARD.findall(page)) == {"c": "holds refuted", "d": "refuted"}
     table = page[page.index('id="side-by-side"') :]
-    rows = re.findall(r"<tr><th scope=\"row\"><a href=\"#claim-(\w)\">.*?</tr>", table, flags=re.DOTALL)
+    rows = re.findall(
+        r"<tr><th scope=\"row\"><a href=\"#claim-(\w)\">.*?</tr>", table, flags=re.DOTALL
+    )
     assert rows == ["d", "c"], "worst first, by the first checkpoint"
-    assert re.findall(r'class="badge (\w+)"', table.partition("</table>")[0]) == ["refuted", "holds", "refuted"]
+    assert re.findall(r'class="badge (\w+)"', table.partition("</table>")[0]) == [
+        "refuted",
+        "holds",
+        "refuted",
+    ]
 
 
 def test_seeds_are_counted_and_others_are_not() -> None:
-    seeds = {name: subject(c=claim(verdict)) for name, verdict in (("a", "holds"), ("b", "refuted"), ("c", "holds"))}
-    page = render_page(record_of(subject(c=claim("holds"))), Exhibit(counted=seeds, beside={"d": subject(c=claim("holds"))}))
+    seeds = {
+        name: subject(c=claim(verdict))
+        for name, verdict in (("a", "holds"), ("b", "refuted"), ("c", "holds"))
+    }
+    page = render_page(
+        record_of(subject(c=claim("holds"))),
+        Exhibit(counted=seeds, beside={"d": subject(c=claim("holds"))}),
+    )
     assert '<td class="count">2/3</td>' in page
     assert "0.09–0.99" in page  # Clopper and Pearson of 2 in 3
 
@@ -140,15 +177,40 @@ def test_every_part_and_every_figure_is_about_claims_that_there_are() -> None:
 
 
 NOTEBOOK = [
-    "neighbour-queries", "position-queries", "reader-query", "reader-keys", "reader-values", "reader-z", "reader-result", "through-mlp",
-    "reader-norms", "pointer-query-norms", "pointer-key-norms", "score-terms", "score-grid", "one-path", "best-by-size", "patched-patterns",
-    "dimensions", "composition", "composition-null", "ov", "neurons-0", "neurons-1", "neuron-correlation", "attribution",
-    "neuron-attribution", "certified-attention", "pointer-W_Q",
-]  # fmt: skip
+    "neighbour-queries",
+    "position-queries",
+    "reader-query",
+    "reader-keys",
+    "reader-values",
+    "reader-z",
+    "reader-result",
+    "through-mlp",
+    "reader-norms",
+    "pointer-query-norms",
+    "pointer-key-norms",
+    "score-terms",
+    "score-grid",
+    "one-path",
+    "best-by-size",
+    "patched-patterns",
+    "dimensions",
+    "composition",
+    "composition-null",
+    "ov",
+    "neurons-0",
+    "neurons-1",
+    "neuron-correlation",
+    "attribution",
+    "neuron-attribution",
+    "certified-attention",
+    "pointer-W_Q",
+]
 
 
 def test_the_notebooks_figures_are_all_there() -> None:
-    assert {f"figure-{name}" for name in NOTEBOOK} <= {figure.id for figure in shipped_exhibit().figures}
+    assert {f"figure-{name}" for name in NOTEBOOK} <= {
+        figure.id for figure in shipped_exhibit().figures
+    }
 
 
 def test_the_diagram_weighs_paths_by_the_records_shapley_values() -> None:
@@ -159,14 +221,18 @@ def test_the_diagram_weighs_paths_by_the_records_shapley_values() -> None:
     widths = {
         title: float(width)
         for title, width in re.findall(
-            r'aria-label="([^"]+) into the [^"]*; claims about it"><path class="flow [^"]*" stroke-width="([\d.]+)"', drawing
+            r'aria-label="([^"]+) into the [^"]*; claims about it"><path class="flow [^"]*"'
+            r' stroke-width="([\d.]+)"',
+            drawing,
         )
     }
     assert len(shapley) == len(notebook_players(judged.model.cfg.n_heads)) == 10
     reader = str(judged.roles.reader)
     assert widths[reader] == max(widths.values()) == 13.0
     assert f"{reader} into the query: {shapley[f'{reader}->q']:.4f}".rstrip("0") in drawing
-    assert float(re.search(r"embed into the key: ([\d.]+)", drawing)[1]) == pytest.approx(shapley["embed->k"], abs=1e-4)  # type: ignore[index]
+    assert float(re.search(r"embed into the key: ([\d.]+)", drawing)[1]) == pytest.approx(
+        shapley["embed->k"], abs=1e-4
+    )  # type: ignore[index]
 
 
 def test_counterexamples_are_drawn_with_the_vertex_and_the_edges_to_copy() -> None:
@@ -185,7 +251,10 @@ def test_counterexamples_are_drawn_with_the_vertex_and_the_edges_to_copy() -> No
 def test_a_figure_stands_beside_the_first_of_its_claims() -> None:
     figure = Figure("figure-f", "F", "about", shipped_exhibit().figures[0].body, "1", ("c", "d"))
     panel = Panel("p", "Own", shipped_exhibit().panels[0].body)
-    page = render_page(record_of(subject(c=claim(), d=claim())), Exhibit(figures=(figure,), panels=(panel,), parts={"head": ["c"]}))
+    page = render_page(
+        record_of(subject(c=claim(), d=claim())),
+        Exhibit(figures=(figure,), panels=(panel,), parts={"head": ["c"]}),
+    )
     cards = page.split('<article class="card"')
     assert '<figure id="figure-f">' in next(card for card in cards if 'id="claim-c"' in card)
     assert '<a href="#figure-f">F</a>' in next(card for card in cards if 'id="claim-d"' in card)
@@ -195,7 +264,9 @@ def test_a_figure_stands_beside_the_first_of_its_claims() -> None:
 
 def test_controls_stand_on_the_axis_where_the_record_has_them() -> None:
     held = copy.deepcopy(shipped()[1])
-    one = next(one for one in held["subjects"][0]["claims"] if one["controls"]["fresh weights"]["values"])
+    one = next(
+        one for one in held["subjects"][0]["claims"] if one["controls"]["fresh weights"]["values"]
+    )
     assert "fresh weights: " in render_page(held)
     for other in held["subjects"][0]["claims"]:
         del other["controls"]
@@ -209,14 +280,36 @@ def test_controls_stand_on_the_axis_where_the_record_has_them() -> None:
 @pytest.mark.parametrize(
     "lacking",
     [
-        {}, {"d_mlp": 0}, {"n_layers": 3}, {"n_heads": 1, "d_head": 8}, {"n_layers": 1},
-        {"roles": {"reader": Head(0, 0)}}, {"roles": {"reader": Head(0, 1), "anchors": (1, 2)}},
+        {},
+        {"d_mlp": 0},
+        {"n_layers": 3},
+        {"n_heads": 1, "d_head": 8},
+        {"n_layers": 1},
+        {"roles": {"reader": Head(0, 0)}},
+        {"roles": {"reader": Head(0, 1), "anchors": (1, 2)}},
         {"roles": {"pointer": Head(1, 0), "target": 3}},
-        {"roles": {"reader": Head(0, 1), "anchors": (1, 2), "pointer": Head(1, 0), "target": 3, "dimension": 5}},
-        {"n_layers": 3, "roles": {"reader": Head(0, 1), "anchors": (1, 2), "pointer": Head(2, 0), "target": 3, "dimension": 5}},
+        {
+            "roles": {
+                "reader": Head(0, 1),
+                "anchors": (1, 2),
+                "pointer": Head(1, 0),
+                "target": 3,
+                "dimension": 5,
+            }
+        },
+        {
+            "n_layers": 3,
+            "roles": {
+                "reader": Head(0, 1),
+                "anchors": (1, 2),
+                "pointer": Head(2, 0),
+                "target": 3,
+                "dimension": 5,
+            },
+        },
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_what_a_model_lacks_is_left_out(lacking: dict[str, Any]) -> None:
     untrained = untrained_subject(**lacking)
     page = page_of(untrained)
@@ -241,20 +334,32 @@ def test_a_run_writes_it(project: pytest.Pytester) -> None:
     assert dict(CARD.findall(page)) == {"x_is_large": "holds", "y_is_small": "holds"}
 
 
-def test_a_run_that_fails_writes_it_and_so_does_one_on_two_processes(project: pytest.Pytester) -> None:
+def test_a_run_that_fails_writes_it_and_so_does_one_on_two_processes(
+    project: pytest.Pytester,
+) -> None:
     facts(project, x=1)
     assert run(project, "--claims-page=page.html", "-n", "2").ret == 1
-    assert dict(CARD.findall((project.path / "page.html").read_text(encoding="utf-8")))["x_is_large"] == "refuted"
+    assert (
+        dict(CARD.findall((project.path / "page.html").read_text(encoding="utf-8")))["x_is_large"]
+        == "refuted"
+    )
 
 
 def test_a_figure_that_breaks_takes_no_verdict_with_it(project: pytest.Pytester) -> None:
     conftest = (
-        project.path / "conftest.py"
-    ).read_text() + "\n\ndef pytest_claims_exhibit(subject, result):\n    raise KeyError('no such head')\n"
+        (project.path / "conftest.py").read_text()
+        + "\n\ndef pytest_claims_exhibit(subject, result):\n    raise KeyError('no such head')\n"
+    )
     project.makeconftest(conftest)
     result = run(project, "--claims-page=page.html", "--claims-json=record.json")
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["*x is large*", "toy: 2 holds", "--claims-page=page.html: not written: KeyError: 'no such head'"])
+    result.stdout.fnmatch_lines(
+        [
+            "*x is large*",
+            "toy: 2 holds",
+            "--claims-page=page.html: not written: KeyError: 'no such head'",
+        ]
+    )
     assert len(read_record(project.path / "record.json")["subjects"][0]["claims"]) == 2
     assert not (project.path / "page.html").exists()
 
@@ -262,9 +367,21 @@ def test_a_figure_that_breaks_takes_no_verdict_with_it(project: pytest.Pytester)
 def test_the_first_checkpoint_comes_first_on_two_processes(project: pytest.Pytester) -> None:
     facts(project, "b.json", hash="sha256:b", x=1)
     for first, second in (("toy.json", "b.json"), ("b.json", "toy.json")):
-        run(project, f"--checkpoint={first}", f"--checkpoint={second}", "--claims-json=record.json", "-n", "2")
-        hashes = [subject["content_hash"] for subject in read_record(project.path / "record.json")["subjects"]]
-        assert hashes == (["sha256:a", "sha256:b"] if first == "toy.json" else ["sha256:b", "sha256:a"])
+        run(
+            project,
+            f"--checkpoint={first}",
+            f"--checkpoint={second}",
+            "--claims-json=record.json",
+            "-n",
+            "2",
+        )
+        hashes = [
+            subject["content_hash"]
+            for subject in read_record(project.path / "record.json")["subjects"]
+        ]
+        assert hashes == (
+            ["sha256:a", "sha256:b"] if first == "toy.json" else ["sha256:b", "sha256:a"]
+        )
 
 
 def test_a_page_that_cannot_be_written_is_refused_first(project: pytest.Pytester) -> None:
@@ -277,29 +394,52 @@ def test_a_page_that_cannot_be_written_is_refused_first(project: pytest.Pytester
     ("arguments", "message"),
     [
         (["page", "--out", "{tmp}/no/page.html"], "--out"),
-        (["page", "--out", "{tmp}/p.html", "--record", "{tmp}/none.json"], "none.json: no such record; write one with"),
-        (["page", "--out", "{tmp}/p.html", "--record", "checkpoints/seed-2/verdicts.json"], "says nothing of default, sha256:e93266486a4e"),
+        (
+            ["page", "--out", "{tmp}/p.html", "--record", "{tmp}/none.json"],
+            "none.json: no such record; write one with",
+        ),
+        (
+            ["page", "--out", "{tmp}/p.html", "--record", "checkpoints/seed-2/verdicts.json"],
+            "says nothing of default, sha256:e93266486a4e",
+        ),
         (["serve", "--port", "65536"], "--port must be from 0 to 65535, got 65536"),
         (["page", "{tmp}", "--out", "{tmp}/p.html"], "config.json"),
     ],
 )
-def test_what_cannot_be_shown_is_refused(arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_shown_is_refused(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([argument.format(tmp=tmp_path) for argument in arguments]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "p.html").exists()
 
 
-def test_a_record_of_a_part_of_the_claims_has_no_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_record_of_a_part_of_the_claims_has_no_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     ledger = read_record(Path("checkpoints/default/verdicts.json"))
-    write_record(tmp_path / "part.json", {**ledger, "run": {**ledger["run"], "partial": "-k reader"}})
-    assert main(["page", "--out", str(tmp_path / "p.html"), "--record", str(tmp_path / "part.json")]) == 2
-    assert "part.json: is of a part of the claims only (-k reader); use the record" in capsys.readouterr().err
+    write_record(
+        tmp_path / "part.json", {**ledger, "run": {**ledger["run"], "partial": "-k reader"}}
+    )
+    assert (
+        main(["page", "--out", str(tmp_path / "p.html"), "--record", str(tmp_path / "part.json")])
+        == 2
+    )
+    assert (
+        "part.json: is of a part of the claims only (-k reader); use the record"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / "p.html").exists()
 
 
-def test_a_record_of_other_graphs_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_record_of_other_graphs_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     ledger = read_record(Path("checkpoints/default/verdicts.json"))
     ledger["subjects"][0]["validation_set"] = "sha256:other"
     write_record(tmp_path / "record.json", ledger)
-    assert main(["page", "--out", str(tmp_path / "p.html"), "--record", str(tmp_path / "record.json")]) == 2
+    assert (
+        main(["page", "--out", str(tmp_path / "p.html"), "--record", str(tmp_path / "record.json")])
+        == 2
+    )
     assert "was measured on another validation set, sha256:other" in capsys.readouterr().err

@@ -31,7 +31,8 @@ class Subject:
         self.facts = json.loads(Path(path).read_text())
         self.ledger_path = Path(path).with_suffix(".verdicts.json")
     def describe(self):
-        return {"name": "toy", "content_hash": self.facts["hash"], "roles": {"part": 3}, "validation_set": self.facts["set"]}
+        about = {"roles": {"part": 3}, "validation_set": self.facts["set"]}
+        return {"name": "toy", "content_hash": self.facts["hash"], **about}
 
 def pytest_claims_subjects(config):
     subjects = [Subject(path) for path in config.getoption("checkpoint") or ["toy.json"]]
@@ -66,12 +67,16 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 
 
 def facts(pytester: pytest.Pytester, name: str = "toy.json", **values: Any) -> None:
-    (pytester.path / name).write_text(json.dumps({"hash": "sha256:a", "set": "sha256:v", "x": 11, "y": 0, **values}))
+    (pytester.path / name).write_text(
+        json.dumps({"hash": "sha256:a", "set": "sha256:v", "x": 11, "y": 0, **values})
+    )
 
 
 def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     """In this process, which has all that a run imports; its workers, under xdist, are others."""
-    quiet = [f"no:{plugin}" for plugin in ("cacheprovider", "jaxtyping", "benchmark", "hypothesispytest")]
+    quiet = [
+        f"no:{plugin}" for plugin in ("cacheprovider", "jaxtyping", "benchmark", "hypothesispytest")
+    ]
     return pytester.runpytest_inprocess(*(f"-p{name}" for name in quiet), *arguments)
 
 
@@ -83,7 +88,15 @@ def record(pytester: pytest.Pytester, *arguments: str) -> dict[str, Any]:
 def test_claims_that_hold_exit_with_zero_and_a_table(project: pytest.Pytester) -> None:
     result = run(project)
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["subject: toy sha256:a*", "device: cpu, seed: 0", "ledger: none*", "*x is large.", "toy: 2 holds"])
+    result.stdout.fnmatch_lines(
+        [
+            "subject: toy sha256:a*",
+            "device: cpu, seed: 0",
+            "ledger: none*",
+            "*x is large.",
+            "toy: 2 holds",
+        ]
+    )
 
 
 def test_a_refuted_claim_exits_with_one_and_says_why(project: pytest.Pytester) -> None:
@@ -91,7 +104,11 @@ def test_a_refuted_claim_exits_with_one_and_says_why(project: pytest.Pytester) -
     result = run(project)
     assert result.ret == 1
     result.stdout.fnmatch_lines(
-        ["refuted: x is 9, expected at least 10 (so it is said)", "REFUTED     x is large.", "toy: 1 refuted, 1 holds"]
+        [
+            "refuted: x is 9, expected at least 10 (so it is said)",
+            "REFUTED     x is large.",
+            "toy: 1 refuted, 1 holds",
+        ]
     )
     assert "plugin.py" not in result.stdout.str()
 
@@ -140,7 +157,9 @@ def test_the_ledger_accepts_what_it_was_told_and_nothing_else(project: pytest.Py
     result.assert_outcomes(failed=1, xfailed=1)
 
 
-def test_a_refuted_claim_that_is_now_absent_or_broken_is_not_accepted(project: pytest.Pytester) -> None:
+def test_a_refuted_claim_that_is_now_absent_or_broken_is_not_accepted(
+    project: pytest.Pytester,
+) -> None:
     facts(project, y=2)
     run(project, "--claims-accept")
     facts(project, y=None)
@@ -155,7 +174,10 @@ def test_a_ledger_of_other_weights_or_conditions_is_told_apart(project: pytest.P
     run(project, "--claims-accept")
     facts(project, set="sha256:w")
     run(project, "--claims-seed=3").stdout.fnmatch_lines(
-        ["ledger: accepted with data sha256:v, but this run has sha256:w", "ledger: accepted with seed 0, but this run has 3"]
+        [
+            "ledger: accepted with data sha256:v, but this run has sha256:w",
+            "ledger: accepted with seed 0, but this run has 3",
+        ]
     )
     facts(project, hash="sha256:b")
     result = run(project)
@@ -163,32 +185,54 @@ def test_a_ledger_of_other_weights_or_conditions_is_told_apart(project: pytest.P
     result.stderr.fnmatch_lines(["*is of other weights: sha256:a, not sha256:b"])
 
 
-def test_accepting_is_refused_where_it_would_say_too_little_or_hide_an_error(project: pytest.Pytester) -> None:
-    for arguments in (["-k", "x"], ["-n", "2"], ["test_claims.py"], ["test_claims.py::test_x_is_large"]):
+def test_accepting_is_refused_where_it_would_say_too_little_or_hide_an_error(
+    project: pytest.Pytester,
+) -> None:
+    for arguments in (
+        ["-k", "x"],
+        ["-n", "2"],
+        ["test_claims.py"],
+        ["test_claims.py::test_x_is_large"],
+    ):
         result = run(project, "--claims-accept", *arguments)
         assert result.ret == 4, arguments
-        result.stderr.fnmatch_lines(["*--claims-accept writes the ledger of a whole run in one process; drop *"])
+        result.stderr.fnmatch_lines(
+            ["*--claims-accept writes the ledger of a whole run in one process; drop *"]
+        )
     facts(project, x="broken")
     result = run(project, "--claims-accept")
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["--claims-accept: no ledger written, for there were errors: x_is_large"])
+    result.stdout.fnmatch_lines(
+        ["--claims-accept: no ledger written, for there were errors: x_is_large"]
+    )
     assert not (project.path / "toy.verdicts.json").exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--claims-json=none/out.json"], "*--claims-json=none/out.json: cannot be written: No such file or directory"),
+        (
+            ["--claims-json=none/out.json"],
+            "*--claims-json=none/out.json: cannot be written: No such file or directory",
+        ),
         (["--claims-json=."], "*--claims-json=.: is a directory; name a file"),
         (["--claims-json="], "*argument --claims-json: is empty; name a file"),
         (["--claims-page="], "*argument --claims-page: is empty; name a file"),
         (["--claims-baseline="], "*argument --claims-baseline: is empty; name a file"),
-        (["--claims-json=toy.json/out.json"], "*--claims-json=toy.json/out.json: cannot be written: Not a directory"),
+        (
+            ["--claims-json=toy.json/out.json"],
+            "*--claims-json=toy.json/out.json: cannot be written: Not a directory",
+        ),
         (["--claims-seed=-1"], "*--claims-seed must be 0 or more, got -1"),
-        (["--checkpoint=toy.json", "--checkpoint=toy.json"], "*the weights of toy are to be judged twice; name them once"),
+        (
+            ["--checkpoint=toy.json", "--checkpoint=toy.json"],
+            "*the weights of toy are to be judged twice; name them once",
+        ),
     ],
 )
-def test_what_cannot_be_done_is_refused_before_anything_is_measured(project: pytest.Pytester, arguments: list[str], message: str) -> None:
+def test_what_cannot_be_done_is_refused_before_anything_is_measured(
+    project: pytest.Pytester, arguments: list[str], message: str
+) -> None:
     result = run(project, *arguments)
     assert result.ret == 4
     result.stderr.fnmatch_lines([message])
@@ -201,17 +245,24 @@ def test_a_subject_that_cannot_be_judged_is_a_usage_error(project: pytest.Pytest
     result.stderr.fnmatch_lines(["*toy.json: x must be a number, got None"])
 
 
-def test_a_claim_without_a_statement_is_refused_before_anything_is_measured(project: pytest.Pytester) -> None:
+def test_a_claim_without_a_statement_is_refused_before_anything_is_measured(
+    project: pytest.Pytester,
+) -> None:
     project.makepyfile(test_claims=CLAIMS.replace('"""x is large."""', ""))
     result = run(project)
     assert result.ret == 4
-    result.stderr.fnmatch_lines(["*test_x_is_large: the first line of its docstring must be the statement*"])
+    result.stderr.fnmatch_lines(
+        ["*test_x_is_large: the first line of its docstring must be the statement*"]
+    )
 
 
 def test_several_checkpoints_are_judged_side_by_side(project: pytest.Pytester) -> None:
     facts(project, "other.json", hash="sha256:b", x=3)
     result = record(project, "--checkpoint=toy.json", "--checkpoint=other.json")
-    verdicts = {subject["content_hash"]: [claim["verdict"] for claim in subject["claims"]] for subject in result["subjects"]}
+    verdicts = {
+        subject["content_hash"]: [claim["verdict"] for claim in subject["claims"]]
+        for subject in result["subjects"]
+    }
     assert verdicts == {"sha256:a": ["holds", "holds"], "sha256:b": ["refuted", "holds"]}
 
 
@@ -231,28 +282,47 @@ def test_y_beats_chance(subject, expect):
 '''
 
 
-def test_p_values_are_corrected_over_the_run_and_a_claim_that_is_chance_fails_it(project: pytest.Pytester) -> None:
+def test_p_values_are_corrected_over_the_run_and_a_claim_that_is_chance_fails_it(
+    project: pytest.Pytester,
+) -> None:
     project.makepyfile(test_claims=CLAIMS + NULL_CLAIM)
     facts(project, x=50, y=-100)
     result = run(project, "--claims-json=out.json", "-n", "2")
     assert result.ret == 0
-    found = {c["id"]: c for c in json.loads((project.path / "out.json").read_text())["subjects"][0]["claims"]}
+    found = {
+        c["id"]: c
+        for c in json.loads((project.path / "out.json").read_text())["subjects"][0]["claims"]
+    }
     assert (found["x_beats_chance"]["p"], found["x_beats_chance"]["p_corrected"]) == (0.025, 0.05)
     assert found["x_is_large"]["p_corrected"] is None
-    result.stdout.fnmatch_lines(["*x 50: of 39 coins 0 reach it, 38 at most", "*p = 0.05, corrected over the run (0.025 alone)"])
+    result.stdout.fnmatch_lines(
+        [
+            "*x 50: of 39 coins 0 reach it, 38 at most",
+            "*p = 0.05, corrected over the run (0.025 alone)",
+        ]
+    )
     facts(project, x=36, y=-100)
     for arguments in ([], ["--claims-accept"]):
         result = run(project, *arguments)
         assert result.ret == 1
-        result.stdout.fnmatch_lines(["x_beats_chance holds, but chance does as well: p = 0.1, corrected over 2 claims 0.1;*"])
-    result.stdout.fnmatch_lines(["--claims-accept: no ledger written, for there were errors: see above"])
+        result.stdout.fnmatch_lines(
+            [
+                "x_beats_chance holds, but chance does as well: p = 0.1, corrected over 2 claims"
+                " 0.1;*"
+            ]
+        )
+    result.stdout.fnmatch_lines(
+        ["--claims-accept: no ledger written, for there were errors: see above"]
+    )
     assert run(project, "-k", "y_beats_chance").ret == 0
 
 
 # subjects, and hooks that are absent or return too little
 
 
-def test_every_subject_of_the_hook_is_judged_whatever_the_options_say(project: pytest.Pytester) -> None:
+def test_every_subject_of_the_hook_is_judged_whatever_the_options_say(
+    project: pytest.Pytester,
+) -> None:
     facts(project, "bad.json", hash="sha256:b", x=3)
     project.makeconftest(CONFTEST.replace('["toy.json"]', '["toy.json", "bad.json"]'))
     for workers in ([], ["-n2"]):
@@ -273,13 +343,31 @@ def test_with_several_subjects_every_line_says_of_which_it_speaks(project: pytes
     facts(project, "bad.json", hash="sha256:b", x=3, y=-100)
     facts(project, "twin.json", hash="sha256:c", x=3, y=-100)
     project.makeconftest(CONFTEST.replace('"name": "toy"', '"name": self.ledger_path.name[0]'))
-    result = run(project, *(f"--checkpoint={name}.json" for name in ("toy", "bad", "twin")), "--claims-markdown=out.md")
-    result.stdout.fnmatch_lines([
-        "subject: t sha256:a*", "device of t-a:*", "ledger of t-a: none*", "subject: b *", "device of b:*",
-        "ledger of b: none*", "*test_x_is_large?b*", "refuted: x is 3*", "*test_x_is_large?t-c?*",
-        "t-a: x_beats_chance holds, but chance does as well*", "FAILED*test_x_is_large?b?*", "FAILED*test_x_is_large?t-c?*",
-    ])  # fmt: skip
-    assert "> ❌ t-a: x&#95;beats&#95;chance holds, but chance" in (project.path / "out.md").read_text()
+    result = run(
+        project,
+        *(f"--checkpoint={name}.json" for name in ("toy", "bad", "twin")),
+        "--claims-markdown=out.md",
+    )
+    result.stdout.fnmatch_lines(
+        [
+            "subject: t sha256:a*",
+            "device of t-a:*",
+            "ledger of t-a: none*",
+            "subject: b *",
+            "device of b:*",
+            "ledger of b: none*",
+            "*test_x_is_large?b*",
+            "refuted: x is 3*",
+            "*test_x_is_large?t-c?*",
+            "t-a: x_beats_chance holds, but chance does as well*",
+            "FAILED*test_x_is_large?b?*",
+            "FAILED*test_x_is_large?t-c?*",
+        ]
+    )
+    assert (
+        "> ❌ t-a: x&#95;beats&#95;chance holds, but chance"
+        in (project.path / "out.md").read_text()
+    )
 
 
 HOOK = "def pytest_claims_subjects(config):"
@@ -289,30 +377,74 @@ SUBJECT = "dict(name='n', content_hash='h', roles={}, validation_set='v')"
 @pytest.mark.parametrize(
     ("conftest", "arguments", "message"),
     [
-        ("", [], "there are claims, but nothing to judge: write in conftest.py def pytest_claims_subjects(config): return *"),
-        (f"{HOOK} return None", [], "there are claims, but nothing to judge*"),
-        (f"{HOOK} return []", [], "pytest_claims_subjects returned an empty list: there is nothing to judge"),
-        (f"{HOOK} return 3", [], "pytest_claims_subjects must return a list of subjects, got a int"),
-        (f"{HOOK} return 'toy'", [], "pytest_claims_subjects must return a list of subjects, got a str"),
-        (f"{HOOK} return [3]", [], "pytest_claims_subjects()?0?, a int, has no ledger_path"),
-        (f"{HOOK} return [Toy(dict(name='n'))]", [], "pytest_claims_subjects()?0?.describe() has no 'content_hash'; it returns *"),
-        (f"{HOOK} return [Toy({SUBJECT}), Toy(None)]", [], "pytest_claims_subjects()?1?.describe() must return a mapping, got None"),
         (
-            f"{HOOK} return [Toy({SUBJECT} | dict(name=3))]", [],
+            "",
+            [],
+            (
+                "there are claims, but nothing to judge: write in conftest.py def"
+                " pytest_claims_subjects(config): return *"
+            ),
+        ),
+        (f"{HOOK} return None", [], "there are claims, but nothing to judge*"),
+        (
+            f"{HOOK} return []",
+            [],
+            "pytest_claims_subjects returned an empty list: there is nothing to judge",
+        ),
+        (
+            f"{HOOK} return 3",
+            [],
+            "pytest_claims_subjects must return a list of subjects, got a int",
+        ),
+        (
+            f"{HOOK} return 'toy'",
+            [],
+            "pytest_claims_subjects must return a list of subjects, got a str",
+        ),
+        (f"{HOOK} return [3]", [], "pytest_claims_subjects()?0?, a int, has no ledger_path"),
+        (
+            f"{HOOK} return [Toy(dict(name='n'))]",
+            [],
+            "pytest_claims_subjects()?0?.describe() has no 'content_hash'; it returns *",
+        ),
+        (
+            f"{HOOK} return [Toy({SUBJECT}), Toy(None)]",
+            [],
+            "pytest_claims_subjects()?1?.describe() must return a mapping, got None",
+        ),
+        (
+            f"{HOOK} return [Toy({SUBJECT} | dict(name=3))]",
+            [],
             "pytest_claims_subjects()?0?.describe()?'name'? must be text, got 3",
         ),
-        (f"{HOOK} return [Toy({SUBJECT}, 'l.json')]", [], "pytest_claims_subjects()?0?.ledger_path must be a Path, got 'l.json'"),
         (
-            f"{HOOK} return [Toy({SUBJECT})]", ["--claims-controls"],
-            "--claims-controls needs controls and gauges: write in conftest.py def pytest_claims_variants(): return *",
+            f"{HOOK} return [Toy({SUBJECT}, 'l.json')]",
+            [],
+            "pytest_claims_subjects()?0?.ledger_path must be a Path, got 'l.json'",
         ),
-        (f"{HOOK} return [Toy({SUBJECT})]", ["--claims-gauge"], "--claims-gauge needs controls and gauges: *"),
         (
-            f"{HOOK} return [Toy({SUBJECT})]\ndef pytest_claims_variants(): return dict(a=1)", ["--claims-gauge"],
-            "pytest_claims_variants returned a dict without controls, gauges, for_controls, for_gauges, under_gauge, stand_ins",
+            f"{HOOK} return [Toy({SUBJECT})]",
+            ["--claims-controls"],
+            (
+                "--claims-controls needs controls and gauges: write in conftest.py def"
+                " pytest_claims_variants(): return *"
+            ),
+        ),
+        (
+            f"{HOOK} return [Toy({SUBJECT})]",
+            ["--claims-gauge"],
+            "--claims-gauge needs controls and gauges: *",
+        ),
+        (
+            f"{HOOK} return [Toy({SUBJECT})]\ndef pytest_claims_variants(): return dict(a=1)",
+            ["--claims-gauge"],
+            (
+                "pytest_claims_variants returned a dict without controls, gauges, for_controls,"
+                " for_gauges, under_gauge, stand_ins"
+            ),
         ),
     ],
-)  # fmt: skip
+)
 def test_a_hook_that_is_absent_or_returns_too_little_is_said_in_one_sentence(
     project: pytest.Pytester, conftest: str, arguments: list[str], message: str
 ) -> None:
@@ -336,48 +468,77 @@ class Toy:
     result.stdout.fnmatch_lines([f"ERROR: {message}"])
 
 
-def test_an_ordinary_test_that_asks_for_a_subject_is_told_what_to_write(project: pytest.Pytester) -> None:
+def test_an_ordinary_test_that_asks_for_a_subject_is_told_what_to_write(
+    project: pytest.Pytester,
+) -> None:
     project.makepyfile(test_claims="def test_plain(subject):\n    assert subject\n")
     result = run(project)
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["test_plain asks for the fixture 'subject', which claims alone get; mark it with *"])
+    result.stdout.fnmatch_lines(
+        ["test_plain asks for the fixture 'subject', which claims alone get; mark it with *"]
+    )
 
 
 # nothing lost
 
 
-@pytest.mark.parametrize("arguments", [["-kx_is"], ["-mclaim"], ["--deselect=test_claims.py::test_y_is_small"], ["test_claims.py"]])
-def test_a_part_of_a_run_says_so_and_replaces_no_record(project: pytest.Pytester, arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [["-kx_is"], ["-mclaim"], ["--deselect=test_claims.py::test_y_is_small"], ["test_claims.py"]],
+)
+def test_a_part_of_a_run_says_so_and_replaces_no_record(
+    project: pytest.Pytester, arguments: list[str]
+) -> None:
     outputs = ["--claims-json=out.json", "--claims-markdown=out.md"]
     run(project, *outputs)
     whole = [(project.path / name).read_bytes() for name in ("out.json", "out.md")]
     result = run(project, *outputs, *arguments)
-    result.stdout.fnmatch_lines(["out.partial.json: of a part of the claims (*); out.json is left as it was"])
+    result.stdout.fnmatch_lines(
+        ["out.partial.json: of a part of the claims (*); out.json is left as it was"]
+    )
     assert [(project.path / name).read_bytes() for name in ("out.json", "out.md")] == whole
     part = read_record(project.path / "out.partial.json")
-    assert part["run"]["partial"].startswith(("-k x_is", "-m claim", "--deselect", "a part of the claims"))
-    assert (project.path / "out.partial.md").read_text().startswith("> Of a part of the claims only: ")
+    assert part["run"]["partial"].startswith(
+        ("-k x_is", "-m claim", "--deselect", "a part of the claims")
+    )
+    assert (
+        (project.path / "out.partial.md").read_text().startswith("> Of a part of the claims only: ")
+    )
     for name in ("out.json", "out.md"):
         (project.path / name).unlink()
     for _ in range(2):  # nothing is there, or what is there is of a part itself
         result = run(project, *outputs, *arguments)
         assert read_record(project.path / "out.json")["run"]["partial"]
-    result.stdout.fnmatch_lines(["out.json: of a part of the claims (*)", "out.md: of a part of the claims (*)"])
+    result.stdout.fnmatch_lines(
+        ["out.json: of a part of the claims (*)", "out.md: of a part of the claims (*)"]
+    )
 
 
 def test_a_run_that_stops_early_is_a_part(project: pytest.Pytester) -> None:
     facts(project, x=3)
     for arguments in (["-x"], ["-x", "-n1"]):
         run(project, "--claims-json=out.json", *arguments)
-        assert read_record(project.path / "out.json")["run"]["partial"].endswith("1 of 2 claims not judged")
+        assert read_record(project.path / "out.json")["run"]["partial"].endswith(
+            "1 of 2 claims not judged"
+        )
     project.makepyfile(test_broken="1 / 0")
-    result = run(project, "--claims-json=out.json", "--claims-page=out.html", "--continue-on-collection-errors")
-    assert read_record(project.path / "out.json")["run"]["partial"] == "0 of 2 claims not judged, 1 files could not be collected"
+    result = run(
+        project,
+        "--claims-json=out.json",
+        "--claims-page=out.html",
+        "--continue-on-collection-errors",
+    )
+    assert (
+        read_record(project.path / "out.json")["run"]["partial"]
+        == "0 of 2 claims not judged, 1 files could not be collected"
+    )
     result.stdout.fnmatch_lines(["--claims-page=out.html: not written: 0 of 2 claims not judged*"])
     assert not (project.path / "out.html").exists()
 
 
-def test_a_record_of_a_part_is_no_baseline_and_no_ledger_and_has_no_page(project: pytest.Pytester) -> None:
+def test_a_record_of_a_part_is_no_baseline_and_no_ledger_and_has_no_page(
+    project: pytest.Pytester,
+) -> None:
     run(project, "--claims-json=part.json", "-kx_is")
     message = "*part.json: is of a part of the claims only (-k x_is); use the record of a whole run"
     result = run(project, "--claims-baseline=part.json")
@@ -395,11 +556,17 @@ def test_a_record_of_a_part_is_no_baseline_and_no_ledger_and_has_no_page(project
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        ("--claims-json", "--claims-page"), ("--claims-json", "--claims-markdown"), ("--claims-markdown", "--claims-page"),
-        ("--claims-json", "--junitxml"), ("--claims-json", "--claims-baseline"), ("--claims-page", "--claims-baseline"),
+        ("--claims-json", "--claims-page"),
+        ("--claims-json", "--claims-markdown"),
+        ("--claims-markdown", "--claims-page"),
+        ("--claims-json", "--junitxml"),
+        ("--claims-json", "--claims-baseline"),
+        ("--claims-page", "--claims-baseline"),
     ],
-)  # fmt: skip
-def test_two_outputs_at_one_path_are_refused(project: pytest.Pytester, one: str, other: str) -> None:
+)
+def test_two_outputs_at_one_path_are_refused(
+    project: pytest.Pytester, one: str, other: str
+) -> None:
     run(project, "--claims-json=old.json")
     (project.path / "link").symlink_to("old.json")
     before = (project.path / "old.json").read_bytes()
@@ -414,7 +581,12 @@ def test_a_ledger_is_written_by_one_run_at_a_time(project: pytest.Pytester) -> N
     lock = hold(project.path / "toy.verdicts.json", what="is being written")
     result = run(project, "--claims-accept")
     assert result.ret == 4
-    result.stderr.fnmatch_lines([f"*toy.verdicts.json: is being written by process {os.getpid()} now; wait until it has ended"])
+    result.stderr.fnmatch_lines(
+        [
+            f"*toy.verdicts.json: is being written by process {os.getpid()} now; wait until it has"
+            " ended"
+        ]
+    )
     assert run(project).ret == 0  # who only reads need not wait
     lock.release()
     assert run(project, "--claims-accept").ret == 0
@@ -422,9 +594,14 @@ def test_a_ledger_is_written_by_one_run_at_a_time(project: pytest.Pytester) -> N
 
 
 def test_a_lock_ends_with_the_process_that_holds_it(tmp_path: Path) -> None:
-    code = f"from pathlib import Path; from verdicts.lock import hold; lock = hold(Path({str(tmp_path / 'l')!r}), what='is')"
+    code = (
+        "from pathlib import Path; from verdicts.lock import hold; lock ="
+        f" hold(Path({str(tmp_path / 'l')!r}), what='is')"
+    )
     then = "; print('held', flush=True); import time; time.sleep(600)"
-    with subprocess.Popen([sys.executable, "-c", code + then], stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-c", code + then], stdout=subprocess.PIPE, text=True
+    ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(ValueError, match=f"by process {holder.pid} now"):
@@ -446,7 +623,8 @@ def test_the_words_and_kinds_of_evidence_are_the_projects(project: pytest.Pytest
 def pytest_claims_project():
     from verdicts.project import Project
     kinds = {"driven": "It drove."}
-    return Project(subject="robot", data="course", cases="laps", cite="page {}".format, evidence=kinds, must_count=frozenset())
+    words = {"subject": "robot", "data": "course", "cases": "laps", "cite": "page {}".format}
+    return Project(**words, evidence=kinds, must_count=frozenset())
 """
     project.makeconftest(CONFTEST + words)
     result = run(project)
@@ -455,7 +633,9 @@ def pytest_claims_project():
     project.makepyfile(test_claims=CLAIMS.replace('evidence="exact"', 'evidence="driven"'))
     result = run(project, "--claims-page=page.html")
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["robot: toy sha256:a*, course sha256:v*", "*x_is_large  (driven, page 1)"])
+    result.stdout.fnmatch_lines(
+        ["robot: toy sha256:a*, course sha256:v*", "*x_is_large  (driven, page 1)"]
+    )
     page = (project.path / "page.html").read_text(encoding="utf-8")
     assert "It drove." in page
     assert "page 1" in page
@@ -463,7 +643,7 @@ def pytest_claims_project():
 
 
 def test_a_subject_needs_a_name_and_a_hash_and_nothing_else(project: pytest.Pytester) -> None:
-    bare = CONFTEST.replace(', "roles": {"part": 3}, "validation_set": self.facts["set"]', "")
+    bare = CONFTEST.replace(", **about}", "}")
     project.makeconftest(bare)
     out = record(project, "--claims-page=page.html", "--claims-markdown=out.md", "--claims-accept")
     assert set(out["subjects"][0]) == {"name", "content_hash", "claims"}
@@ -473,7 +653,9 @@ def test_a_subject_needs_a_name_and_a_hash_and_nothing_else(project: pytest.Pyte
     project.makeconftest(CONFTEST.replace('"roles"', '"rôles"'))
     result = run(project)
     assert result.ret == 4
-    result.stderr.fnmatch_lines(["*describe() has 'rôles', which is none of *; put it into 'about'"])
+    result.stderr.fnmatch_lines(
+        ["*describe() has 'rôles', which is none of *; put it into 'about'"]
+    )
 
 
 TAKING = """
@@ -492,11 +674,16 @@ class TestX:
 """
 
 
-def test_a_claim_may_use_fixtures_and_parameters_and_stand_in_a_class(project: pytest.Pytester) -> None:
+def test_a_claim_may_use_fixtures_and_parameters_and_stand_in_a_class(
+    project: pytest.Pytester,
+) -> None:
     project.makepyfile(test_claims=TAKING)
     facts(project, x=7)
     found = record(project, "-n", "2")["subjects"][0]["claims"]
-    assert [(claim["id"], claim["verdict"]) for claim in found] == [("x_is_large[scale=1]", "refuted"), ("x_is_large[scale=2]", "holds")]
+    assert [(claim["id"], claim["verdict"]) for claim in found] == [
+        ("x_is_large[scale=1]", "refuted"),
+        ("x_is_large[scale=2]", "holds"),
+    ]
     assert [claim["measurements"]["x"]["value"] for claim in found] == [7, 14]
     assert run(project, "--claims-accept").ret == 0
     result = run(project)
@@ -505,14 +692,21 @@ def test_a_claim_may_use_fixtures_and_parameters_and_stand_in_a_class(project: p
 
 
 UNFIT = {
-    "from unittest import TestCase\nclass TestX(TestCase):\n    {mark}\n    def test_x(self, subject, expect):\n        'x'": "TestCase",
+    (
+        "from unittest import TestCase\nclass TestX(TestCase):\n"
+        "    {mark}\n    def test_x(self, subject, expect):\n        'x'"
+    ): "TestCase",
     "{mark}\nasync def test_x(subject, expect):\n    'x'": "test_x: a claim is a plain function",
-    "{mark}\ndef test_x(subject):\n    'x'": "test_x: a claim is a function test_<id>(subject, expect)",
+    "{mark}\ndef test_x(subject):\n    'x'": (
+        "test_x: a claim is a function test_<id>(subject, expect)"
+    ),
 }
 
 
 @pytest.mark.parametrize("body", UNFIT)
-def test_what_cannot_be_a_claim_is_refused_with_the_reason(project: pytest.Pytester, body: str) -> None:
+def test_what_cannot_be_a_claim_is_refused_with_the_reason(
+    project: pytest.Pytester, body: str
+) -> None:
     mark = "@pytest.mark.claim(source='1', evidence='exact')"
     project.makepyfile(test_claims="import pytest\n" + body.replace("{mark}", mark))
     result = run(project)
@@ -520,7 +714,9 @@ def test_what_cannot_be_a_claim_is_refused_with_the_reason(project: pytest.Pytes
     result.stderr.fnmatch_lines([f"*{UNFIT[body]}*"])
 
 
-def test_where_there_is_no_claim_the_plugin_says_nothing(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_there_is_no_claim_the_plugin_says_nothing(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
     pytester.makepyfile(
         test_theirs="""

@@ -1,4 +1,5 @@
-"""Predictions: what they ask of a record, when they are decided, and that none is changed afterwards."""
+"""Predictions: what they ask of a record, when they are decided, and that none is changed
+afterwards."""
 
 from __future__ import annotations
 
@@ -27,7 +28,9 @@ LAW = Prediction("law", "8 of 8", where=(HOLDS,), rate=(0.8, 1.0))
 PLAN = "[plan]\nrecipe = 'recipe.toml'\nfirst_seed = 8\nlast_seed = 39\nclaims_seed = 0\n"
 
 
-def seed(verdict: str = "holds", *, pointer: str | None = "1.3", value: float | None = 1.0) -> dict[str, Any]:
+def seed(
+    verdict: str = "holds", *, pointer: str | None = "1.3", value: float | None = 1.0
+) -> dict[str, Any]:
     measured = {} if value is None else {"accuracy": {"value": value}}
     return {
         "name": "seed",
@@ -57,7 +60,9 @@ def test_the_interval_of_a_rate_is_the_exact_one() -> None:
         (0, 0, 32, "open"),
     ],
 )
-def test_a_rate_is_decided_when_no_seed_that_is_left_can_change_it(holding: int, refuted: int, left: int, expected: str) -> None:
+def test_a_rate_is_decided_when_no_seed_that_is_left_can_change_it(
+    holding: int, refuted: int, left: int, expected: str
+) -> None:
     judged = [seed()] * holding + [seed("refuted")] * refuted
     found = outcome(LAW, judged, left=left)
     assert (found.outcome, found.count, found.of) == (expected, holding, holding + refuted)
@@ -98,7 +103,9 @@ def test_a_condition_reads_scores_and_numbers() -> None:
         ([0.99, 0.991, 0.992], [0.5, 0.501, 0.502], 0, "failed"),
     ],
 )
-def test_a_difference_between_two_groups(with_pointer: list[float], without: list[float], left: int, expected: str) -> None:
+def test_a_difference_between_two_groups(
+    with_pointer: list[float], without: list[float], left: int, expected: str
+) -> None:
     equal = Prediction(
         "equal",
         "",
@@ -106,7 +113,9 @@ def test_a_difference_between_two_groups(with_pointer: list[float], without: lis
         between=POINTER,
         within=(-0.01, 0.01),
     )
-    seeds = [seed(value=value) for value in with_pointer] + [seed(value=value, pointer=None) for value in without]
+    seeds = [seed(value=value) for value in with_pointer] + [
+        seed(value=value, pointer=None) for value in without
+    ]
     assert outcome(equal, seeds, left=left).outcome == expected
 
 
@@ -120,7 +129,10 @@ WHERE = "where = [{claim = 'c', verdict = 'holds'}]\n"
         ("", "has no entry 'plan'"),
         (PLAN, "has no entry 'prediction'"),
         (PLAN + ENTRY + "rate = [0.8, 1.0]", "prediction 'x': a prediction has a rate of where="),
-        (PLAN + ENTRY + "where = [{claim = 'c'}]\nrate = [0.8, 1.0]", "'x': a condition names a claim"),
+        (
+            PLAN + ENTRY + "where = [{claim = 'c'}]\nrate = [0.8, 1.0]",
+            "'x': a condition names a claim",
+        ),
         (PLAN + ENTRY + WHERE + "rate = [1.0, 0.8]", "rate must be a range"),
         (PLAN + ENTRY + "weight = 1", "'x': .*weight"),
         (PLAN + (ENTRY + WHERE + "rate = [0.8, 1.0]\n") * 2, "two predictions x"),
@@ -143,7 +155,9 @@ def test_a_registration_counts_once_it_is_committed_and_as_it_was_committed(tmp_
 
     def git(*arguments: str) -> str:
         names = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
-        return subprocess.run(["git", *names, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+        return subprocess.run(
+            ["git", *names, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout
 
     git("init", "--quiet")
     git("add", ".")

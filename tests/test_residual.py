@@ -45,8 +45,12 @@ def test_activations_are_the_hooked_ones() -> None:
     model, graphs, head = random_model(), some_graphs(6).double(), Head(1, 2)
     model.set_use_attn_result(True)
     _, cache = model.run_with_cache(graphs)
-    torch.testing.assert_close(activation(model, graphs, "blocks.0.hook_resid_post"), cache["resid_post", 0])
-    torch.testing.assert_close(activation(model, graphs, "blocks.1.attn.hook_q", head=head), cache["q", 1][:, :, 2])
+    torch.testing.assert_close(
+        activation(model, graphs, "blocks.0.hook_resid_post"), cache["resid_post", 0]
+    )
+    torch.testing.assert_close(
+        activation(model, graphs, "blocks.1.attn.hook_q", head=head), cache["q", 1][:, :, 2]
+    )
     torch.testing.assert_close(head_result(model, graphs, head), cache["result", 1][:, :, 2])
     torch.testing.assert_close(head_keys(model, graphs, head), cache["k", 1][:, :, 2])
     torch.testing.assert_close(through_mlp(model, cache["resid_mid", 0]), cache["resid_post", 0])
@@ -57,11 +61,17 @@ def test_the_main_axis_of_planted_values() -> None:
     coefficient = torch.randn(300, 10, generator=generator)
     direction = torch.tensor([0.6, 0.0, 0.8])
     noise = torch.tensor([0.8, 0.0, -0.6])
-    values = 5.0 + coefficient[..., None] * direction + 0.5 * torch.randn(300, 10, 1, generator=generator) * noise
+    values = (
+        5.0
+        + coefficient[..., None] * direction
+        + 0.5 * torch.randn(300, 10, 1, generator=generator) * noise
+    )
     axis = main_axis(values, generator=generator)
     assert axis.share.value == pytest.approx(1 / (1 + 0.25), abs=0.01)
     assert axis.share.low < 0.8 < axis.share.high
-    found = torch.corrcoef(torch.stack([axis.coefficient.flatten(), coefficient.flatten().double()]))[0, 1].abs()
+    found = torch.corrcoef(
+        torch.stack([axis.coefficient.flatten(), coefficient.flatten().double()])
+    )[0, 1].abs()
     assert found > 0.999
 
 
@@ -69,11 +79,16 @@ def test_the_rank_one_share_is_that_of_the_singular_values() -> None:
     values = torch.randn(40, 6, 5, generator=chance()).double()
     centred = (values - values.mean((0, 1))).flatten(0, 1)
     squares = torch.linalg.svdvals(centred).square()
-    assert main_axis(values, generator=chance()).share.value == pytest.approx((squares[0] / squares.sum()).item())
+    assert main_axis(values, generator=chance()).share.value == pytest.approx(
+        (squares[0] / squares.sum()).item()
+    )
 
 
 def test_correlation_is_pearsons_pooled_and_without_a_sign() -> None:
-    x, y = torch.randn(50, 10, generator=chance()), torch.randint(0, 9, (50, 10), generator=chance())
+    x, y = (
+        torch.randn(50, 10, generator=chance()),
+        torch.randint(0, 9, (50, 10), generator=chance()),
+    )
     expected = torch.corrcoef(torch.stack([x.flatten().double(), y.flatten().double()]))[0, 1].abs()
     for sign in (1, -1):
         found = correlation(sign * x, y, generator=chance())
@@ -102,8 +117,18 @@ def test_a_random_basis_of_one_dimension_changes_nothing() -> None:
 
 
 def test_the_signature_is_the_notebooks() -> None:
-    before, after = torch.randn(7, 5, 3, generator=chance()), torch.randn(7, 5, 3, generator=chance())
-    notebook = torch.einsum("bvd,bvd->d", before / before.norm(dim=1).unsqueeze(1), after / after.norm(dim=1).unsqueeze(1)) / 7
+    before, after = (
+        torch.randn(7, 5, 3, generator=chance()),
+        torch.randn(7, 5, 3, generator=chance()),
+    )
+    notebook = (
+        torch.einsum(
+            "bvd,bvd->d",
+            before / before.norm(dim=1).unsqueeze(1),
+            after / after.norm(dim=1).unsqueeze(1),
+        )
+        / 7
+    )
     torch.testing.assert_close(signature_cosines(before, after), notebook.abs())
 
 
@@ -134,7 +159,9 @@ def test_the_planted_pointer_needs_its_dimension_and_nothing_else() -> None:
     resid, e = model(graphs, stop_at_layer=1), torch.eye(16)[DEGREE]
     clean = pattern_of_inputs(model, resid, resid, head=POINTER)
     torch.testing.assert_close(clean, head_pattern(model, graphs, POINTER))
-    torch.testing.assert_close(pattern_of_inputs(model, keep_direction(resid, e), resid, head=POINTER), clean)
+    torch.testing.assert_close(
+        pattern_of_inputs(model, keep_direction(resid, e), resid, head=POINTER), clean
+    )
     held = pattern_of_inputs(model, ablate_direction(resid, e), resid, head=POINTER)
     assert held[..., TARGET].std() < 1e-6  # no vertex differs from another any more
 
@@ -148,7 +175,8 @@ def test_a_swap_on_the_planted_key_moves_the_column_whole() -> None:
 
 
 def test_a_swap_equals_a_model_whose_position_rows_differ_where_only_the_key_sees_them() -> None:
-    """With heads of layer 0 that write nothing, the direct path is all: the key is that of a model with W_pos swapped."""
+    """With heads of layer 0 that write nothing, the direct path is all: the key is that of a model
+    with W_pos swapped."""
     model, graphs, head = random_model(), some_graphs(6).double(), Head(1, 1)
     model.attention(0).W_O.zero_()
     swap = position_swap(model, graphs, head, first=1, second=4)
@@ -175,7 +203,9 @@ def test_mean_ablation_replaces_the_result_by_its_mean_at_each_position(head: He
         value[:, :, head.index] = mean
         return value
 
-    expected = model.run_with_hooks(graphs, fwd_hooks=[(f"blocks.{head.layer}.attn.hook_result", hook)])
+    expected = model.run_with_hooks(
+        graphs, fwd_hooks=[(f"blocks.{head.layer}.attn.hook_result", hook)]
+    )
     torch.testing.assert_close(HeadAblations(model, graphs).logits(head), expected)
 
 
@@ -208,7 +238,10 @@ def test_zero_ablation_is_a_model_whose_head_writes_its_mean_everywhere(head: He
 def test_no_ablation_depends_on_where_constants_are(gauge: str, ablation: str) -> None:
     model, graphs, head = random_model(), some_graphs(6).double(), Head(1, 2)
     same, _ = transformed(model, gauge, generator=chance())
-    one, other = (HeadAblations(m, graphs).logits(head, ablation=ablation, generator=chance()) for m in (model, same))
+    one, other = (
+        HeadAblations(m, graphs).logits(head, ablation=ablation, generator=chance())
+        for m in (model, same)
+    )
     torch.testing.assert_close(one, other)
 
 
@@ -228,9 +261,13 @@ def test_ablating_a_direction_by_zero_or_another_vertex() -> None:
     torch.testing.assert_close(zero[..., [0, 2, 3]], resid[..., [0, 2, 3]])
     other = ablate_direction(resid, direction, ablation="resample", generator=chance())
     assert (other[..., 1] != resid[..., 1]).all()
-    torch.testing.assert_close(other[..., 1].flatten().sort().values, resid[..., 1].flatten().sort().values)
+    torch.testing.assert_close(
+        other[..., 1].flatten().sort().values, resid[..., 1].flatten().sort().values
+    )
     kept = keep_direction(resid, direction, ablation="zero")
-    torch.testing.assert_close(kept, torch.zeros_like(resid).index_copy(-1, torch.tensor([1]), resid[..., [1]]))
+    torch.testing.assert_close(
+        kept, torch.zeros_like(resid).index_copy(-1, torch.tensor([1]), resid[..., [1]])
+    )
 
 
 def test_the_largest_correlation_is_that_of_the_best_neuron_and_dead_ones_do_not_count() -> None:
@@ -242,8 +279,12 @@ def test_the_largest_correlation_is_that_of_the_best_neuron_and_dead_ones_do_not
     alone = correlation(values[..., 7], degree, generator=chance())
     assert found is not None
     assert alone is not None
-    assert (found.value, found.low, found.high) == pytest.approx((alone.value, alone.low, alone.high), abs=1e-3)  # half of the graphs
-    assert degree_correlations(values, degree)[[3, 7]].tolist() == pytest.approx([0.0, -found.value])
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (alone.value, alone.low, alone.high), abs=1e-3
+    )  # half of the graphs
+    assert degree_correlations(values, degree)[[3, 7]].tolist() == pytest.approx(
+        [0.0, -found.value]
+    )
     assert largest_correlation(torch.zeros(80, 10, 4), degree, generator=chance()) is None
 
 
@@ -255,17 +296,26 @@ def test_r_squared_is_the_same_in_every_basis_and_that_of_least_squares() -> Non
     design = torch.cat([values.flatten(0, 1), torch.ones(600, 1)], dim=1)
     y = degree.flatten().double()
     fit = design @ torch.linalg.lstsq(design, y).solution
-    assert found.value == pytest.approx(1 - ((y - fit).square().sum() / (y - y.mean()).square().sum()).item())
+    assert found.value == pytest.approx(
+        1 - ((y - fit).square().sum() / (y - y.mean()).square().sum()).item()
+    )
     assert found.low < found.value < found.high
     basis = torch.randn(5, 5, generator=chance()).double()
-    assert r_squared(values @ basis + 7.0, degree, generator=chance()).value == pytest.approx(found.value)
-    exact = torch.stack([degree.double(), -3 * degree.double()], dim=-1)  # one of its two directions is rounding
+    assert r_squared(values @ basis + 7.0, degree, generator=chance()).value == pytest.approx(
+        found.value
+    )
+    exact = torch.stack(
+        [degree.double(), -3 * degree.double()], dim=-1
+    )  # one of its two directions is rounding
     assert r_squared(exact, degree, generator=chance()).value == pytest.approx(1.0)
 
 
 def test_erasing_leaves_no_correlation_and_does_not_depend_on_the_basis() -> None:
     degree = torch.randint(0, 9, (60, 10), generator=chance())
-    resid = torch.randn(60, 10, 4, generator=chance()).double() + degree[..., None] * torch.tensor([1.0, 0.0, -2.0, 0.5]).double()
+    resid = (
+        torch.randn(60, 10, 4, generator=chance()).double()
+        + degree[..., None] * torch.tensor([1.0, 0.0, -2.0, 0.5]).double()
+    )
     erased = erase_linearly(resid, degree)
     assert degree_correlations(erased, degree).abs().max() < 1e-10
     torch.testing.assert_close(erased.mean((0, 1)), resid.mean((0, 1)))
@@ -281,5 +331,7 @@ def test_the_score_direction_raises_the_mean_score_at_the_target_above_the_other
     expected = model.W_Q[1, 1] @ raised
     torch.testing.assert_close(u, expected / expected.norm())
     step = torch.randn(CFG.d_model, generator=chance()).double()
-    gain = step @ model.W_Q[1, 1] @ keys.mean(0).T  # what a step of the stream adds to the mean scores, √d_head apart
+    gain = (
+        step @ model.W_Q[1, 1] @ keys.mean(0).T
+    )  # what a step of the stream adds to the mean scores, √d_head apart
     assert (gain[4] - gain.mean()).item() == pytest.approx((step @ u * expected.norm()).item())

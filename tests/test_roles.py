@@ -44,7 +44,9 @@ def test_an_absent_role_raises_with_its_reason() -> None:
 def test_roles_survive_being_written(tmp_path: Path) -> None:
     path = tmp_path / "roles.json"
     write_roles(path, planted.ROLES, content_hash=HASH)
-    assert read_roles(path, cfg=planted.CONFIG, content_hash=HASH).to_dict() == planted.ROLES.to_dict()
+    assert (
+        read_roles(path, cfg=planted.CONFIG, content_hash=HASH).to_dict() == planted.ROLES.to_dict()
+    )
     with pytest.raises(ValueError, match="belongs to 'sha256:0', but this checkpoint is sha256:1"):
         read_roles(path, cfg=planted.CONFIG, content_hash="sha256:1")
 
@@ -127,9 +129,17 @@ def test_the_roles_are_the_same_on_either_half_of_the_graphs() -> None:
     ],
     ids=["four layers", "fourteen vertices", "five heads"],
 )
-def test_roles_are_found_in_other_architectures(cfg: ModelConfig, reader: Head, pointer: Head) -> None:
+def test_roles_are_found_in_other_architectures(
+    cfg: ModelConfig, reader: Head, pointer: Head
+) -> None:
     roles, scores = find_roles(planted_model(cfg=cfg, reader_head=reader, pointer_head=pointer))
-    expected = {"reader": str(reader), "pointer": str(pointer), "anchors": list(planted.ANCHORS), "target": planted.TARGET, "dimension": 0}
+    expected = {
+        "reader": str(reader),
+        "pointer": str(pointer),
+        "anchors": list(planted.ANCHORS),
+        "target": planted.TARGET,
+        "dimension": 0,
+    }
     assert roles.to_dict() == expected, scores
 
 
@@ -152,14 +162,18 @@ def test_two_alike_are_ambiguous_and_none_is_picked() -> None:
 def test_a_hundred_untrained_models_have_no_roles(seed: int) -> None:
     graphs = finding_graphs(10, per_edge_count=1)
     for index in range(25):
-        model = Transformer(ModelConfig()).initialise(named_generator(25 * seed + index, "untrained"))
+        model = Transformer(ModelConfig()).initialise(
+            named_generator(25 * seed + index, "untrained")
+        )
         roles, scores = find_roles(model, graphs)
         assert set(roles.to_dict().values()) == {None}, scores
         assert all("absent" in reason for reason in roles.reasons.values())
 
 
 def test_a_model_of_one_layer_has_no_pointer() -> None:
-    model = Transformer(ModelConfig(n_layers=1, d_model=16, d_head=4, d_mlp=8)).initialise(named_generator(0, "untrained"))
+    model = Transformer(ModelConfig(n_layers=1, d_model=16, d_head=4, d_mlp=8)).initialise(
+        named_generator(0, "untrained")
+    )
     with pytest.raises(AbsentRole, match="no layer after the reader's"):
         _ = find_roles(model)[0].pointer
 
@@ -176,11 +190,16 @@ def test_the_graphs_that_roles_are_found_on_have_vertices_of_many_degrees() -> N
     assert all((degree == d).sum() >= 30 for d in range(9))
 
 
-def test_roles_are_printed_and_written_where_claims_read_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_roles_are_printed_and_written_where_claims_read_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     save_checkpoint(tmp_path / "saved", planted_model())
     assert main(["roles", str(tmp_path / "saved")]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"reader     0\.1 +score 0\.\d{3}, floor 0\.5; ahead of 0\.0 \(0\.000\), margin 0\.05\n", out), out
+    assert re.search(
+        r"reader     0\.1 +score 0\.\d{3}, floor 0\.5; ahead of 0\.0 \(0\.000\), margin 0\.05\n",
+        out,
+    ), out
     assert f"wrote {tmp_path / 'saved' / 'roles.json'}" in out
     assert load_subject(tmp_path / "saved").roles.to_dict() == planted.ROLES.to_dict()
     file = tmp_path / "saved" / "model.safetensors"
@@ -190,7 +209,9 @@ def test_roles_are_printed_and_written_where_claims_read_them(tmp_path: Path, ca
     assert "no such file" in capsys.readouterr().err
 
 
-def test_roles_that_someone_wrote_are_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_roles_that_someone_wrote_are_not_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     content_hash = save_checkpoint(tmp_path, planted_model())
     path = tmp_path / "roles.json"
     write_roles(path, planted.ROLES, content_hash=content_hash)
@@ -199,18 +220,28 @@ def test_roles_that_someone_wrote_are_not_overwritten(tmp_path: Path, capsys: py
     write_roles(path, Roles({**planted.ROLES.found, "target": 7}), content_hash=content_hash)
     before = path.read_bytes()
     assert main(["roles", str(tmp_path)]) == 2
-    assert f"{path}: says that target is 7, not 2; remove it, or name another file with --out" in capsys.readouterr().err
+    assert (
+        f"{path}: says that target is 7, not 2; remove it, or name another file with --out"
+        in capsys.readouterr().err
+    )
     assert path.read_bytes() == before
     assert main(["roles", str(tmp_path), "--out", str(tmp_path / "other.json")]) == 0
 
 
-def test_roles_that_no_one_has_are_printed_with_the_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model = Transformer(ModelConfig(n_layers=1, n_heads=1, d_model=16, d_head=4, d_mlp=8)).initialise(named_generator(0, "untrained"))
+def test_roles_that_no_one_has_are_printed_with_the_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = Transformer(
+        ModelConfig(n_layers=1, n_heads=1, d_model=16, d_head=4, d_mlp=8)
+    ).initialise(named_generator(0, "untrained"))
     save_checkpoint(tmp_path, model)
     assert main(["roles", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert re.search(r"pointer    absent +there is no layer after the reader's\n", out), out
-    assert re.search(r"reader     absent +the best candidate, 0\.0, scores 0\.\d+, below the floor of 0\.5\n", out), out
+    assert re.search(
+        r"reader     absent +the best candidate, 0\.0, scores 0\.\d+, below the floor of 0\.5\n",
+        out,
+    ), out
 
 
 def test_a_checkpoint_in_a_file_finds_its_roles_by_hash(tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ def triangles(graphs: Adjacency) -> torch.Tensor:
 
 
 def few_triangles(domain: Domain, most: int) -> ForAll:
-    """The statement that no vertex of degree ≤ 3 is in more than `most` triangles: false from most = 2 down."""
+    """The statement that no vertex of degree ≤ 3 is in more than `most` triangles: false from most
+    = 2 down."""
 
     def values(graphs: Adjacency) -> torch.Tensor:
         return (-triangles(graphs)).masked_fill(degrees(graphs) > 3, math.inf)
@@ -59,7 +60,8 @@ def test_strategies_build_what_they_promise(data: st.DataObject) -> None:
 
 
 def test_no_example_of_hypothesis_is_timed_and_none_is_chance() -> None:
-    """By itself it fails an example of 200 ms, and slow draws, unless a variable says that this is CI."""
+    """By itself it fails an example of 200 ms, and slow draws, unless a variable says that this is
+    CI."""
     for used in (settings.default, settings(max_examples=5)):
         assert used is not None
         assert (used.deadline, used.derandomize, used.database) == (None, True, None)
@@ -69,13 +71,21 @@ def test_no_example_of_hypothesis_is_timed_and_none_is_chance() -> None:
 def test_strategies_shrink_to_the_smallest_graph() -> None:
     assert find(any_graph(6), lambda graph: True).sum() == 0
     assert edge_bits(find(any_graph(6), lambda graph: bool(triangles(graph).any()))).sum() == 3
-    assert edge_bits(find(graphs_with_edges(7, min_edges=4, max_edges=9), lambda graph: True)).sum() == 4
-    assert edge_bits(find(graphs_with_edges(7, min_edges=12, max_edges=21), lambda graph: True)).sum() == 12
+    assert (
+        edge_bits(find(graphs_with_edges(7, min_edges=4, max_edges=9), lambda graph: True)).sum()
+        == 4
+    )
+    assert (
+        edge_bits(find(graphs_with_edges(7, min_edges=12, max_edges=21), lambda graph: True)).sum()
+        == 12
+    )
 
 
 @pytest.mark.parametrize(("low", "high"), [(5, 4), (-1, 3), (0, 22)])
 def test_domains_that_cannot_be_are_refused(low: int, high: int) -> None:
-    with pytest.raises(ValueError, match="min_edges and max_edges must be in order and from 0 to 21"):
+    with pytest.raises(
+        ValueError, match="min_edges and max_edges must be in order and from 0 to 21"
+    ):
         graphs_with_edges(7, min_edges=low, max_edges=high)
 
 
@@ -130,7 +140,9 @@ def test_a_search_records_rate_counterexample_and_worst() -> None:
 
 def test_a_search_for_what_is_true_finds_nothing_and_bounds_the_rate() -> None:
     expect = Expect()
-    worst = search(planted_subject(), expect, few_triangles(Domain(10, 0, 14), most=3), steps=100, examples=50)
+    worst = search(
+        planted_subject(), expect, few_triangles(Domain(10, 0, 14), most=3), steps=100, examples=50
+    )
     assert worst.value is not None
     assert worst.note is None
     assert expect.counterexample is None
@@ -139,7 +151,9 @@ def test_a_search_for_what_is_true_finds_nothing_and_bounds_the_rate() -> None:
 
 def test_a_statement_about_nothing_is_unresolved_not_true() -> None:
     expect = Expect()
-    nothing = ForAll(lambda graphs: torch.full(graphs.shape[:2], math.inf), Domain(10, 0, 14), bound=0.0)
+    nothing = ForAll(
+        lambda graphs: torch.full(graphs.shape[:2], math.inf), Domain(10, 0, 14), bound=0.0
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("claims.search._MAX_DRAWS", SAMPLE)
         worst = search(planted_subject(), expect, nothing, steps=5, examples=5)
@@ -167,13 +181,18 @@ def blind(monkeypatch: pytest.MonkeyPatch) -> None:
 def judged(subject: Subject, statement: ForAll) -> Verdict:
     def body(expect: Expect) -> None:
         worst = search(subject, expect, statement, steps=5, examples=5)
-        expect("worst", worst.value, at_least=statement.bound, because="the statement", note=worst.note)
+        expect(
+            "worst", worst.value, at_least=statement.bound, because="the statement", note=worst.note
+        )
 
     return judge(claim_of(body, evidence="searched"), None)
 
 
-def test_a_violating_graph_of_the_random_sample_refutes_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two graphs in 10,000, too few for the rate to refute, that neither climb nor Hypothesis comes upon."""
+def test_a_violating_graph_of_the_random_sample_refutes_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two graphs in 10,000, too few for the rate to refute, that neither climb nor Hypothesis comes
+    upon."""
     blind(monkeypatch)
 
     def values(graphs: Adjacency) -> torch.Tensor:
@@ -192,12 +211,17 @@ def test_a_violating_graph_of_the_random_sample_refutes_by_itself(monkeypatch: p
     assert shown["value"] == -1
 
 
-def test_a_counterexample_of_the_sample_is_shrunk_and_said_not_to_be_the_lowest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_counterexample_of_the_sample_is_shrunk_and_said_not_to_be_the_lowest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     blind(monkeypatch)
     verdict = judged(planted_subject(), far_from_six_edges(Domain(10, 7, 14)))
     worst, shown = verdict.expect.measurements["worst"], verdict.expect.counterexample
     assert worst.value == -8
-    assert worst.note == "the lowest on any graph; on the counterexample shown, the smallest graph, it is -1"
+    assert (
+        worst.note
+        == "the lowest on any graph; on the counterexample shown, the smallest graph, it is -1"
+    )
     assert shown is not None
     assert (len(str(shown["edges"]).split()), shown["value"]) == (7, -1)
 
@@ -221,7 +245,9 @@ def test_attention_that_is_all_but_zero_is_a_value_and_no_overflow() -> None:
     """A score that the target misses by 7,000: e to that power is no float."""
     subject = planted_subject()
     subject.model.attention(POINTER.layer).b_Q[POINTER.index] = -7000.0
-    (claim,) = [claim for claim in all_claims() if claim.id == "low_degree_vertices_attend_to_the_target"]
+    (claim,) = [
+        claim for claim in all_claims() if claim.id == "low_degree_vertices_attend_to_the_target"
+    ]
     verdict = judge(claim, subject.part(1))
     assert verdict.verdict == "refuted", verdict.reason
     assert verdict.expect.measurements["worst_found"].value == 0
@@ -232,8 +258,16 @@ def test_the_same_seed_searches_the_same_graphs() -> None:
     first, second = Expect(), Expect()
     for expect in (first, second):
         search(planted_subject(), expect, statement, steps=200, examples=50)
-    assert (first.counterexample, first.measurements) == (second.counterexample, second.measurements)
+    assert (first.counterexample, first.measurements) == (
+        second.counterexample,
+        second.measurements,
+    )
 
 
 def test_largest_over_any_graph_aims_at_the_largest() -> None:
-    assert largest_over_any_graph(planted_subject(), lambda graph: float(edge_bits(graph).sum()), examples=400) > 35
+    assert (
+        largest_over_any_graph(
+            planted_subject(), lambda graph: float(edge_bits(graph).sum()), examples=400
+        )
+        > 35
+    )

@@ -1,4 +1,5 @@
-"""Many seeds: what is done is not done again, what fails loses no other, and a worker or the whole run may be killed."""
+"""Many seeds: what is done is not done again, what fails loses no other, and a worker or the whole
+run may be killed."""
 
 from __future__ import annotations
 
@@ -69,7 +70,9 @@ def targets(out: Path, seeds: Iterable[int]) -> list[Target]:
     return [Target.of_seed(out, seed) for seed in seeds]
 
 
-def study(out: Path, seeds: Iterable[int] = range(2), *, study: Study = STUDY) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+def study(
+    out: Path, seeds: Iterable[int] = range(2), *, study: Study = STUDY
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     with ThreadPoolExecutor(1) as executor:
         return run_study(study, targets(out, seeds), executor, report=lambda line: None)
 
@@ -99,7 +102,9 @@ def test_each_seed_has_its_weights_roles_and_record(whole: Path) -> None:
         directory = whole / f"seed-{seed}"
         checkpoint = load_checkpoint(directory)
         assert checkpoint.recipe == {"seed": seed, "train": TRAIN.to_dict()}
-        read_roles(directory / "roles.json", cfg=checkpoint.model.cfg, content_hash=checkpoint.content_hash)
+        read_roles(
+            directory / "roles.json", cfg=checkpoint.model.cfg, content_hash=checkpoint.content_hash
+        )
         (subject,) = read_record(directory / "record.json")["subjects"]
         assert subject["content_hash"] == checkpoint.content_hash
         assert [claim["id"] for claim in subject["claims"]] == sorted(CLAIM_IDS)
@@ -107,7 +112,14 @@ def test_each_seed_has_its_weights_roles_and_record(whole: Path) -> None:
 
 
 def test_the_record_is_that_of_pytest(whole: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pytest", "claims", f"--checkpoint={whole / 'seed-0'}", f"--claims-json={tmp_path / 'record.json'}"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "claims",
+        f"--checkpoint={whole / 'seed-0'}",
+        f"--claims-json={tmp_path / 'record.json'}",
+    ]
     subprocess.run(
         [*command, "-k", " or ".join(CLAIM_IDS), "--device=cpu"],
         cwd=ROOT,
@@ -115,9 +127,13 @@ def test_the_record_is_that_of_pytest(whole: Path, tmp_path: Path) -> None:
         capture_output=True,
         check=False,
     )
-    one, other = (read_record(path) for path in (whole / "seed-0" / "record.json", tmp_path / "record.json"))
+    one, other = (
+        read_record(path) for path in (whole / "seed-0" / "record.json", tmp_path / "record.json")
+    )
     for record in (one, other):
-        assert record["run"].pop("partial")  # each says in its own words which claims were asked for
+        assert record["run"].pop(
+            "partial"
+        )  # each says in its own words which claims were asked for
         for claim in record["subjects"][0]["claims"]:
             claim["duration_s"] = 0.0
     assert one["subjects"][0].pop("about")["training"]["seed"] == 0
@@ -131,10 +147,17 @@ def test_what_is_done_is_not_done_again(whole: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before
 
 
-@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_text("{"), lambda path: path.write_text("null")])
-def test_a_record_that_is_not_one_is_made_again(whole: Path, spoil: Callable[[Path], object]) -> None:
+@pytest.mark.parametrize(
+    "spoil", [Path.unlink, lambda path: path.write_text("{"), lambda path: path.write_text("null")]
+)
+def test_a_record_that_is_not_one_is_made_again(
+    whole: Path, spoil: Callable[[Path], object]
+) -> None:
     path = whole / "seed-1" / "record.json"
-    before, weights = json.loads(path.read_text()), (whole / "seed-1" / "model.safetensors").stat().st_mtime_ns
+    before, weights = (
+        json.loads(path.read_text()),
+        (whole / "seed-1" / "model.safetensors").stat().st_mtime_ns,
+    )
     spoil(path)
     study(whole, range(3))
     again = json.loads(path.read_text())
@@ -146,7 +169,11 @@ def test_a_record_that_is_not_one_is_made_again(whole: Path, spoil: Callable[[Pa
 
 
 def test_other_claims_or_another_seed_of_chance_are_judged_anew(whole: Path) -> None:
-    for other in (dataclasses.replace(STUDY, claims=CLAIM_IDS[:1]), dataclasses.replace(STUDY, claims_seed=1), STUDY):
+    for other in (
+        dataclasses.replace(STUDY, claims=CLAIM_IDS[:1]),
+        dataclasses.replace(STUDY, claims_seed=1),
+        STUDY,
+    ):
         with pytest.raises(AssertionError, match="done again"):
             run_study(other, targets(whole, [0]), Idle(), report=lambda line: None)
         study(whole, [0], study=other)
@@ -154,11 +181,15 @@ def test_other_claims_or_another_seed_of_chance_are_judged_anew(whole: Path) -> 
 
 def test_seeds_of_another_recipe_are_refused(whole: Path) -> None:
     other = dataclasses.replace(STUDY, train_config=dataclasses.replace(TRAIN, epochs=4))
-    with pytest.raises(ValueError, match=r"seed-0: was trained by another recipe; name another --out"):
+    with pytest.raises(
+        ValueError, match=r"seed-0: was trained by another recipe; name another --out"
+    ):
         study(whole, study=other)
 
 
-def test_a_seed_that_fails_is_reported_and_loses_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path) -> None:
+def test_a_seed_that_fails_is_reported_and_loses_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path
+) -> None:
     def fail_one(directory: Path, *, seed: int, **settings: Any) -> Path:
         if seed == 1:
             raise OSError(28, "No space left on device")
@@ -185,7 +216,9 @@ def test_a_part_of_the_claims_leaves_the_record_of_all_alone(whole: Path, tmp_pa
     _, failed = study(out, [0])
     assert failed == {}
     assert record.read_bytes() == before
-    assert read_record(record.with_name("record.partial.json"))["run"]["partial"].startswith("--claim ")
+    assert read_record(record.with_name("record.partial.json"))["run"]["partial"].startswith(
+        "--claim "
+    )
 
 
 def test_workers_that_see_other_files_are_noticed(tmp_path: Path) -> None:
@@ -199,7 +232,9 @@ def test_workers_that_see_other_files_are_noticed(tmp_path: Path) -> None:
     assert "every worker must see the directory of --out" in failed["seed 0"]
 
 
-def test_several_seeds_of_one_worker_are_trained_in_a_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path) -> None:
+def test_several_seeds_of_one_worker_are_trained_in_a_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Path
+) -> None:
     monkeypatch.setattr("studies.seeds.train", None)  # not called
     assert train_and_judge(STUDY, targets(tmp_path, range(3))) == {}
     for seed in range(3):
@@ -207,9 +242,14 @@ def test_several_seeds_of_one_worker_are_trained_in_a_stack(tmp_path: Path, monk
         assert (tmp_path / f"seed-{seed}" / "record.json").exists()
 
 
-def test_every_call_has_a_process_of_its_own_and_one_that_is_killed_takes_no_other_with_it() -> None:
+def test_every_call_has_a_process_of_its_own_and_one_that_is_killed_takes_no_other_with_it() -> (
+    None
+):
     with ProcessEach(2) as executor:
-        lost, *others = [executor.submit(killed), *(executor.submit(process_id, None) for _ in range(3))]
+        lost, *others = [
+            executor.submit(killed),
+            *(executor.submit(process_id, None) for _ in range(3)),
+        ]
         assert isinstance(lost.exception(), BrokenExecutor)
         assert len({*(future.result() for future in others), os.getpid()}) == 4
 
@@ -236,7 +276,9 @@ def _runs(pid: int) -> bool:
     except ProcessLookupError:
         return False
     stat = Path(f"/proc/{pid}/stat")
-    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"  # a zombie is only waiting to be counted
+    return (
+        not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    )  # a zombie is only waiting to be counted
 
 
 def _command(out: Path, recipe: str = RECIPE) -> list[str]:
@@ -382,7 +424,12 @@ def test_a_dask_cluster_does_as_well_though_a_worker_is_killed(
     for name, value in killing_once(tmp_path, **_saved(out / "seed-1")).items():
         monkeypatch.setenv(name, value)
     with distributed.LocalCluster(
-        n_workers=3, threads_per_worker=1, processes=True, dashboard_address=None, scheduler_port=0, silence_logs=50
+        n_workers=3,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        scheduler_port=0,
+        silence_logs=50,
     ) as cluster:
         address = cluster.scheduler_address.replace("tcp://", "dask://")
         with open_executor(address, jobs=1) as executor:
@@ -399,13 +446,25 @@ def test_a_dask_cluster_does_as_well_though_a_worker_is_killed(
         (["--count", "0"], "--count must be 1 or more, got 0"),
         (["--count", "1", "--jobs", "0"], "--jobs must be 1 or more, got 0"),
         (["--count", "1", "--claims-seed", "-1"], "--claims-seed must be 0 or more, got -1"),
-        (["--count", "1", "--claim", "none"], "--claim must be the id of a claim, like accurate_at_every_edge_count; got 'none'"),
+        (
+            ["--count", "1", "--claim", "none"],
+            "--claim must be the id of a claim, like accurate_at_every_edge_count; got 'none'",
+        ),
         (["--count", "1", "--config", "none.toml"], "none.toml: no such file"),
         (["--count", "1", "--beside", "none"], "none: no such file or directory"),
         (["--count", "1", "--validation-set", "none.npz"], "none.npz: no such file"),
-        (["--count", "1", "--executor", "threads"], "--executor must be process or dask://HOST:PORT, got 'threads'"),
-        (["--count", "1", "--executor", "dask://"], "--executor must be process or dask://HOST:PORT, got 'dask://'"),
-        (["--count", "1", "--config", "checkpoints/mlp.toml"], "is of an MLP; the claims are about transformers"),
+        (
+            ["--count", "1", "--executor", "threads"],
+            "--executor must be process or dask://HOST:PORT, got 'threads'",
+        ),
+        (
+            ["--count", "1", "--executor", "dask://"],
+            "--executor must be process or dask://HOST:PORT, got 'dask://'",
+        ),
+        (
+            ["--count", "1", "--config", "checkpoints/mlp.toml"],
+            "is of an MLP; the claims are about transformers",
+        ),
     ],
 )
 def test_the_command_line_says_what_is_wrong(
@@ -415,7 +474,9 @@ def test_the_command_line_says_what_is_wrong(
     assert message in capsys.readouterr().err
 
 
-def test_the_table_can_be_made_again_from_the_records(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_can_be_made_again_from_the_records(
+    whole: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     records = [str(whole / f"seed-{seed}" / "record.json") for seed in range(3)]
     assert main(["table", *records[:2], "--beside", records[2]]) == 0
     out = capsys.readouterr().out
@@ -428,20 +489,50 @@ def test_the_table_can_be_made_again_from_the_records(whole: Path, capsys: pytes
 
 
 def subject(verdict: str, value: float) -> dict[str, Any]:
-    measurement = {"value": value, "low": None, "high": None, "at_least": 1.0, "at_most": None, "outcome": verdict}
-    return {"claims": [{"id": "a_claim", "verdict": verdict, "measurements": {"x": measurement, "seen": {**measurement, "outcome": None}}}]}
+    measurement = {
+        "value": value,
+        "low": None,
+        "high": None,
+        "at_least": 1.0,
+        "at_most": None,
+        "outcome": verdict,
+    }
+    return {
+        "claims": [
+            {
+                "id": "a_claim",
+                "verdict": verdict,
+                "measurements": {"x": measurement, "seen": {**measurement, "outcome": None}},
+            }
+        ]
+    }
 
 
 def test_frequencies_have_exact_intervals() -> None:
     held = [subject("holds", 2.0)] * 7
-    assert frequency([*held, subject("refuted", 0.5)], "a_claim") == (7, pytest.approx(0.4735, abs=1e-4), pytest.approx(0.9968, abs=1e-4))
+    assert frequency([*held, subject("refuted", 0.5)], "a_claim") == (
+        7,
+        pytest.approx(0.4735, abs=1e-4),
+        pytest.approx(0.9968, abs=1e-4),
+    )
     assert frequency(held, "a_claim")[::2] == (7, 1.0)
     assert frequency(held, "a_claim")[1] == pytest.approx(0.025 ** (1 / 7))
 
 
 def test_the_table_counts_the_seeds_and_not_what_stands_beside() -> None:
-    seeds = {"seed 0": subject("holds", 2.0), "seed 1": subject("refuted", 0.5), "seed 2": subject("holds", 5.0)}
+    seeds = {
+        "seed 0": subject("holds", 2.0),
+        "seed 1": subject("refuted", 0.5),
+        "seed 2": subject("holds", 5.0),
+    }
     lines = [text for text, _ in render_frequencies(seeds, {"theirs": subject("absent", 1.0)})]
     assert "a  theirs, not counted" in lines
     assert "a_claim  ✓✗✓  -    2/3  [0.09, 0.99]" in lines
-    assert [text.split() for text, _ in render_ranges(seeds)][-1] == ["x", "0.5", "2", "5", "≥", "1"]
+    assert [text.split() for text, _ in render_ranges(seeds)][-1] == [
+        "x",
+        "0.5",
+        "2",
+        "5",
+        "≥",
+        "1",
+    ]

@@ -98,7 +98,12 @@ def test_a_query_is_of_no_account(server: PageServer) -> None:
 def test_a_graph_typed_in_is_looked_at(server: PageServer) -> None:
     status, found = post(place(server), {"text": "0-1 1-2 2-0"})
     subject = shipped()[0]
-    expected = view(subject.model, parse_graph("0-1 1-2 0-2", n_vertices=10), name="0-1 1-2 2-0", group="typed in")
+    expected = view(
+        subject.model,
+        parse_graph("0-1 1-2 0-2", n_vertices=10),
+        name="0-1 1-2 2-0",
+        group="typed in",
+    )
     assert (status, found) == (200, json.loads(json.dumps(expected)))
 
 

@@ -39,7 +39,8 @@ def test_nothing_seen_bounds_the_rate_by_three_over_n() -> None:
 
 
 @pytest.mark.parametrize(
-    ("successes", "trials", "message"), [(1, 0, "trials must be at least 1"), (5, 4, "successes must be from 0"), (-1, 4, "successes")]
+    ("successes", "trials", "message"),
+    [(1, 0, "trials must be at least 1"), (5, 4, "successes must be from 0"), (-1, 4, "successes")],
 )
 def test_rates_that_cannot_be_are_refused(successes: int, trials: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -63,7 +64,9 @@ def test_coverage_of_the_worst_rate() -> None:
     group = torch.arange(3).repeat_interleave(200).double()
     covered = 0
     for _ in range(300):
-        estimate = worst_rate(torch.rand(600, generator=generator) < truth.repeat_interleave(200), group)
+        estimate = worst_rate(
+            torch.rand(600, generator=generator) < truth.repeat_interleave(200), group
+        )
         covered += estimate.low <= 0.9 <= estimate.high
     assert covered / 300 >= 0.93
 
@@ -87,12 +90,16 @@ def test_a_bootstrap_mean_agrees_with_the_normal_interval() -> None:
     estimate = bootstrap(values, only, generator=named_generator(0, "resamples"))
     error = 2.576 * values.std().item() / 2000**0.5  # at the tail that skewed data need
     assert estimate.value == pytest.approx(values.double().mean().item())
-    assert (estimate.low, estimate.high) == pytest.approx((estimate.value - error, estimate.value + error), abs=0.2 * error)
+    assert (estimate.low, estimate.high) == pytest.approx(
+        (estimate.value - error, estimate.value + error), abs=0.2 * error
+    )
 
 
 def test_the_same_generator_gives_the_same_interval_and_one_graph_none() -> None:
     values = torch.randn(50, 1, generator=named_generator(0, "mean"))
-    first, second = (bootstrap(values, only, generator=named_generator(1, "same")) for _ in range(2))
+    first, second = (
+        bootstrap(values, only, generator=named_generator(1, "same")) for _ in range(2)
+    )
     assert first == second
     few = bootstrap(values[:29], only, generator=named_generator(1, "same"))
     assert (few.low, few.high, few.cases) == (-math.inf, math.inf, 29)
@@ -113,7 +120,11 @@ def test_a_paired_difference_covers_the_truth_and_does_not_vanish_where_nothing_
     assert paired_difference(5, 15, 500).high == pytest.approx(-paired_difference(15, 5, 500).low)
     nothing = paired_difference(0, 0, 1000)
     assert nothing.value == 0
-    assert nothing.high == -nothing.low == pytest.approx(clopper_pearson(0, 1000, confidence=0.975).high)
+    assert (
+        nothing.high
+        == -nothing.low
+        == pytest.approx(clopper_pearson(0, 1000, confidence=0.975).high)
+    )
     with pytest.raises(ValueError, match=r"at most trials = 10, got 6 \+ 5"):
         paired_difference(6, 5, 10)
 
@@ -121,7 +132,9 @@ def test_a_paired_difference_covers_the_truth_and_does_not_vanish_where_nothing_
 def test_the_smallest_rank_correlation_is_that_of_the_two_settings_that_agree_least() -> None:
     scores = torch.tensor([[1.0, 2.0, 3.0, 4.0], [10.0, 20.0, 30.0, 40.0], [2.0, 1.0, 3.0, 4.0]])
     assert smallest_rank_correlation(scores[:2]) == pytest.approx(1.0)
-    assert smallest_rank_correlation(scores) == pytest.approx(0.8)  # one exchange of neighbours among four
+    assert smallest_rank_correlation(scores) == pytest.approx(
+        0.8
+    )  # one exchange of neighbours among four
     assert smallest_rank_correlation(torch.cat([scores, -scores[:1]])) == pytest.approx(-1.0)
     assert smallest_rank_correlation(torch.ones(2, 4)) is None
     with pytest.raises(ValueError, match="at least 2 settings"):
@@ -129,8 +142,14 @@ def test_the_smallest_rank_correlation_is_that_of_the_two_settings_that_agree_le
 
 
 def members(*means: float, n: int = 400) -> torch.Tensor:
-    noise = torch.randn(len(means), n, 1, generator=named_generator(0, "members"), dtype=torch.float64)
-    return torch.tensor(means, dtype=torch.float64)[:, None, None] + noise - noise.mean(1, keepdim=True)
+    noise = torch.randn(
+        len(means), n, 1, generator=named_generator(0, "members"), dtype=torch.float64
+    )
+    return (
+        torch.tensor(means, dtype=torch.float64)[:, None, None]
+        + noise
+        - noise.mean(1, keepdim=True)
+    )
 
 
 def test_the_lowest_of_members_far_apart_is_the_lowest_alone() -> None:
@@ -164,12 +183,16 @@ def test_a_rate_over_vertices_counts_graphs_where_their_vertices_are_alike() -> 
     hits[:5] = True
     everywhere = torch.ones_like(hits)
     found, graphs = vertex_rate(hits, everywhere), clopper_pearson(5, 50)
-    assert (found.value, found.low, found.high) == pytest.approx((graphs.value, graphs.low, graphs.high))
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (graphs.value, graphs.low, graphs.high)
+    )
     uneven = torch.zeros(50, 10, dtype=torch.bool)
     uneven[:, 0] = True
     uneven[0] = True
     effective = 59**2 / (49 + 100)
-    assert vertex_rate(hits, uneven).low == pytest.approx(clopper_pearson(14 / 59 * effective, effective).low)
+    assert vertex_rate(hits, uneven).low == pytest.approx(
+        clopper_pearson(14 / 59 * effective, effective).low
+    )
     with pytest.raises(ValueError, match="at least one vertex, got none"):
         vertex_rate(hits, ~everywhere)
 

@@ -1,4 +1,5 @@
-"""The life of a circuit: what is there from when on, and the claims judged on every epoch that a training kept."""
+"""The life of a circuit: what is there from when on, and the claims judged on every epoch that a
+training kept."""
 
 from __future__ import annotations
 
@@ -22,7 +23,14 @@ CLAIMS = ("classifies_the_validation_set", "layer_0_neurons_follow_degree")
 
 
 def measured(value: float | None, *, at_least: float = 0.9) -> dict[str, Any]:
-    return {"value": value, "low": value, "high": value, "at_least": at_least, "at_most": None, "outcome": "holds"}
+    return {
+        "value": value,
+        "low": value,
+        "high": value,
+        "at_least": at_least,
+        "at_most": None,
+        "outcome": "holds",
+    }
 
 
 def step(verdict: str, value: float | None = 1.0, **measurements: Any) -> dict[str, Any]:
@@ -35,7 +43,11 @@ def step(verdict: str, value: float | None = 1.0, **measurements: Any) -> dict[s
     return {"claims": [claim]}
 
 
-SERIES = Series("epoch", [0, 2, 4, 6], [step("absent", None), step("holds", 0.95), step("refuted", 0.5), step("holds", 0.97)])
+SERIES = Series(
+    "epoch",
+    [0, 2, 4, 6],
+    [step("absent", None), step("holds", 0.95), step("refuted", 0.5), step("holds", 0.97)],
+)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +61,10 @@ def test_what_counts_is_from_when_on_it_is_never_missing(there: str, since: int 
 def test_claims_and_parts_are_ordered_by_when_they_come_to_stay() -> None:
     early = Row.of("reader", " ■■■", [False, True, True, True], "0.3")
     never = Row.of("pointer", "    ", [False] * 4)
-    lines = [text for text, _ in render_series(Series("epoch", SERIES.at, SERIES.subjects, [never, early]))]
+    lines = [
+        text
+        for text, _ in render_series(Series("epoch", SERIES.at, SERIES.subjects, [never, early]))
+    ]
     assert lines[1] == "           0 4   from"
     assert lines[2:5] == [
         "reader      ■■■     2  0.3",
@@ -75,7 +90,13 @@ def test_a_chart_is_of_each_single_number_that_decides() -> None:
 
 def test_a_trend_has_gaps_bands_and_bounds() -> None:
     drawn = trend(
-        [0, 2, 4, 6], [0.1, 0.2, None, 0.4], low=[0.0, None, None, 0.3], high=[0.2, 1.0, None, 0.5], bounds=[0.25], x="epoch", y="r"
+        [0, 2, 4, 6],
+        [0.1, 0.2, None, 0.4],
+        low=[0.0, None, None, 0.3],
+        high=[0.2, 1.0, None, 0.5],
+        bounds=[0.25],
+        x="epoch",
+        y="r",
     )
     assert drawn.count("<polyline") == 2
     assert drawn.count('class="span"') == 2
@@ -99,7 +120,15 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     out = tmp_path_factory.mktemp("run") / "seed-0"
     with one_thread():
-        train(out, seed=0, model_config=MODEL, train_config=TRAIN, device=torch.device("cpu"), keep_every=2, progress=False)
+        train(
+            out,
+            seed=0,
+            model_config=MODEL,
+            train_config=TRAIN,
+            device=torch.device("cpu"),
+            keep_every=2,
+            progress=False,
+        )
     return out
 
 
@@ -107,7 +136,9 @@ def timeline(*arguments: object) -> int:
     return main(["timeline", *map(str, arguments), "--jobs=1"])
 
 
-def test_every_epoch_is_judged_once_and_the_table_can_be_made_from_the_record(kept: Path, tmp_path: Path, capsys: Any) -> None:
+def test_every_epoch_is_judged_once_and_the_table_can_be_made_from_the_record(
+    kept: Path, tmp_path: Path, capsys: Any
+) -> None:
     record, page = tmp_path / "record.json", tmp_path / "page.html"
     claims = [f"--claim={claim}" for claim in CLAIMS]
     assert timeline(kept, *claims, f"--out={record}", f"--page={page}") == 0
@@ -119,7 +150,9 @@ def test_every_epoch_is_judged_once_and_the_table_can_be_made_from_the_record(ke
     assert len({subject["content_hash"] for subject in subjects}) == 3
     assert subjects[1]["about"]["training"]["metrics"]["epoch"] == 2
     assert "reader" in subjects[0]["about"]["role_scores"]
-    assert page.read_text(encoding="utf-8").count("<svg") == 3 + 4 + 2  # curves, roles but the target, and what decides the two claims
+    assert (
+        page.read_text(encoding="utf-8").count("<svg") == 3 + 4 + 2
+    )  # curves, roles but the target, and what decides the two claims
 
     before = {path: path.stat().st_mtime_ns for path in kept.rglob("*.json")}
     assert timeline(kept, *claims) == 0
@@ -129,7 +162,9 @@ def test_every_epoch_is_judged_once_and_the_table_can_be_made_from_the_record(ke
     assert capsys.readouterr().out == printed
 
 
-def test_a_run_that_goes_on_is_judged_as_far_as_it_is(kept: Path, tmp_path: Path, capsys: Any) -> None:
+def test_a_run_that_goes_on_is_judged_as_far_as_it_is(
+    kept: Path, tmp_path: Path, capsys: Any
+) -> None:
     shutil.copytree(kept / EPOCHS, tmp_path / "run" / EPOCHS)
     assert timeline(tmp_path / "run", f"--claim={CLAIMS[0]}") == 0
     assert "epoch 0 to 2, a column each of 2;" in capsys.readouterr().out
@@ -142,7 +177,10 @@ def test_searches_are_left_out_unless_asked_for() -> None:
 
 def test_bad_arguments_are_told_in_one_sentence(kept: Path, tmp_path: Path, capsys: Any) -> None:
     record = tmp_path / "ledger.json"
-    write_record(record, read_record(Path(__file__).parent.parent / "checkpoints" / "default" / "verdicts.json"))
+    write_record(
+        record,
+        read_record(Path(__file__).parent.parent / "checkpoints" / "default" / "verdicts.json"),
+    )
     plain = tmp_path / "plain"
     plain.mkdir()
     for arguments, message in [
@@ -151,7 +189,10 @@ def test_bad_arguments_are_told_in_one_sentence(kept: Path, tmp_path: Path, caps
         ([record], "not the record of a timeline: a subject has no 'about'"),
         ([kept, f"--out={plain}"], f"--out={plain}: is a directory; name a file"),
         ([kept, "--claim=none"], "--claim must be the id of a claim"),
-        ([kept, "--claim=a", "--searches"], "--claim and --searches: name the claims, or ask for all"),
+        (
+            [kept, "--claim=a", "--searches"],
+            "--claim and --searches: name the claims, or ask for all",
+        ),
     ]:
         assert timeline(*arguments) == 2
         assert message in capsys.readouterr().err

@@ -81,7 +81,9 @@ def _one_thread() -> Iterator[None]:
         yield
 
 
-def run(directory: Path, *, seed: int = 0, config: TrainConfig = TRAIN, keep_every: int | None = None) -> str:
+def run(
+    directory: Path, *, seed: int = 0, config: TrainConfig = TRAIN, keep_every: int | None = None
+) -> str:
     train(
         directory,
         seed=seed,
@@ -95,18 +97,27 @@ def run(directory: Path, *, seed: int = 0, config: TrainConfig = TRAIN, keep_eve
 
 
 def test_training_learns_and_leaves_recipe_curve_and_receipt(tmp_path: Path) -> None:
-    config = TrainConfig(n_graphs=100, min_edges=13, max_edges=15, epochs=60, batch_size=25, lr_max=1e-2)
+    config = TrainConfig(
+        n_graphs=100, min_edges=13, max_edges=15, epochs=60, batch_size=25, lr_max=1e-2
+    )
     run(tmp_path / "out", config=config)
     rows = [json.loads(line) for line in (tmp_path / "out" / METRICS_FILE).read_text().splitlines()]
     assert [row["epoch"] for row in rows] == list(range(1, 61))
-    assert rows[-1]["train_loss"] < 0.5 * rows[0]["train_loss"]  # so few graphs can be learnt by heart
+    assert (
+        rows[-1]["train_loss"] < 0.5 * rows[0]["train_loss"]
+    )  # so few graphs can be learnt by heart
     assert rows[-1]["train_accuracy"] > 0.9
     assert rows[5]["lr"] == pytest.approx(1e-2, rel=0.02)  # the peak, at 10 % of the run
     assert rows[-1]["lr"] < 1e-6
     checkpoint = load_checkpoint(tmp_path / "out")
     assert checkpoint.recipe == {"seed": 0, "train": config.to_dict()}
     assert checkpoint.metrics["validation_accuracy"] == rows[-1]["validation_accuracy"]
-    assert {"wall_time_s", "torch", "threads", "training_graphs_isomorphic_to_a_validation_graph"} <= set(checkpoint.metrics)
+    assert {
+        "wall_time_s",
+        "torch",
+        "threads",
+        "training_graphs_isomorphic_to_a_validation_graph",
+    } <= set(checkpoint.metrics)
     assert not (tmp_path / "out" / STATE_FILE).exists()
 
 
@@ -168,7 +179,9 @@ def test_epochs_are_kept_where_asked_and_change_nothing(tmp_path: Path) -> None:
     assert load_checkpoint(out).content_hash == run(tmp_path / "plain")
     assert sorted(path.name for path in (out / EPOCHS).iterdir()) == ["epoch-000", "epoch-004"]
     start, fourth = (load_checkpoint(kept_epoch(out, epoch)) for epoch in (0, 4))
-    assert torch.equal(start.model.W_E, Transformer(MODEL).initialise(named_generator(0, "weights")).W_E)
+    assert torch.equal(
+        start.model.W_E, Transformer(MODEL).initialise(named_generator(0, "weights")).W_E
+    )
     assert fourth.recipe == {"seed": 0, "train": TRAIN.to_dict(), "epochs_done": 4}
     assert fourth.metrics == curve(out)[3]
     graphs = validation_set(8, TRAIN.edge_counts)
@@ -181,14 +194,18 @@ def test_every_epoch_is_kept_of_a_run_that_was_stopped(tmp_path: Path) -> None:
         raise OSError("stopped")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("models.training._save", stop)  # an epoch that is kept and not yet saved is done again
+        patch.setattr(
+            "models.training._save", stop
+        )  # an epoch that is kept and not yet saved is done again
         with pytest.raises(OSError, match="stopped"):
             run(tmp_path / "out", keep_every=1)
     assert kept_epoch(tmp_path / "out", 1).exists()
     run(tmp_path / "out", keep_every=1)
     run(tmp_path / "whole", keep_every=1)
     for epoch in range(TRAIN.epochs):
-        one, other = (load_checkpoint(kept_epoch(tmp_path / name, epoch)) for name in ("out", "whole"))
+        one, other = (
+            load_checkpoint(kept_epoch(tmp_path / name, epoch)) for name in ("out", "whole")
+        )
         assert one.content_hash == other.content_hash
 
 
@@ -234,7 +251,26 @@ def test_the_command_line_says_what_is_wrong(
     assert not (tmp_path / "out").exists()
 
 
-def test_edge_counts_without_a_class_end_in_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "recipe.toml").write_text("[model]\nn_vertices = 7\n[train]\nmin_edges = 16\nmax_edges = 17\n", encoding="utf-8")
-    assert main(["train", "--out", str(tmp_path / "out"), "--seed", "0", "--config", str(tmp_path / "recipe.toml"), "--device", "cpu"]) == 2
+def test_edge_counts_without_a_class_end_in_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "recipe.toml").write_text(
+        "[model]\nn_vertices = 7\n[train]\nmin_edges = 16\nmax_edges = 17\n", encoding="utf-8"
+    )
+    assert (
+        main(
+            [
+                "train",
+                "--out",
+                str(tmp_path / "out"),
+                "--seed",
+                "0",
+                "--config",
+                str(tmp_path / "recipe.toml"),
+                "--device",
+                "cpu",
+            ]
+        )
+        == 2
+    )
     assert "m = 16" in capsys.readouterr().err

@@ -14,7 +14,9 @@ from models.randomness import named_generator
 from models.transformer import Transformer
 from tests.naive import naive_logits
 
-SMALL = ModelConfig(n_vertices=7, n_layers=3, n_heads=3, d_model=20, d_head=6, d_mlp=24, n_classes=4)
+SMALL = ModelConfig(
+    n_vertices=7, n_layers=3, n_heads=3, d_model=20, d_head=6, d_mlp=24, n_classes=4
+)
 
 
 def random_model(cfg: ModelConfig, dtype: torch.dtype = torch.float32) -> Transformer:
@@ -30,10 +32,14 @@ def random_model(cfg: ModelConfig, dtype: torch.dtype = torch.float32) -> Transf
 @pytest.mark.parametrize("cfg", [ModelConfig(), SMALL, ModelConfig(n_layers=1, n_heads=1)])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 @pytest.mark.parametrize("use_attn_result", [False, True])
-def test_logits_equal_a_second_implementation(cfg: ModelConfig, dtype: torch.dtype, tolerance: float, use_attn_result: bool) -> None:
+def test_logits_equal_a_second_implementation(
+    cfg: ModelConfig, dtype: torch.dtype, tolerance: float, use_attn_result: bool
+) -> None:
     model = random_model(cfg, dtype)
     model.set_use_attn_result(use_attn_result)
-    graphs = random_graphs(cfg.n_vertices, 9, count=32, generator=named_generator(0, "test")).to(dtype)
+    graphs = random_graphs(cfg.n_vertices, 9, count=32, generator=named_generator(0, "test")).to(
+        dtype
+    )
     expected = naive_logits(model.state_dict(), cfg, graphs)
     assert (model(graphs) - expected).abs().max() <= tolerance * expected.abs().max()
 
@@ -43,7 +49,15 @@ def test_a_graph_in_every_form_gives_the_same_logits() -> None:
     petersen = nx.petersen_graph()
     array = nx.to_numpy_array(petersen)
     expected = model(named_graph("petersen"))
-    forms = [petersen, array, array.astype(np.uint8), array[None], torch.tensor(array), torch.tensor(array)[None].bool(), array.tolist()]
+    forms = [
+        petersen,
+        array,
+        array.astype(np.uint8),
+        array[None],
+        torch.tensor(array),
+        torch.tensor(array)[None].bool(),
+        array.tolist(),
+    ]
     for form in [*forms, [petersen]]:
         torch.testing.assert_close(model(form), expected)
     assert model([petersen, nx.cycle_graph(10)]).shape == (2, 2)
@@ -66,9 +80,25 @@ def test_hook_names_are_those_of_transformer_lens() -> None:
     _, cache = model.run_with_cache(named_graph("cycle", 7))
     names = ["embed", "pos_embed"]
     for layer in range(SMALL.n_layers):
-        per_layer = ["resid_pre", "q", "k", "v", "attn_scores", "pattern", "z", "result", "attn_out", "resid_mid", "pre", "post", "mlp_out"]
+        per_layer = [
+            "resid_pre",
+            "q",
+            "k",
+            "v",
+            "attn_scores",
+            "pattern",
+            "z",
+            "result",
+            "attn_out",
+            "resid_mid",
+            "pre",
+            "post",
+            "mlp_out",
+        ]
         names += [get_act_name(name, layer) for name in [*per_layer, "resid_post"]]
-    assert set(cache.keys()) == {name if name.startswith("blocks") else f"hook_{name}" for name in names}
+    assert set(cache.keys()) == {
+        name if name.startswith("blocks") else f"hook_{name}" for name in names
+    }
     torch.testing.assert_close(cache["result", 1].sum(2) + model.b_O[1], cache["attn_out", 1])
     torch.testing.assert_close(cache["pattern", 2].sum(-1), torch.ones(1, 3, 7))
     assert cache["q", 0].shape == (1, 7, 3, 6)
@@ -91,7 +121,10 @@ def test_result_is_refused_while_it_is_off() -> None:
 
 def test_an_unknown_hook_name_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"blocks.0.hook_nothing"):
-        random_model(SMALL).run_with_hooks(named_graph("cycle", 7), fwd_hooks=[("blocks.0.hook_nothing", lambda value, hook: value)])
+        random_model(SMALL).run_with_hooks(
+            named_graph("cycle", 7),
+            fwd_hooks=[("blocks.0.hook_nothing", lambda value, hook: value)],
+        )
 
 
 @pytest.mark.parametrize("layer", [0, 1, 3])
@@ -119,4 +152,9 @@ def test_initialisation_is_the_authors() -> None:
 def test_a_run_is_the_same_alone_and_in_a_batch(graph: Adjacency) -> None:
     model = random_model(SMALL, torch.float64)
     others = random_graphs(7, 8, count=5, generator=named_generator(0, "test"))
-    torch.testing.assert_close(model(torch.cat([others, graph]).double())[5:], model(graph.double()), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        model(torch.cat([others, graph]).double())[5:],
+        model(graph.double()),
+        rtol=1e-12,
+        atol=1e-12,
+    )

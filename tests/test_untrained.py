@@ -1,4 +1,5 @@
-"""Untrained models: the statistics that claims are compared by, the file that keeps them, and what cites it."""
+"""Untrained models: the statistics that claims are compared by, the file that keeps them, and what
+cites it."""
 
 from __future__ import annotations
 
@@ -16,7 +17,16 @@ from circuits.attention import head_pattern
 from circuits.bounds import anchor_attention, certified_anchor_scores
 from circuits.chance import STATISTICS, definition, measure
 from circuits.composition import composition_scores
-from circuits.residual import activation, correlation, degree_correlations, head_result, main_axis, r_squared, score_direction, through_mlp
+from circuits.residual import (
+    activation,
+    correlation,
+    degree_correlations,
+    head_result,
+    main_axis,
+    r_squared,
+    score_direction,
+    through_mlp,
+)
 from circuits.roles import Head, Roles
 from circuits.trial import Parts, Sample, Trial
 from circuits.untrained import Entry, Quantile, drawn_for, quantile, read_untrained, statistics_of
@@ -46,7 +56,13 @@ def model() -> Transformer:
 
 @pytest.fixture(scope="module")
 def trial(model: Transformer) -> Trial:
-    found = {"reader": READER, "anchors": (3, 6), "pointer": POINTER, "target": TARGET, "dimension": 7}
+    found = {
+        "reader": READER,
+        "anchors": (3, 6),
+        "pointer": POINTER,
+        "target": TARGET,
+        "dimension": 7,
+    }
     return Trial(model, SAMPLE, Parts.of(Roles(found), model))
 
 
@@ -56,11 +72,17 @@ def test_the_statistics_are_those_of_the_claims(model: Transformer, trial: Trial
     result = head_result(model, graphs, READER)
     z = activation(model, graphs, "blocks.0.attn.hook_z", head=READER)
     inputs = {
-        ("value_share", "value_correlation"): activation(model, graphs, "blocks.0.attn.hook_v", head=READER),
+        ("value_share", "value_correlation"): activation(
+            model, graphs, "blocks.0.attn.hook_v", head=READER
+        ),
         ("z_share", "z_correlation"): z,
         ("output_share", "output_correlation"): result,
-        ("output_share_after_the_mlp", "output_correlation_after_the_mlp"): through_mlp(model, result),
-        ("query_share", "query_correlation"): activation(model, graphs, "blocks.1.attn.hook_q", head=POINTER),
+        ("output_share_after_the_mlp", "output_correlation_after_the_mlp"): through_mlp(
+            model, result
+        ),
+        ("query_share", "query_correlation"): activation(
+            model, graphs, "blocks.1.attn.hook_q", head=POINTER
+        ),
     }
     expected: dict[str, float] = {}
     for (share, along_name), values in inputs.items():
@@ -71,26 +93,48 @@ def test_the_statistics_are_those_of_the_claims(model: Transformer, trial: Trial
     resid = activation(model, graphs, "blocks.0.hook_resid_post")
     u = score_direction(model, graphs, POINTER, target=TARGET)
     expected["z_explains_degree"] = r_squared(z, degree, generator=chance).value
-    expected["score_direction_correlation"] = degree_correlations((resid @ u)[..., None], degree).abs().item()
+    expected["score_direction_correlation"] = (
+        degree_correlations((resid @ u)[..., None], degree).abs().item()
+    )
     expected["dimension_correlation"] = degree_correlations(resid, degree).abs().max().item()
     neurons = activation(model, graphs, "blocks.0.mlp.hook_post")
     expected["neuron_correlation"] = degree_correlations(neurons, degree).abs().max().item()
     attention = head_pattern(model, graphs, POINTER)[..., TARGET]
     expected["low_degree_attention"] = attention[degree <= 2].min().item()
     expected["little_high_degree_attention"] = -attention[degree >= 4].mean().item()
-    expected["fall_above_degree_two"] = (attention[degree == 2].mean() - attention[degree == 3].mean()).item()
+    expected["fall_above_degree_two"] = (
+        attention[degree == 2].mean() - attention[degree == 3].mean()
+    ).item()
     right = (model(graphs).argmax(-1) == trial.labels).double().mean().item()
-    without = (HeadAblations(model, graphs).logits(READER).argmax(-1) == trial.labels).double().mean().item()
+    without = (
+        (HeadAblations(model, graphs).logits(READER).argmax(-1) == trial.labels)
+        .double()
+        .mean()
+        .item()
+    )
     expected |= {"accuracy": right, "accuracy_lost_without_the_reader": right - without}
     intervals = anchor_attention(model, READER, (3, 6))
-    expected["gap_between_degrees"] = min(intervals[d + 1].low - intervals[d].high for d in range(6))
+    expected["gap_between_degrees"] = min(
+        intervals[d + 1].low - intervals[d].high for d in range(6)
+    )
     scores = certified_anchor_scores(model, READER, (3, 6))
-    expected["score_sign_at_the_anchors"] = min(-max(scores[d].high for d in range(3)), min(scores[d].low for d in range(3, 10)))
-    composed = {name: by_head[2].item() for name, by_head in composition_scores(model, side="Q", mlp=True).items()}
-    expected["composition_lead"] = composed["0.1"] - max(score for name, score in composed.items() if name != "0.1")
+    expected["score_sign_at_the_anchors"] = min(
+        -max(scores[d].high for d in range(3)), min(scores[d].low for d in range(3, 10))
+    )
+    composed = {
+        name: by_head[2].item()
+        for name, by_head in composition_scores(model, side="Q", mlp=True).items()
+    }
+    expected["composition_lead"] = composed["0.1"] - max(
+        score for name, score in composed.items() if name != "0.1"
+    )
     swaps = swap_partners(model, trial.few, POINTER, target=TARGET).values()
-    expected["swapped_columns"] = 1 - max((swap.error / swap.change).mean().item() for swap in swaps)
-    assert {name: measure(name, trial) for name in expected} == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    expected["swapped_columns"] = 1 - max(
+        (swap.error / swap.change).mean().item() for swap in swaps
+    )
+    assert {name: measure(name, trial) for name in expected} == pytest.approx(
+        expected, rel=1e-4, abs=1e-6
+    )
 
 
 def test_the_best_of_all_parts_is_the_best_of_each(model: Transformer) -> None:
@@ -102,7 +146,14 @@ def test_the_best_of_all_parts_is_the_best_of_each(model: Transformer) -> None:
         for target in every.targets
     ]
     together = Trial(model, SAMPLE, every)
-    names = ["neighbour_cosine", "z_share", "low_degree_attention", "target_key_norm", "dimension_suffices", "position_key_part"]
+    names = [
+        "neighbour_cosine",
+        "z_share",
+        "low_degree_attention",
+        "target_key_norm",
+        "dimension_suffices",
+        "position_key_part",
+    ]
     for name in names:
         best = max(value for one in alone if (value := measure(name, one)) is not None)
         assert measure(name, together) == pytest.approx(best, rel=1e-5), name
@@ -111,7 +162,9 @@ def test_the_best_of_all_parts_is_the_best_of_each(model: Transformer) -> None:
 def test_what_was_planted_stands_out() -> None:
     subject = planted_subject()
     planted = Trial(subject.model, SAMPLE, Parts.of(subject.roles, subject.model))
-    fresh = Transformer(subject.model.cfg).initialise(named_generator(3, "fresh")).requires_grad_(False)
+    fresh = (
+        Transformer(subject.model.cfg).initialise(named_generator(3, "fresh")).requires_grad_(False)
+    )
     untrained_one = Trial(fresh, SAMPLE, Parts.all(fresh))
     for name in ("score_direction_correlation", "query_correlation", "low_degree_attention"):
         of_planted, of_untrained = measure(name, planted), measure(name, untrained_one)
@@ -121,10 +174,14 @@ def test_what_was_planted_stands_out() -> None:
 
 
 def test_attention_alone_has_no_neurons_and_one_layer_no_pointer() -> None:
-    attention_only = statistics_of(0, ModelConfig(n_heads=3, d_model=16, d_head=4, d_mlp=0), range(15, 21), 0)
+    attention_only = statistics_of(
+        0, ModelConfig(n_heads=3, d_model=16, d_head=4, d_mlp=0), range(15, 21), 0
+    )
     assert attention_only["neuron_correlation"] is None
     assert attention_only["z_share"] is not None
-    one_layer = statistics_of(0, ModelConfig(n_heads=3, d_model=16, d_head=4, d_mlp=8, n_layers=1), range(15, 21), 0)
+    one_layer = statistics_of(
+        0, ModelConfig(n_heads=3, d_model=16, d_head=4, d_mlp=8, n_layers=1), range(15, 21), 0
+    )
     assert one_layer["low_degree_attention"] is None
     assert one_layer["accuracy"] is not None
 
@@ -156,7 +213,22 @@ def test_the_limits_of_a_quantile_hold_it(level: float) -> None:
 
 
 def drawn(out: Path, like: Path, *, models: int) -> dict[str, object]:
-    assert main(["untrained", "--like", str(like), "--models", str(models), "--jobs", "1", "--out", str(out)]) == 0
+    assert (
+        main(
+            [
+                "untrained",
+                "--like",
+                str(like),
+                "--models",
+                str(models),
+                "--jobs",
+                "1",
+                "--out",
+                str(out),
+            ]
+        )
+        == 0
+    )
     return json.loads(out.read_text(encoding="utf-8"))
 
 
@@ -175,7 +247,9 @@ def test_the_command_goes_on_where_it_was_and_makes_the_same_file(
     (beside / f"{name}.jsonl").write_text("\n".join(lines) + '\n[1, {"accu', encoding="utf-8")
     assert drawn(tmp_path / "cut.json", tmp_path / "small", models=4) == whole
     assert not beside.exists()
-    other = Transformer(ModelConfig(**{**SMALL.to_dict(), "n_heads": 2})).initialise(torch.Generator().manual_seed(0))
+    other = Transformer(ModelConfig(**{**SMALL.to_dict(), "n_heads": 2})).initialise(
+        torch.Generator().manual_seed(0)
+    )
     save_checkpoint(tmp_path / "other", other)
     both = drawn(tmp_path / "cut.json", tmp_path / "other", models=2)
     assert [one["model"]["n_heads"] for one in both["architectures"]] == [3, 2]  # type: ignore[attr-defined]
@@ -184,11 +258,15 @@ def test_the_command_goes_on_where_it_was_and_makes_the_same_file(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--models", "0"], "--models must be at least 1, got 0"), (["--jobs", "-1"], "--jobs must be at least 1, got -1"),
-        (["--like", "nowhere"], "nowhere: no such file or directory"), (["--out", "tests"], "--out=tests: is a directory"),
+        (["--models", "0"], "--models must be at least 1, got 0"),
+        (["--jobs", "-1"], "--jobs must be at least 1, got -1"),
+        (["--like", "nowhere"], "nowhere: no such file or directory"),
+        (["--out", "tests"], "--out=tests: is a directory"),
     ],
-)  # fmt: skip
-def test_what_cannot_be_drawn_is_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+)
+def test_what_cannot_be_drawn_is_refused(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["untrained", *arguments]) == 2
     assert message in capsys.readouterr().err
 
@@ -197,9 +275,13 @@ def test_the_shipped_file_is_what_the_command_makes() -> None:
     kept = json.loads(untrained.UNTRAINED.read_text(encoding="utf-8"))["architectures"]
     assert [one["models"] for one in kept] == [untrained.MODELS]
     statistics = kept[0]["statistics"]
-    assert {name: entry["definition"] for name, entry in statistics.items()} == {name: definition(name) for name in STATISTICS}
+    assert {name: entry["definition"] for name, entry in statistics.items()} == {
+        name: definition(name) for name in STATISTICS
+    }
     again = statistics_of(0, ModelConfig(), range(15, 21), 0)
-    assert again == pytest.approx({name: entry["first_models"][0] for name, entry in statistics.items()}, rel=1e-3, abs=1e-5)
+    assert again == pytest.approx(
+        {name: entry["first_models"][0] for name, entry in statistics.items()}, rel=1e-3, abs=1e-5
+    )
     draws = drawn_for(ModelConfig())
     assert draws is read_untrained()[0]
 
@@ -208,11 +290,13 @@ def test_the_shipped_file_is_what_the_command_makes() -> None:
 
 
 def _source() -> str:
-    return "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "claims").glob("test_*.py"))
+    return "\n".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "claims").glob("test_*.py")
+    )
 
 
 def _cited(text: str) -> set[str]:
-    calls = re.findall(r"among_untrained\(subject, expect, ([^)]*)\)", text)
+    calls = re.findall(r"among_untrained\(\s*subject,\s*expect,\s*([^)]*)\)", text)
     return {name for call in calls for name in re.findall(r'"(\w+)"', call)}
 
 
@@ -223,7 +307,9 @@ def test_every_entry_is_cited_and_every_citation_exists() -> None:
 
 
 def test_no_claim_counts_untrained_models_in_prose() -> None:
-    assert not re.findall(r"\d+ (?:fresh |untrained )(?:models|heads)|(?:two|eight|all) untrained", _source())
+    assert not re.findall(
+        r"\d+ (?:fresh |untrained )(?:models|heads)|(?:two|eight|all) untrained", _source()
+    )
 
 
 def test_an_architecture_that_was_not_drawn_is_not_asked() -> None:
@@ -240,8 +326,10 @@ def test_no_untrained_model_reaches_a_floor_of_the_finder() -> None:
     draws = drawn_for(ModelConfig())
     assert draws is not None
     floors = {
-        "reader_score": finder.READER_FLOOR, "anchor_gap": finder.ANCHOR_FLOOR, "pointer_contrast": finder.POINTER_FLOOR,
+        "reader_score": finder.READER_FLOOR,
+        "anchor_gap": finder.ANCHOR_FLOOR,
+        "pointer_contrast": finder.POINTER_FLOOR,
         "dimension_correlation": finder.DIMENSION_FLOOR,
-    }  # fmt: skip
+    }
     for name, floor in floors.items():
         assert draws.entries[name].quantiles[-1].high < floor, name

@@ -31,7 +31,7 @@ class Subject:
     device = "cpu"
     ledger_path = Path("ledger.json")
     def describe(self):
-        return {"name": "toy", "content_hash": "sha256:a", "roles": {"part": 0}, "validation_set": "sha256:v"}
+        return {"name": "toy", "content_hash": "sha256:a", "roles": {"part": 0}}
 
 @dataclasses.dataclass(frozen=True)
 class Control:
@@ -44,7 +44,9 @@ class Control:
         return dataclasses.replace(subject, **self.change)
 
 class Variants:
-    controls = (Control("untrained", True, {"x": 5.0}), Control("twisted", False, {"x": 12.0}), Control("no part", False, {}))
+    untrained = Control("untrained", True, {"x": 5.0})
+    twisted = Control("twisted", False, {"x": 12.0})
+    controls = (untrained, twisted, Control("no part", False, {}))
     gauges = ("rotation", "names")
     def for_controls(self, subject):
         return subject
@@ -52,7 +54,8 @@ class Variants:
     def under_gauge(self, subject, gauge):
         return dataclasses.replace(subject, coordinates=4.0) if gauge == "rotation" else subject
     def stand_ins(self, subject, about):
-        return {str(part): dataclasses.replace(subject, part=part, x=11.0 if part == 2 else 0.0) for part in (1, 2, 3)}
+        xs = {1: 0.0, 2: 11.0, 3: 0.0}
+        return {str(part): dataclasses.replace(subject, part=part, x=x) for part, x in xs.items()}
 
 def pytest_claims_subjects(config):
     return [Subject()]
@@ -66,7 +69,8 @@ import pytest
 @pytest.mark.claim(source="1", evidence="exact", about="part", broken_by=set())
 def test_x_is_large(subject, expect):
     """x is large."""
-    expect("x", subject.x, at_least=10, because="halfway between 11 trained and 9 untrained", from_controls=True)
+    because = "halfway between 11 trained and 9 untrained"
+    expect("x", subject.x, at_least=10, because=because, from_controls=True)
 '''
 
 
@@ -79,22 +83,32 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
 
 def run(pytester: pytest.Pytester, claim: str, *arguments: str) -> pytest.RunResult:
     pytester.makepyfile(test_claims=claim)
-    return run_claims(pytester, "--claims-controls", "--claims-gauge", "--claims-json=out.json", *arguments)
+    return run_claims(
+        pytester, "--claims-controls", "--claims-gauge", "--claims-json=out.json", *arguments
+    )
 
 
-def test_an_honest_claim_passes_with_its_matrices_in_table_and_record(project: pytest.Pytester) -> None:
+def test_an_honest_claim_passes_with_its_matrices_in_table_and_record(
+    project: pytest.Pytester,
+) -> None:
     result = run(project, HONEST)
     assert result.ret == 0
-    result.stdout.fnmatch_lines([
-        "a untrained   b twisted   c no part",
-        "x_is_large   ×   =   -   1 of 3 (part)",
-        "a rotation   b names",
-        "x_is_large   ·   ·",
-    ])  # fmt: skip
+    result.stdout.fnmatch_lines(
+        [
+            "a untrained   b twisted   c no part",
+            "x_is_large   ×   =   -   1 of 3 (part)",
+            "a rotation   b names",
+            "x_is_large   ·   ·",
+        ]
+    )
     (claim,) = json.loads((project.path / "out.json").read_text())["subjects"][0]["claims"]
     assert claim["controls"]["untrained"] == {
-        "verdict": "refuted", "reason": None, "values": {"x": 5.0}, "missed": ["x"], "required": True,
-    }  # fmt: skip
+        "verdict": "refuted",
+        "reason": None,
+        "values": {"x": 5.0},
+        "missed": ["x"],
+        "required": True,
+    }
     assert claim["controls"]["no part"]["verdict"] == "absent"
     assert claim["specificity"] == {"role": "part", "passing": ["2"], "others": 3}
     assert claim["gauges"] == {"rotation": [], "names": []}
@@ -103,29 +117,47 @@ def test_an_honest_claim_passes_with_its_matrices_in_table_and_record(project: p
 @pytest.mark.parametrize(
     ("mark", "body", "message"),
     [
-        ("", 'expect("x", subject.x, at_least=0, because="a bound that everything meets")', "also holds under the control 'untrained'"),
         (
-            ', broken_by={"twisted"}', 'expect("x", subject.x, at_least=10, because="large")',
+            "",
+            'expect("x", subject.x, at_least=0, because="a bound that everything meets")',
+            "also holds under the control 'untrained'",
+        ),
+        (
+            ', broken_by={"twisted"}',
+            'expect("x", subject.x, at_least=10, because="large")',
             "also holds under the control 'twisted'.*spared",
         ),
         (
-            "", 'expect("x", subject.x, at_least=10, because="b"); expect("z", subject.x, at_least=4, because="c", from_controls=True)',
+            "",
+            (
+                'expect("x", subject.x, at_least=10, because="b"); expect("z", subject.x,'
+                ' at_least=4, because="c", from_controls=True)'
+            ),
             "the bound of z is said to lie between .* under 'untrained' it is 5.0",
         ),
-        ("", 'expect("c", subject.coordinates + subject.x, at_least=13, because="b")', "does not name the gauge 'rotation'.* change: c;"),
         (
-            ', gauge={"names"}, companion="x_is_large"', 'expect("x", subject.x, at_least=10, because="b")',
+            "",
+            'expect("c", subject.coordinates + subject.x, at_least=13, because="b")',
+            "does not name the gauge 'rotation'.* change: c;",
+        ),
+        (
+            ', gauge={"names"}, companion="x_is_large"',
+            'expect("x", subject.x, at_least=10, because="b")',
             "names the gauge 'names', but nothing that it is judged by changes",
         ),
         (
-            "", 'expect("x", 1 / (subject.x - 5), at_least=0.1, because="b")',
+            "",
+            'expect("x", 1 / (subject.x - 5), at_least=0.1, because="b")',
             "breaks under the control 'untrained' instead of failing: ZeroDivisionError",
         ),
     ],
-)  # fmt: skip
-def test_a_careless_claim_is_refused(project: pytest.Pytester, mark: str, body: str, message: str) -> None:
+)
+def test_a_careless_claim_is_refused(
+    project: pytest.Pytester, mark: str, body: str, message: str
+) -> None:
     text = (
-        f'import pytest\n@pytest.mark.claim(source="1", evidence="exact"{mark})\ndef test_y(subject, expect):\n    """y."""\n    {body}\n'
+        f'import pytest\n@pytest.mark.claim(source="1", evidence="exact"{mark})\ndef'
+        f' test_y(subject, expect):\n    """y."""\n    {body}\n'
     )
     result = run(project, text)
     assert result.ret == 1
@@ -145,12 +177,23 @@ def test_y(subject, expect):
 '''
 
 
-def test_a_gauge_is_named_for_what_a_claim_is_judged_by_and_not_for_what_it_reports(project: pytest.Pytester) -> None:
-    body = 'expect("x", subject.x, at_least=10, because="b"); expect("reported", subject.coordinates)'
+def test_a_gauge_is_named_for_what_a_claim_is_judged_by_and_not_for_what_it_reports(
+    project: pytest.Pytester,
+) -> None:
+    body = (
+        'expect("x", subject.x, at_least=10, because="b"); expect("reported", subject.coordinates)'
+    )
     result = run(project, GAUGED.replace("BODY", body))
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["y names the gauge 'rotation', but nothing that it is judged by changes under it; drop the label"])
-    result = run(project, GAUGED.replace(', gauge={"rotation"}, companion="y"', "").replace("BODY", body))
+    result.stdout.fnmatch_lines(
+        [
+            "y names the gauge 'rotation', but nothing that it is judged by changes under it; drop"
+            " the label"
+        ]
+    )
+    result = run(
+        project, GAUGED.replace(', gauge={"rotation"}, companion="y"', "").replace("BODY", body)
+    )
     assert result.ret == 0
     result.stdout.fnmatch_lines(["y   ~   ·", "*~  only numbers without a bound change*"])
 
@@ -162,21 +205,31 @@ def test_no_gauge_is_blamed_where_the_part_of_a_claim_is_absent(project: pytest.
 
 
 def test_a_reason_spares_a_claim_a_control(project: pytest.Pytester) -> None:
-    spared = HONEST.replace("broken_by=set()", 'spared={"untrained": "it is about the task alone"}').replace("at_least=10", "at_least=4")
+    spared = HONEST.replace(
+        "broken_by=set()", 'spared={"untrained": "it is about the task alone"}'
+    ).replace("at_least=10", "at_least=4")
     assert run(project, spared).ret == 0
 
 
 @pytest.mark.parametrize(
     ("mark", "message"),
     [
-        ('broken_by={"sunspots"}', "x_is_large: there is no control 'sunspots'; there are no part, twisted, untrained"),
-        ('gauge={"time reversal"}, companion="x"', "x_is_large: there is no gauge 'time reversal'; there are rotation, names"),
+        (
+            'broken_by={"sunspots"}',
+            "x_is_large: there is no control 'sunspots'; there are no part, twisted, untrained",
+        ),
+        (
+            'gauge={"time reversal"}, companion="x"',
+            "x_is_large: there is no gauge 'time reversal'; there are rotation, names",
+        ),
         ('gauge={"names"}', "a claim that depends on a gauge names its companion"),
         ('spared={"untrained": ""}', "spared must map a control to the reason"),
         ('broken_by="untrained"', "broken_by must be a set of names"),
     ],
 )
-def test_labels_that_mean_nothing_are_refused_before_anything_runs(project: pytest.Pytester, mark: str, message: str) -> None:
+def test_labels_that_mean_nothing_are_refused_before_anything_runs(
+    project: pytest.Pytester, mark: str, message: str
+) -> None:
     result = run(project, HONEST.replace("broken_by=set()", mark))
     assert result.ret == 4
     assert message in result.stderr.str() + result.stdout.str()
@@ -198,7 +251,12 @@ def test_a_hook_that_never_fires_is_an_error_and_not_a_number() -> None:
         """The last MLP matters to the first layer."""
         edits = {"blocks.1.hook_mlp_out": lambda value: 0 * value}
         after = run_edited(subject.model, subject.graphs.adjacency, edits, stop_at_layer=1)
-        expect("change", (after - subject.model(subject.graphs.adjacency, stop_at_layer=1)).abs().max(), at_most=0, because="b")
+        expect(
+            "change",
+            (after - subject.model(subject.graphs.adjacency, stop_at_layer=1)).abs().max(),
+            at_most=0,
+            because="b",
+        )
 
     verdict = judge(Claim.from_function(test_careless), planted_subject())
     assert verdict.verdict == "error"
@@ -216,7 +274,12 @@ def test_what_counts_as_a_change() -> None:
         return judge(claim_of(body), None)
 
     base = verdict(a=1.0, b={"0.0": 1.0, "0.1": 2.0}, c=[3.0, 4.0])
-    assert list(changes(base, verdict(a=1.000001, b={"0.0": 2.0, "0.1": 1.0}, c=[4.0, 3.0]))) == []  # rounding and renaming
-    assert list(changes(base, verdict(a=1.001, b={"0.0": 1.0, "0.1": 2.1}, c=[3.0, 4.0]))) == ["a", "b"]
+    assert (
+        list(changes(base, verdict(a=1.000001, b={"0.0": 2.0, "0.1": 1.0}, c=[4.0, 3.0]))) == []
+    )  # rounding and renaming
+    assert list(changes(base, verdict(a=1.001, b={"0.0": 1.0, "0.1": 2.1}, c=[3.0, 4.0]))) == [
+        "a",
+        "b",
+    ]
     assert list(changes(base, verdict(a=1.0, b={"0.0": 1.0}, c=[3.0, 4.0], d=1.0))) == ["b", "d"]
     assert list(changes(verdict(a=0.0), verdict(a=1e-12))) == []

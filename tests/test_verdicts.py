@@ -59,7 +59,9 @@ def verdict_of(body: Any) -> str:
         (None, {"at_least": 0.0, "note": "there is none"}, "unresolved"),
     ],
 )
-def test_a_value_meets_its_bound_whole_or_not_at_all(value: Any, bounds: dict[str, Any], outcome: str) -> None:
+def test_a_value_meets_its_bound_whole_or_not_at_all(
+    value: Any, bounds: dict[str, Any], outcome: str
+) -> None:
     assert verdict_of(lambda expect: expect("x", value, because="so", **bounds)) == outcome
 
 
@@ -86,7 +88,10 @@ def test_what_is_not_a_number_is_null_in_the_record() -> None:
         (lambda expect: (expect("x", 1), expect("x", 1)), "measured twice"),
         (lambda expect: expect("x", object()), "must be a number"),
         (lambda expect: expect.enough("graphs", 3, needed=0), "a claim about nothing would hold"),
-        (lambda expect: expect("x", 1, at_least=0, because="so", among="graphs"), "among='graphs' names nothing that was counted"),
+        (
+            lambda expect: expect("x", 1, at_least=0, because="so", among="graphs"),
+            "among='graphs' names nothing that was counted",
+        ),
         (lambda expect: expect("x", 1), "the claim expects nothing"),
         (lambda expect: None, "the claim expects nothing"),
     ],
@@ -103,26 +108,34 @@ def test_a_careless_expectation_is_an_error_that_teaches(body: Any, message: str
 def test_an_unresolved_measurement_says_how_many_graphs_would_settle_it() -> None:
     expect = Expect()
     expect("one", Estimate(0.52, 0.48, 0.56, 400), at_least=0.5, because="b")
-    expect("two", Estimate(0.5, 0.4, 0.6, 400), within=(0.45, 0.58), because="b")  # the nearer bound decides
+    expect(
+        "two", Estimate(0.5, 0.4, 0.6, 400), within=(0.45, 0.58), because="b"
+    )  # the nearer bound decides
     expect("on_it", Estimate(0.5, 0.4, 0.6, 400), at_least=0.5, because="b")  # no number would
     expect("unknown", Estimate(0.52, 0.48, 0.56), at_least=0.5, because="b", note="of the worst")
     notes = {name: measurement.note for name, measurement in expect.measurements.items()}
     assert notes == {
         "one": "about 3,272 cases would settle it four times in five, 400 were seen",
         "two": "about 3,272 cases would settle it four times in five, 400 were seen",
-        "on_it": None, "unknown": "of the worst",
-    }  # fmt: skip
+        "on_it": None,
+        "unknown": "of the worst",
+    }
 
 
 def test_so_many_graphs_settle_it_four_times_in_five() -> None:
-    """A rate of 0.53 against a bound of 0.5, first with a few graphs and then with as many as the note says."""
+    """A rate of 0.53 against a bound of 0.5, first with a few graphs and then with as many as the
+    note says."""
     generator = torch.Generator().manual_seed(0)
     expect = Expect()
     expect("rate", clopper_pearson(212, 400), at_least=0.5, because="b")
     note = expect.measurements["rate"].note
     assert note is not None
     graphs = int(note.split()[1].replace(",", ""))
-    settled = sum(clopper_pearson(int((torch.rand(graphs, generator=generator) < 0.53).sum()), graphs).low >= 0.5 for _ in range(400))
+    settled = sum(
+        clopper_pearson(int((torch.rand(graphs, generator=generator) < 0.53).sum()), graphs).low
+        >= 0.5
+        for _ in range(400)
+    )
     assert 0.78 <= settled / 400 <= 0.9
 
 
@@ -132,7 +145,11 @@ def test_an_interval_without_an_end_holds_where_the_other_end_clears() -> None:
     expect("high", Estimate(0.7, 0.6, math.inf, 40), at_most=0.9, because="b")
     expect("both", Estimate(0.7, -math.inf, math.inf, 12), at_least=0.5, because="b")
     found = expect.measurements
-    assert [found[name].outcome for name in ("low", "high", "both")] == ["holds", "unresolved", "unresolved"]
+    assert [found[name].outcome for name in ("low", "high", "both")] == [
+        "holds",
+        "unresolved",
+        "unresolved",
+    ]
     assert found["low"].to_dict()["high"] is None
     assert shown(found["low"].to_dict()) == "0.7 [0.6, ∞]"
     assert found["both"].note == "too few cases for an interval: 12"
@@ -145,7 +162,10 @@ def test_the_worst_measurement_decides() -> None:
         expect("straddling", Estimate(0.5, 0.0, 1.0), at_least=0.5, because="so")
 
     assert verdict_of(body) == "unresolved"
-    assert verdict_of(lambda expect: (body(expect), expect("bad", -1, at_least=0, because="so"))) == "refuted"
+    assert (
+        verdict_of(lambda expect: (body(expect), expect("bad", -1, at_least=0, because="so")))
+        == "refuted"
+    )
 
 
 def test_a_statement_about_too_few_cases_is_unresolved() -> None:
@@ -154,7 +174,10 @@ def test_a_statement_about_too_few_cases_is_unresolved() -> None:
         expect("x", 1, at_least=0, because="so")
 
     verdict = judge(claim(body), None)
-    assert (verdict.verdict, verdict.reason) == ("unresolved", "too little to judge: 3 vertices, 10 needed")
+    assert (verdict.verdict, verdict.reason) == (
+        "unresolved",
+        "too little to judge: 3 vertices, 10 needed",
+    )
 
 
 def test_nothing_is_refuted_on_too_few_cases() -> None:
@@ -165,12 +188,21 @@ def test_nothing_is_refuted_on_too_few_cases() -> None:
         expect("of_graphs", 1, at_least=0, because="so", among="graphs")
 
     verdict = judge(claim(body), None)
-    assert (verdict.verdict, verdict.reason) == ("unresolved", "too little to judge: 3 vertices, 10 needed")
+    assert (verdict.verdict, verdict.reason) == (
+        "unresolved",
+        "too little to judge: 3 vertices, 10 needed",
+    )
     measured = verdict.expect.measurements
     assert {name: (m.outcome, m.note) for name, m in measured.items()} == {
-        "of_vertices": ("unresolved", "3 vertices, 10 needed"), "of_graphs": ("holds", None),
-    }  # fmt: skip
-    text = "\n".join(line for line, _ in render({**ABOUT, "claims": [{**verdict.to_dict(), "p_corrected": None}]}, accepted={}))
+        "of_vertices": ("unresolved", "3 vertices, 10 needed"),
+        "of_graphs": ("holds", None),
+    }
+    text = "\n".join(
+        line
+        for line, _ in render(
+            {**ABOUT, "claims": [{**verdict.to_dict(), "p_corrected": None}]}, accepted={}
+        )
+    )
     assert "? too little to say" in text
     assert "straddles" not in text
 
@@ -182,7 +214,15 @@ def test_too_few_cases_of_one_kind_leave_what_was_measured_on_another() -> None:
         expect("of_graphs", -1, at_least=0, because="so", among="graphs")
 
     assert verdict_of(body) == "refuted"
-    assert verdict_of(lambda expect: (expect.enough("v", 3, needed=10), expect("x", -1, at_least=0, because="so"))) == "unresolved"
+    assert (
+        verdict_of(
+            lambda expect: (
+                expect.enough("v", 3, needed=10),
+                expect("x", -1, at_least=0, because="so"),
+            )
+        )
+        == "unresolved"
+    )
 
 
 def test_a_counterexample_refutes_however_little_was_seen() -> None:
@@ -214,7 +254,13 @@ def test_an_absent_role_is_the_verdict_absent() -> None:
 
 def test_a_claim_knows_its_statement_and_labels() -> None:
     made = claim(lambda expect: None, gauge={"b_K"}, companion="another")
-    assert (made.id, made.statement, made.source, made.evidence, made.gauge) == ("something", "Something is so.", "1.2", "exact", {"b_K"})
+    assert (made.id, made.statement, made.source, made.evidence, made.gauge) == (
+        "something",
+        "Something is so.",
+        "1.2",
+        "exact",
+        {"b_K"},
+    )
 
 
 def function(name: str = "test_x", doc: str | None = "It is so.", fixture: str = "expect") -> Any:
@@ -234,7 +280,10 @@ def test_a_claim_that_is_not_one_is_refused() -> None:
         (mark(function(name="check_x")), "a claim is a function test_<id>"),
         (pytest.mark.claim(source="1", evidence="guessed")(function()), "evidence must be one of"),
         (pytest.mark.claim(evidence="exact")(function()), "needs source="),
-        (pytest.mark.claim(source="1", evidence="exact", gauge="b_K")(function()), "gauge must be a set"),
+        (
+            pytest.mark.claim(source="1", evidence="exact", gauge="b_K")(function()),
+            "gauge must be a set",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             Claim.from_function(careless)
@@ -299,7 +348,15 @@ def test_the_table_fits_in_100_columns_worst_first() -> None:
     text = "\n".join(lines)
     assert text.index("ERROR") < text.index("REFUTED") < text.index("holds   ")
     for expected in (
-        "anchors {3, 6}", "pointer absent", "-1.235", "≥ 0", "misses it", "1.5 [1.25, 1.75]", "refuted in the ledger",
-        "counterexample: graph6 I?, vertex 3, value 0.25", "n: 1 error, 1 refuted, 1 holds", "ZeroDivisionError",
-    ):  # fmt: skip
+        "anchors {3, 6}",
+        "pointer absent",
+        "-1.235",
+        "≥ 0",
+        "misses it",
+        "1.5 [1.25, 1.75]",
+        "refuted in the ledger",
+        "counterexample: graph6 I?, vertex 3, value 0.25",
+        "n: 1 error, 1 refuted, 1 holds",
+        "ZeroDivisionError",
+    ):
         assert expected in text, expected

@@ -45,7 +45,9 @@ def test_a_planar_graph_is_drawn_without_crossings(graph: Adjacency) -> None:
 def test_crossings_are_counted() -> None:
     square = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
     assert crossings(square, np.array([[0, 2], [1, 3]])) == 1
-    assert crossings(square, np.array([[0, 1], [1, 2], [2, 3], [0, 3], [0, 2]])) == 0, "edges that meet in a vertex do not cross"
+    assert crossings(square, np.array([[0, 1], [1, 2], [2, 3], [0, 3], [0, 2]])) == 0, (
+        "edges that meet in a vertex do not cross"
+    )
 
 
 def test_vertices_of_a_graph_of_the_training_range_are_told_apart() -> None:
@@ -61,10 +63,14 @@ def test_vertices_of_a_graph_of_the_training_range_are_told_apart() -> None:
 @pytest.mark.parametrize(
     ("text", "edges"),
     [
-        ("0-1 1-2", [(0, 1), (1, 2)]), ("0,1; 2,3", [(0, 1), (2, 3)]), ("(0, 1), (1, 0)", [(0, 1)]), ("", []), (" 8–9 ", [(8, 9)]),
+        ("0-1 1-2", [(0, 1), (1, 2)]),
+        ("0,1; 2,3", [(0, 1), (2, 3)]),
+        ("(0, 1), (1, 0)", [(0, 1)]),
+        ("", []),
+        (" 8–9 ", [(8, 9)]),
         ("I" + "?" * 8, []),
     ],
-)  # fmt: skip
+)
 def test_a_graph_is_read(text: str, edges: list[tuple[int, int]]) -> None:
     assert edge_list(parse_graph(text, n_vertices=10)[0]) == edges
 
@@ -73,7 +79,9 @@ def test_a_graph_is_read(text: str, edges: list[tuple[int, int]]) -> None:
 @given(any_graph(10))
 def test_what_the_viewer_writes_it_reads(graph: Adjacency) -> None:
     torch.testing.assert_close(parse_graph(graph6(graph[0]), n_vertices=10), graph)
-    torch.testing.assert_close(parse_graph(" ".join(f"{i}-{j}" for i, j in edge_list(graph[0])), n_vertices=10), graph)
+    torch.testing.assert_close(
+        parse_graph(" ".join(f"{i}-{j}" for i, j in edge_list(graph[0])), n_vertices=10), graph
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,7 +133,12 @@ def test_patterns_and_answer_are_the_models() -> None:
 
 @pytest.mark.parametrize(
     ("graph", "kind"),
-    [(nx.complete_graph(5), "K₅"), (nx.complete_bipartite_graph(3, 3), "K₃,₃"), (nx.petersen_graph(), "K₃,₃"), (nx.path_graph(4), None)],
+    [
+        (nx.complete_graph(5), "K₅"),
+        (nx.complete_bipartite_graph(3, 3), "K₃,₃"),
+        (nx.petersen_graph(), "K₃,₃"),
+        (nx.path_graph(4), None),
+    ],
 )
 def test_what_is_in_the_way_of_planarity_is_shown(graph: nx.Graph[int], kind: str | None) -> None:
     padded = nx.empty_graph(10)
@@ -144,13 +157,21 @@ def test_there_are_graphs_of_every_kind() -> None:
     claims = {claim["id"]: claim for claim in ledger["subjects"][0]["claims"]}
     wrong = subject.graphs.__class__(subject.graphs.adjacency[:4], torch.tensor([0, 0, 1, 0]))
     shown = list(graphs_to_view(subject, claims, wrong))
-    groups = {group: [one for one in shown if one["group"] == group] for group in ("counterexamples", "random", "misclassified", "named")}
+    groups = {
+        group: [one for one in shown if one["group"] == group]
+        for group in ("counterexamples", "random", "misclassified", "named")
+    }
     refuted = [id_ for id_, claim in claims.items() if claim["counterexample"]]
     assert [one["name"].replace(" ", "_") for one in groups["counterexamples"]] == refuted != []
-    assert [one["graph6"] for one in groups["counterexamples"]] == [claims[id_]["counterexample"]["graph6"] for id_ in refuted]
+    assert [one["graph6"] for one in groups["counterexamples"]] == [
+        claims[id_]["counterexample"]["graph6"] for id_ in refuted
+    ]
     assert [len(one["edges"]) for one in groups["random"]] == list(subject.edge_counts)
     wrongly_planar = [f"non-planar, called planar ({order})" for order in (1, 2, 3)]
-    assert [one["name"] for one in groups["misclassified"]] == [*wrongly_planar, "planar, called non-planar (1)"]
+    assert [one["name"] for one in groups["misclassified"]] == [
+        *wrongly_planar,
+        "planar, called non-planar (1)",
+    ]
     assert groups["named"][0]["graph6"] == graph6(named_graph("petersen")[0])
 
 
@@ -166,12 +187,19 @@ def test_a_model_without_mistakes_and_of_other_size_has_graphs_too() -> None:
 
 
 def test_patched_patterns_are_those_that_are_scored() -> None:
-    model, clean, corrupted, head = random_model(), some(), some(count=1, name="corrupted"), Head(1, 2)
+    model, clean, corrupted, head = (
+        random_model(),
+        some(),
+        some(count=1, name="corrupted"),
+        Head(1, 2),
+    )
     everything = len(every_set(CFG.n_heads)) - 1
     configurations = [(everything, everything), (0, 0), (3, 9), (9, 3), (3, 0)]
     patterns = patched_patterns(model, clean, corrupted, head=head, configurations=configurations)
     torch.testing.assert_close(patterns[:, 0], head_pattern(model, clean, head))
-    torch.testing.assert_close(patterns[:, 1], head_pattern(model, corrupted, head).expand(len(clean), -1, -1))
+    torch.testing.assert_close(
+        patterns[:, 1], head_pattern(model, corrupted, head).expand(len(clean), -1, -1)
+    )
     for place, (query, key) in enumerate(configurations):
         (scores,) = path_patching(model, clean, corrupted, head=head, blocks=[([query], [key])])
         distance = torch.linalg.matrix_norm(patterns[:, place] - patterns[:, 0])

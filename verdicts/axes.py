@@ -1,4 +1,5 @@
-"""One axis for one measurement: its value and interval against its bound, and what its controls reach."""
+"""One axis for one measurement: its value and interval against its bound, and what its controls
+reach."""
 
 from __future__ import annotations
 
@@ -20,19 +21,34 @@ def has_axis(measurement: Mapping[str, Any]) -> bool:
     return isinstance(measurement["value"], int | float) and bound(measurement) != ""
 
 
-def measurement_axis(name: str, measurement: Mapping[str, Any], controls: Mapping[str, Mapping[str, Any]], *, key: str) -> Markup:
-    """The drawing for one measurement of a record; `controls` are the trials of its claim by name, which hold its values by `key`.
+def measurement_axis(
+    name: str,
+    measurement: Mapping[str, Any],
+    controls: Mapping[str, Mapping[str, Any]],
+    *,
+    key: str,
+) -> Markup:
+    """The drawing for one measurement of a record; `controls` are the trials of its claim by name,
+    which hold its values by `key`.
 
     A control far beyond the rest stands at the edge.
     """
     value = float(measurement["value"])
-    limits = [measurement[key] for key in ("low", "high", "at_least", "at_most") if measurement[key] is not None]
+    limits = [
+        measurement[key]
+        for key in ("low", "high", "at_least", "at_most")
+        if measurement[key] is not None
+    ]
     reached = {
-        control: float(trial["values"][key]) for control, trial in controls.items() if isinstance(trial["values"].get(key), int | float)
+        control: float(trial["values"][key])
+        for control, trial in controls.items()
+        if isinstance(trial["values"].get(key), int | float)
     }
     own = Scale.over([value, *limits], _LEFT, _RIGHT, margin=0.15)
     span = own.high - own.low
-    near = [other for other in reached.values() if own.low - 2 * span <= other <= own.high + 2 * span]
+    near = [
+        other for other in reached.values() if own.low - 2 * span <= other <= own.high + 2 * span
+    ]
     scale = Scale.over([own.low, own.high, *near], _LEFT, _RIGHT, margin=0.02)
     low, high = measurement["at_least"], measurement["at_most"]
     left, right = scale(low) if low is not None else 0, scale(high) if high is not None else WIDTH
@@ -41,7 +57,9 @@ def measurement_axis(name: str, measurement: Mapping[str, Any], controls: Mappin
         f"; {len(reached)} control{'s' * (len(reached) > 1)}" if reached else ""
     )
     parts = [
-        Markup('<rect class="allowed" x="{}" width="{}" y="6" height="28"/>').format(left, round(right - left, 2)),
+        Markup('<rect class="allowed" x="{}" width="{}" y="6" height="28"/>').format(
+            left, round(right - left, 2)
+        ),
         *(
             Markup('<line class="bound" x1="{x}" x2="{x}" y1="4" y2="36"/>').format(x=scale(limit))
             for limit in (low, high)
@@ -49,9 +67,10 @@ def measurement_axis(name: str, measurement: Mapping[str, Any], controls: Mappin
         ),
         Markup('<line class="rule" x1="{}" x2="{}" y1="46" y2="46"/>').format(_LEFT, _RIGHT),
         *(
-            Markup('<line class="rule" x1="{x}" x2="{x}" y1="43" y2="46"/><text x="{x}" y="{y}" text-anchor="middle">{tick}</text>').format(
-                x=scale(tick), y=_TICKS, tick=short(tick)
-            )
+            Markup(
+                '<line class="rule" x1="{x}" x2="{x}" y1="43" y2="46"/><text x="{x}" y="{y}"'
+                ' text-anchor="middle">{tick}</text>'
+            ).format(x=scale(tick), y=_TICKS, tick=short(tick))
             for tick in scale.ticks()
         ),
         *(_control(control, other, scale) for control, other in reached.items()),
@@ -63,13 +82,17 @@ def measurement_axis(name: str, measurement: Mapping[str, Any], controls: Mappin
             )
         )
     sign = (
-        '<circle class="value" cx="{x}" cy="{y}" r="5"/>' if held else '<path class="value missed" d="M{a} {c}L{b} {d}M{a} {d}L{b} {c}"/>'
+        '<circle class="value" cx="{x}" cy="{y}" r="5"/>'
+        if held
+        else '<path class="value missed" d="M{a} {c}L{b} {d}M{a} {d}L{b} {c}"/>'
     )
     x = scale(value)
-    parts.append(Markup(sign).format(x=x, y=_MIDDLE, a=x - 5, b=x + 5, c=_MIDDLE - 5, d=_MIDDLE + 5))
-    return Markup('<svg class="axis" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
-        WIDTH, _HEIGHT, words, Markup("").join(parts)
+    parts.append(
+        Markup(sign).format(x=x, y=_MIDDLE, a=x - 5, b=x + 5, c=_MIDDLE - 5, d=_MIDDLE + 5)
     )
+    return Markup(
+        '<svg class="axis" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>'
+    ).format(WIDTH, _HEIGHT, words, Markup("").join(parts))
 
 
 def _control(name: str, value: float, scale: Scale) -> Markup:
@@ -80,4 +103,6 @@ def _control(name: str, value: float, scale: Scale) -> Markup:
         shape = f"M{x - 4} {_CONTROLS - 3}l5 3l-5 3"
     else:
         shape = f"M{x} {_CONTROLS - 4}v8"
-    return Markup('<path class="control" d="{}"><title>{}: {}</title></path>').format(shape, name, number(value))
+    return Markup('<path class="control" d="{}"><title>{}: {}</title></path>').format(
+        shape, name, number(value)
+    )

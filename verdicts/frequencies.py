@@ -1,4 +1,5 @@
-"""In how many of several subjects each claim holds: what is a law of the task, and what an accident of a seed."""
+"""In how many of several subjects each claim holds: what is a law of the task, and what an accident
+of a seed."""
 
 from __future__ import annotations
 
@@ -11,39 +12,73 @@ from verdicts.table import LEGEND, WIDTH, Line, bound, number, sign
 
 
 def frequency(subjects: Sequence[Mapping[str, Any]], claim: str) -> tuple[int, float, float]:
-    """How many of the subjects a claim holds in, with the exact (Clopper–Pearson) 95 % interval of the rate."""
-    count = sum(one["id"] == claim and one["verdict"] == "holds" for subject in subjects for one in subject["claims"])
+    """How many of the subjects a claim holds in, with the exact (Clopper–Pearson) 95 % interval of
+    the rate."""
+    count = sum(
+        one["id"] == claim and one["verdict"] == "holds"
+        for subject in subjects
+        for one in subject["claims"]
+    )
     rate = clopper_pearson(count, len(subjects))
     return count, rate.low, rate.high
 
 
-def render_frequencies(subjects: Mapping[str, Mapping[str, Any]], beside: Mapping[str, Mapping[str, Any]] | None = None) -> Iterator[Line]:
-    """Claims × subjects, both by name, the most frequent claims first; those `beside` are shown and not counted."""
+def render_frequencies(
+    subjects: Mapping[str, Mapping[str, Any]], beside: Mapping[str, Mapping[str, Any]] | None = None
+) -> Iterator[Line]:
+    """Claims × subjects, both by name, the most frequent claims first; those `beside` are shown and
+    not counted."""
     beside = beside or {}
-    columns, others = ([_signs(subject) for subject in several.values()] for several in (subjects, beside))
-    counted = {name: frequency(list(subjects.values()), name) for name in sorted(set().union(*columns))}
+    columns, others = (
+        [_signs(subject) for subject in several.values()] for several in (subjects, beside)
+    )
+    counted = {
+        name: frequency(list(subjects.values()), name) for name in sorted(set().union(*columns))
+    }
     widest = max([len("claim"), *map(len, counted)])
     letters = "  ".join(chr(ord("a") + index) for index in range(len(others)))
-    yield from ((line, {"bold": True}) for line in textwrap.wrap(f"in order: {', '.join(subjects)}", WIDTH))
-    yield from ((f"{chr(ord('a') + index)}  {name}, not counted", {}) for index, name in enumerate(beside))
-    yield f"{'claim':<{widest}}  {'':<{len(columns)}}  {letters}{'  ' if letters else ''}{'holds':>5}  95 % interval", {}
+    yield from (
+        (line, {"bold": True}) for line in textwrap.wrap(f"in order: {', '.join(subjects)}", WIDTH)
+    )
+    yield from (
+        (f"{chr(ord('a') + index)}  {name}, not counted", {}) for index, name in enumerate(beside)
+    )
+    yield (
+        (
+            f"{'claim':<{widest}}  {'':<{len(columns)}} "
+            f" {letters}{'  ' if letters else ''}{'holds':>5}  95 % interval"
+        ),
+        {},
+    )
     for name, (count, low, high) in sorted(counted.items(), key=lambda item: -item[1][0]):
         signs = "".join(one.get(name, " ") for one in columns)
         marks = "  ".join(one.get(name, " ") for one in others)
         share = f"{count}/{len(columns)}"
-        yield f"{name:<{widest}}  {signs}  {marks}{'  ' if letters else ''}{share:>5}  [{low:.2f}, {high:.2f}]", {}
+        yield (
+            (
+                f"{name:<{widest}}  {signs}  {marks}{'  ' if letters else ''}{share:>5} "
+                f" [{low:.2f}, {high:.2f}]"
+            ),
+            {},
+        )
     yield LEGEND, {}
 
 
 def render_ranges(subjects: Mapping[str, Mapping[str, Any]]) -> Iterator[Line]:
-    """Lowest and highest value over the subjects of every measurement that decides a claim, with its bound."""
+    """Lowest and highest value over the subjects of every measurement that decides a claim, with
+    its bound."""
     found: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
     for subject in subjects.values():
         for claim in subject["claims"]:
             for name, measurement in claim["measurements"].items():
-                if measurement["outcome"] is not None and isinstance(measurement["value"], int | float):
+                if measurement["outcome"] is not None and isinstance(
+                    measurement["value"], int | float
+                ):
                     found.setdefault(claim["id"], {}).setdefault(name, []).append(measurement)
-    yield "lowest, median and highest value of what decides each claim, and its bound", {"bold": True}
+    yield (
+        "lowest, median and highest value of what decides each claim, and its bound",
+        {"bold": True},
+    )
     for claim, measurements in sorted(found.items()):
         yield claim, {}
         for name, several in measurements.items():

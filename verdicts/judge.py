@@ -14,7 +14,16 @@ from verdicts.expectations import Expect, plain
 from verdicts.nulls import NullTest, with_corrected
 from verdicts.project import PLAIN, Project
 
-_KEYWORDS = ("source", "evidence", "gauge", "companion", "about", "broken_by", "spared", "at_chance")
+_KEYWORDS = (
+    "source",
+    "evidence",
+    "gauge",
+    "companion",
+    "about",
+    "broken_by",
+    "spared",
+    "at_chance",
+)
 VERDICTS = ("error", "refuted", "unresolved", "absent", "holds")  # worst first
 
 
@@ -45,49 +54,93 @@ class Claim:
 
     @classmethod
     def from_function(cls, function: Callable[..., None], project: Project = PLAIN) -> Claim:
-        """The claim that a function `test_<id>(subject, expect)` marked with `pytest.mark.claim` makes.
+        """The claim that a function `test_<id>(subject, expect)` marked with `pytest.mark.claim`
+        makes.
 
         What it takes beside these two are fixtures and parameters; `given` says what they are.
         """
         name = function.__name__
         marks = [mark for mark in getattr(function, "pytestmark", []) if mark.name == "claim"]
         if len(marks) != 1:
-            raise ValueError(f"{name}: a claim is marked once with @pytest.mark.claim(source=…, evidence=…)")
+            raise ValueError(
+                f"{name}: a claim is marked once with @pytest.mark.claim(source=…, evidence=…)"
+            )
         values = marks[0].kwargs
         if marks[0].args or not {"source", "evidence"} <= set(values) <= set(_KEYWORDS):
-            raise ValueError(f"{name}: @pytest.mark.claim needs source= and evidence=, and takes {', '.join(_KEYWORDS)}; got {values}")
+            raise ValueError(
+                f"{name}: @pytest.mark.claim needs source= and evidence=, and takes"
+                f" {', '.join(_KEYWORDS)}; got {values}"
+            )
         if values["evidence"] not in project.evidence:
-            raise ValueError(f"{name}: evidence must be one of {', '.join(project.evidence)}, got {values['evidence']!r}")
+            raise ValueError(
+                f"{name}: evidence must be one of {', '.join(project.evidence)}, got"
+                f" {values['evidence']!r}"
+            )
         for key in ("gauge", "broken_by"):
             labels = values.get(key, frozenset())
             if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
                 raise ValueError(f"{name}: {key} must be a set of names, got {labels!r}")
         spared = values.get("spared", {})
-        if not isinstance(spared, Mapping) or not all(isinstance(reason, str) and reason.strip() for reason in spared.values()):
-            raise ValueError(f"{name}: spared must map a control to the reason why it cannot break the claim, got {spared!r}")
+        if not isinstance(spared, Mapping) or not all(
+            isinstance(reason, str) and reason.strip() for reason in spared.values()
+        ):
+            raise ValueError(
+                f"{name}: spared must map a control to the reason why it cannot break the claim,"
+                f" got {spared!r}"
+            )
         at_chance = values.get("at_chance")
         if at_chance is not None and not (isinstance(at_chance, str) and at_chance.strip()):
-            raise ValueError(f"{name}: at_chance must say why the claim is worth stating where chance does as well, got {at_chance!r}")
+            raise ValueError(
+                f"{name}: at_chance must say why the claim is worth stating where chance does as"
+                f" well, got {at_chance!r}"
+            )
         if bool(values.get("gauge")) != bool(values.get("companion")):
-            raise ValueError(f"{name}: a claim that depends on a gauge names its companion that does not, and no other claim has one")
-        statement = (inspect.getdoc(function) or "").partition("\n")[0].strip()
+            raise ValueError(
+                f"{name}: a claim that depends on a gauge names its companion that does not, and no"
+                " other claim has one"
+            )
+        statement = " ".join((inspect.getdoc(function) or "").partition("\n\n")[0].split())
         if not statement:
-            raise ValueError(f"{name}: the first line of its docstring must be the statement, one sentence that could be wrong")
+            raise ValueError(
+                f"{name}: the first line of its docstring must be the statement, one sentence that"
+                " could be wrong"
+            )
         if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
-            raise ValueError(f"{name}: a claim is a plain function; it is judged anew on every control, which cannot wait for it")
-        if not name.startswith("test_") or not {"subject", "expect"} <= set(inspect.signature(function).parameters):
-            raise ValueError(f"{name}: a claim is a function test_<id>(subject, expect), with fixtures or parameters beside these")
+            raise ValueError(
+                f"{name}: a claim is a plain function; it is judged anew on every control, which"
+                " cannot wait for it"
+            )
+        if not name.startswith("test_") or not {"subject", "expect"} <= set(
+            inspect.signature(function).parameters
+        ):
+            raise ValueError(
+                f"{name}: a claim is a function test_<id>(subject, expect), with fixtures or"
+                " parameters beside these"
+            )
         return cls(
-            name.removeprefix("test_"), statement, str(values["source"]), values["evidence"], frozenset(values.get("gauge", ())),
-            values.get("companion"), values.get("about"), frozenset(values.get("broken_by", ())), spared, at_chance, function, project,
-        )  # fmt: skip
+            name.removeprefix("test_"),
+            statement,
+            str(values["source"]),
+            values["evidence"],
+            frozenset(values.get("gauge", ())),
+            values.get("companion"),
+            values.get("about"),
+            frozenset(values.get("broken_by", ())),
+            spared,
+            at_chance,
+            function,
+            project,
+        )
 
     def given(self, values: Mapping[str, Any], *, case: str = "") -> Claim:
-        """The claim with the values of its fixtures and parameters; `case` tells those of one function apart."""
+        """The claim with the values of its fixtures and parameters; `case` tells those of one
+        function apart."""
         if not values and not case:
             return self
         id_ = f"{self.id}[{case}]" if case else self.id
-        return dataclasses.replace(self, id=id_, function=functools.partial(self.function, **values))
+        return dataclasses.replace(
+            self, id=id_, function=functools.partial(self.function, **values)
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,8 +168,13 @@ class Verdict:
             "verdict": self.verdict,
             "reason": self.reason,
             "measurements": {name: m.to_dict() for name, m in self.expect.measurements.items()},
-            "counts": {kind: dataclasses.asdict(count) for kind, count in self.expect.counts.items()},
-            "nulls": {name: {"kind": null.kind, **_numbers(null)} for name, null in self.expect.nulls.items()},
+            "counts": {
+                kind: dataclasses.asdict(count) for kind, count in self.expect.counts.items()
+            },
+            "nulls": {
+                name: {"kind": null.kind, **_numbers(null)}
+                for name, null in self.expect.nulls.items()
+            },
             "p": plain(self.expect.p),
             "p_corrected": None,
             "above_chance": "not asked",
@@ -128,13 +186,17 @@ class Verdict:
 
 
 def _numbers(null: NullTest) -> dict[str, Any]:
-    return {key: plain(getattr(null, key)) for key in ("observed", "draws", "as_large", "largest", "p")}
+    return {
+        key: plain(getattr(null, key)) for key in ("observed", "draws", "as_large", "largest", "p")
+    }
 
 
 def judge(claim: Claim, subject: Any) -> Verdict:
-    """Measure a claim on a subject. Never raises for a false claim, nor for a broken one: that is the verdict `error`.
+    """Measure a claim on a subject. Never raises for a false claim, nor for a broken one: that is
+    the verdict `error`.
 
-    An exception that carries a class attribute `verdict = "absent"` means that the subject lacks what the claim is about.
+    An exception that carries a class attribute `verdict = "absent"` means that the subject lacks
+    what the claim is about.
     """
     expect = Expect(cases=claim.project.cases)
     started = time.perf_counter()
@@ -145,14 +207,20 @@ def judge(claim: Claim, subject: Any) -> Verdict:
         verdict, reason = _conclude(claim, expect)
     except Exception as error:  # whatever a claim's body raises is its verdict
         verdict = "absent" if getattr(type(error), "verdict", None) == "absent" else "error"
-        reason = str(error) if verdict == "absent" else _without_addresses(f"{type(error).__name__}: {error}")
+        reason = (
+            str(error)
+            if verdict == "absent"
+            else _without_addresses(f"{type(error).__name__}: {error}")
+        )
         broken = error if verdict == "error" else None
     return Verdict(claim, verdict, expect, reason, broken, time.perf_counter() - started)
 
 
 def judge_all(claims: Iterable[Claim], subject: Any) -> dict[str, Any]:
     """The subject with all its claims as a record holds them, p-values corrected over them."""
-    results = sorted((judge(claim, subject).to_dict() for claim in claims), key=lambda result: result["id"])
+    results = sorted(
+        (judge(claim, subject).to_dict() for claim in claims), key=lambda result: result["id"]
+    )
     return {**subject.describe(), "claims": with_corrected(results)}
 
 
@@ -160,7 +228,13 @@ def _conclude(claim: Claim, expect: Expect) -> tuple[str, str | None]:
     if not any(m.outcome for m in expect.measurements.values()):
         return "error", "the claim expects nothing: hold at least one measurement to a bound"
     if claim.evidence in claim.project.must_count and not expect.counts:
-        return "error", "a statement about all of a kind says how many it saw: call expect.enough, or it could be true of none"
+        return (
+            "error",
+            (
+                "a statement about all of a kind says how many it saw: call expect.enough, or it"
+                " could be true of none"
+            ),
+        )
     expect.leave_open_what_saw_too_little()
     outcomes = {m.outcome for m in expect.measurements.values()}
     if "refuted" in outcomes:

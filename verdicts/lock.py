@@ -16,6 +16,8 @@ def hold(path: Path, *, what: str) -> BaseFileLock:
         lock.acquire()
     except Timeout:
         holder = Path(lock.lock_file).read_text(encoding="utf-8").strip() or "another"
-        raise ValueError(f"{path}: {what} by process {holder} now; wait until it has ended") from None
+        raise ValueError(
+            f"{path}: {what} by process {holder} now; wait until it has ended"
+        ) from None
     Path(lock.lock_file).write_text(f"{os.getpid()}\n", encoding="utf-8")
     return lock

@@ -1,4 +1,5 @@
-"""The summary of a record in Markdown, for a pull request or the step summary of a CI run: worst first, and never too long."""
+"""The summary of a record in Markdown, for a pull request or the step summary of a CI run: worst
+first, and never too long."""
 
 from __future__ import annotations
 
@@ -21,7 +22,14 @@ def markdown(record: Mapping[str, Any], complaints: Sequence[str] = ()) -> str:
     for index, line in enumerate(lines):
         size += len(line.encode()) + 1
         if size > MAX_BYTES - 200:
-            return "\n".join([*lines[:index], "", f"*{len(lines) - index} more lines are left out; the record has them.*", ""])
+            return "\n".join(
+                [
+                    *lines[:index],
+                    "",
+                    f"*{len(lines) - index} more lines are left out; the record has them.*",
+                    "",
+                ]
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -34,7 +42,10 @@ def _lines(record: Mapping[str, Any], complaints: Sequence[str]) -> Iterator[str
         yield f"## {_escaped(subject['name'])}: {summary(subject)}\n"
         if "comparison" in subject:
             yield from _comparison(subject["comparison"])
-        yield f"`{subject['content_hash'][:19]}…`, seed {record['run']['seed']}, {record['run']['device']}\n"
+        yield (
+            f"`{subject['content_hash'][:19]}…`, seed {record['run']['seed']},"
+            f" {record['run']['device']}\n"
+        )
         yield "| | claim | measured | bound |\n|---|---|---|---|"
         for claim in worst_first(subject["claims"]):
             yield from _claim(claim)
@@ -48,7 +59,10 @@ def _comparison(comparison: Mapping[str, Any]) -> Iterator[str]:
         if names and status not in ("holds still", "fails still"):
             for name in names:
                 moved = "; ".join(comparison["claims"][name]["moved"])
-                yield f"- {'❌ ' if status in FAILING else ''}**{status}**: `{name}` {_escaped(moved)}".rstrip()
+                yield (
+                    f"- {'❌ ' if status in FAILING else ''}**{status}**: `{name}`"
+                    f" {_escaped(moved)}".rstrip()
+                )
     yield ""
 
 
@@ -56,12 +70,19 @@ def _claim(claim: Mapping[str, Any]) -> Iterator[str]:
     gating = {name: m for name, m in claim["measurements"].items() if m["outcome"] is not None}
     missed = {name: m for name, m in gating.items() if m["outcome"] != "holds"}
     chosen = missed or gating
-    measured = "<br>".join(f"{_escaped(name)} {_escaped(shown(m))}" for name, m in chosen.items()) or _escaped(claim["reason"] or "")
+    measured = "<br>".join(
+        f"{_escaped(name)} {_escaped(shown(m))}" for name, m in chosen.items()
+    ) or _escaped(claim["reason"] or "")
     bounds = "<br>".join(_escaped(bound(m)) for m in chosen.values())
     verdict = ", ".join(filter(None, [claim["verdict"], beside_chance(claim)]))
-    yield f"| {_SIGN[claim['verdict']]} {verdict} | {_escaped(claim['statement'])}<br>`{claim['id']}` | {measured} | {bounds} |"
+    yield (
+        f"| {_SIGN[claim['verdict']]} {verdict} | {_escaped(claim['statement'])}<br>`{claim['id']}`"
+        f" | {measured} | {bounds} |"
+    )
 
 
 def _escaped(text: str) -> str:
     """Text from outside, as text: no cell ends early, nothing becomes markup."""
-    return " ".join(re.sub(r"[\\`*_{}\[\]<>|#&]", lambda match: f"&#{ord(match[0])};", text).split())
+    return " ".join(
+        re.sub(r"[\\`*_{}\[\]<>|#&]", lambda match: f"&#{ord(match[0])};", text).split()
+    )

@@ -26,7 +26,8 @@ class Draws(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class NullTest:
-    """An observed statistic among draws of what chance makes of it; larger is further from chance."""
+    """An observed statistic among draws of what chance makes of it; larger is further from
+    chance."""
 
     kind: str
     """What was drawn: `untrained models`, say."""
@@ -39,24 +40,37 @@ class NullTest:
 
     @property
     def p(self) -> float:
-        """(1 + b) / (1 + m) for b of m draws: never below 1 / (1 + m), and valid for any number of draws."""
+        """(1 + b) / (1 + m) for b of m draws: never below 1 / (1 + m), and valid for any number of
+        draws."""
         return (1 + self.as_large) / (1 + self.draws)
 
     @classmethod
     def of(cls, observed: float, draws: Draws | Sequence[float], *, kind: str) -> NullTest:
         """Rank `observed` among the draws. One that is not a number is as small as can be."""
         if not isinstance(draws, Sequence):
-            return cls(kind, observed, len(draws), len(draws) if math.isnan(observed) else draws.as_large(observed), draws.largest)
+            return cls(
+                kind,
+                observed,
+                len(draws),
+                len(draws) if math.isnan(observed) else draws.as_large(observed),
+                draws.largest,
+            )
         if not draws:
-            raise ValueError(f"draws of {kind} must not be empty, or there is nothing to compare {observed} with")
+            raise ValueError(
+                f"draws of {kind} must not be empty, or there is nothing to compare {observed} with"
+            )
         if not all(map(math.isfinite, draws)):
-            raise ValueError(f"draws of {kind} must be finite, got {next(draw for draw in draws if not math.isfinite(draw))}")
+            raise ValueError(
+                f"draws of {kind} must be finite, got"
+                f" {next(draw for draw in draws if not math.isfinite(draw))}"
+            )
         as_large = sum(not draw < observed for draw in draws)
         return cls(kind, observed, len(draws), as_large, max(draws))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected so that the chance of any false rejection stays below the level (Holm 1979), in the given order."""
+    """p-values corrected so that the chance of any false rejection stays below the level (Holm
+    1979), in the given order."""
     ascending = sorted(range(len(p_values)), key=lambda index: p_values[index])
     corrected, largest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(ascending):
@@ -66,13 +80,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def with_corrected(claims: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The claims of a record with `p_corrected` over all of them that have a `p`, and whether they are above chance."""
+    """The claims of a record with `p_corrected` over all of them that have a `p`, and whether they
+    are above chance."""
     corrected = [dict(claim) for claim in claims]
     tested = [claim for claim in corrected if claim["p"] is not None]
     for claim, p in zip(tested, holm([claim["p"] for claim in tested]), strict=True):
         claim["p_corrected"] = float(f"{p:.6g}")
-        # it asserts all of its statistics: with one that could not be ranked the answer is open, but for a no
-        claim["above_chance"] = "no" if p > LEVEL else "yes" if claim["not_asked"] is None else "not asked"
+        # it asserts all of its statistics: with one that could not be ranked the answer is open,
+        # but for a no
+        claim["above_chance"] = (
+            "no" if p > LEVEL else "yes" if claim["not_asked"] is None else "not asked"
+        )
     return corrected
 
 
@@ -84,11 +102,17 @@ def null_complaints(claims: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         for name, null in claim["nulls"].items():
             if null["draws"] < needed:
                 yield (
-                    f"{claim['id']}: {name} has {null['draws']} draws, but with {len(tested)} claims corrected together "
-                    f"fewer than {needed} can never reject at {LEVEL}; draw more"
+                    f"{claim['id']}: {name} has {null['draws']} draws, but with {len(tested)}"
+                    f" claims corrected together fewer than {needed} can never reject at {LEVEL};"
+                    " draw more"
                 )
-        if claim["verdict"] == "holds" and claim["above_chance"] == "no" and claim["at_chance"] is None:
+        if (
+            claim["verdict"] == "holds"
+            and claim["above_chance"] == "no"
+            and claim["at_chance"] is None
+        ):
             yield (
-                f"{claim['id']} holds, but chance does as well: p = {claim['p']:.3g}, corrected over {len(tested)} claims "
-                f"{claim['p_corrected']:.3g}; measure what chance does not have, or say in at_chance=… why it is worth stating"
+                f"{claim['id']} holds, but chance does as well: p = {claim['p']:.3g}, corrected"
+                f" over {len(tested)} claims {claim['p_corrected']:.3g}; measure what chance does"
+                " not have, or say in at_chance=… why it is worth stating"
             )

@@ -24,27 +24,64 @@ def add_options(parser: pytest.Parser) -> None:
     """All options, in one group."""
     group = parser.getgroup("claims", "claims that can fail")
     group.addoption("--claims-json", type=_path, metavar="PATH", help="write the record of the run")
-    group.addoption("--claims-markdown", type=_path, metavar="PATH", help="write a summary in Markdown, for a pull request or a CI step")
-    group.addoption("--claims-page", type=_path, metavar="PATH", help="write a page that shows the claims and what the project adds")
     group.addoption(
-        "--claims-baseline", type=_path, metavar="PATH",
-        help="another run's record or a ledger: its verdicts are what is expected, and a claim that is lost, gone or drifted fails the run",
-    )  # fmt: skip
-    group.addoption("--claims-accept", action="store_true", help="write this run's verdicts as the ledger of its subject")
-    group.addoption("--claims-seed", type=int, default=0, metavar="N", help="seed of every sample, search and bootstrap (default 0)")
-    group.addoption("--claims-controls", action="store_true", help="judge every claim on broken copies of its subject, too")
-    group.addoption("--claims-gauge", action="store_true", help="judge every claim on copies with other weights and the same function, too")
+        "--claims-markdown",
+        type=_path,
+        metavar="PATH",
+        help="write a summary in Markdown, for a pull request or a CI step",
+    )
+    group.addoption(
+        "--claims-page",
+        type=_path,
+        metavar="PATH",
+        help="write a page that shows the claims and what the project adds",
+    )
+    group.addoption(
+        "--claims-baseline",
+        type=_path,
+        metavar="PATH",
+        help=(
+            "another run's record or a ledger: its verdicts are what is expected, and a claim that"
+            " is lost, gone or drifted fails the run"
+        ),
+    )
+    group.addoption(
+        "--claims-accept",
+        action="store_true",
+        help="write this run's verdicts as the ledger of its subject",
+    )
+    group.addoption(
+        "--claims-seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of every sample, search and bootstrap (default 0)",
+    )
+    group.addoption(
+        "--claims-controls",
+        action="store_true",
+        help="judge every claim on broken copies of its subject, too",
+    )
+    group.addoption(
+        "--claims-gauge",
+        action="store_true",
+        help="judge every claim on copies with other weights and the same function, too",
+    )
 
 
 def check_options(config: pytest.Config) -> None:
     """`UsageError` for what cannot be done, before anything is measured."""
     if config.getoption("claims_seed") < 0:
-        raise pytest.UsageError(f"--claims-seed must be 0 or more, got {config.getoption('claims_seed')}")
+        raise pytest.UsageError(
+            f"--claims-seed must be 0 or more, got {config.getoption('claims_seed')}"
+        )
     if config.getoption("claims_accept"):
         _require_plain_run(config)
     if (page := config.getoption("claims_page")) is not None:
         for option, value in selections(config).items():
-            raise pytest.UsageError(f"--claims-page={page} draws a whole run; drop {option} {value}")
+            raise pytest.UsageError(
+                f"--claims-page={page} draws a whole run; drop {option} {value}"
+            )
     _require_different_files(config)
     try:
         for option in OUTPUTS:
@@ -70,7 +107,9 @@ def selections(config: pytest.Config) -> dict[str, Any]:
         "-k": config.getoption("keyword", ""),
         "-m": config.getoption("markexpr", ""),
         "--deselect": config.getoption("deselect", None),
-        "a part of the claims": [argument for argument in config.args if "::" in argument or argument.endswith(".py")],
+        "a part of the claims": [
+            argument for argument in config.args if "::" in argument or argument.endswith(".py")
+        ],
     }
     return {option: value for option, value in options.items() if value}
 
@@ -78,7 +117,12 @@ def selections(config: pytest.Config) -> dict[str, Any]:
 def _require_plain_run(config: pytest.Config) -> None:
     """A ledger of some of the claims would say of the others that they were never judged."""
     if config.getoption("claims_baseline") is not None:
-        raise pytest.UsageError("--claims-accept takes whatever comes out as right; drop --claims-baseline")
+        raise pytest.UsageError(
+            "--claims-accept takes whatever comes out as right; drop --claims-baseline"
+        )
     processes = {"-n": value} if (value := getattr(config.option, "numprocesses", None)) else {}
     for option, value in {**selections(config), **processes}.items():
-        raise pytest.UsageError(f"--claims-accept writes the ledger of a whole run in one process; drop {option} {value}")
+        raise pytest.UsageError(
+            f"--claims-accept writes the ledger of a whole run in one process; drop {option}"
+            f" {value}"
+        )

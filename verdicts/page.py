@@ -1,6 +1,8 @@
-"""One self-contained page of a record: a card for each claim, filters, subjects side by side, and what a project adds.
+"""One self-contained page of a record: a card for each claim, filters, subjects side by side, and
+what a project adds.
 
-The page asks for nothing from anywhere and computes no number: all of it stands in the record or in the exhibit.
+The page asks for nothing from anywhere and computes no number: all of it stands in the record or in
+the exhibit.
 """
 
 from __future__ import annotations
@@ -70,60 +72,99 @@ class Exhibit:
     """Plain CSS and JavaScript: they go into the page as they are."""
 
 
-def render_page(record: Mapping[str, Any], exhibit: Exhibit | None = None, *, project: Project = PLAIN, served: bool = False) -> str:
-    """The page; the exhibit is of the record's first subject. A `served` page may ask the server that it came from."""
+def render_page(
+    record: Mapping[str, Any],
+    exhibit: Exhibit | None = None,
+    *,
+    project: Project = PLAIN,
+    served: bool = False,
+) -> str:
+    """The page; the exhibit is of the record's first subject. A `served` page may ask the server
+    that it came from."""
     exhibit = exhibit or Exhibit()
     subjects = record["subjects"]
     cards = _cards(subjects, exhibit)
-    return _environment().get_template("page.html").render(
-        record=record, subjects=subjects, exhibit=exhibit, cards=cards, served=served,
-        counts=Counter(card["verdict"] for card in cards), verdicts=VERDICTS, project=project,
-        verdict_words=_VERDICT_WORDS, signs=SIGNS, frequencies=_frequencies(exhibit),
-    )  # fmt: skip
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            record=record,
+            subjects=subjects,
+            exhibit=exhibit,
+            cards=cards,
+            served=served,
+            counts=Counter(card["verdict"] for card in cards),
+            verdicts=VERDICTS,
+            project=project,
+            verdict_words=_VERDICT_WORDS,
+            signs=SIGNS,
+            frequencies=_frequencies(exhibit),
+        )
+    )
 
 
 @functools.cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("verdicts"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("verdicts"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {
-        "shown": shown, "bound": bound, "number": number, "beside_chance": beside_chance, "words": lambda name: str(name).replace("_", " "),
-    }  # fmt: skip
+        "shown": shown,
+        "bound": bound,
+        "number": number,
+        "beside_chance": beside_chance,
+        "words": lambda name: str(name).replace("_", " "),
+    }
     environment.globals |= {"has_axis": has_axis, "measurement_axis": measurement_axis}
     return environment
 
 
 def _cards(subjects: Sequence[Mapping[str, Any]], exhibit: Exhibit) -> list[dict[str, Any]]:
-    """One for each claim of any subject: those of the first subject worst first, then those of it alone that others have."""
+    """One for each claim of any subject: those of the first subject worst first, then those of it
+    alone that others have."""
     results: dict[str, list[tuple[Mapping[str, Any], Mapping[str, Any]]]] = {}
     for subject in subjects:
         for claim in worst_first(subject["claims"]):
             results.setdefault(claim["id"], []).append((subject, claim))
     return [
         {
-            "id": id_, "claim": found[0][1], "verdict": found[0][1]["verdict"], "results": found,
+            "id": id_,
+            "claim": found[0][1],
+            "verdict": found[0][1]["verdict"],
+            "results": found,
             "verdicts": sorted({claim["verdict"] for _, claim in found}),
             "parts": [part for part, ids in exhibit.parts.items() if id_ in ids],
             "figures": [figure for figure in exhibit.figures if figure.claims[0] == id_],
             "elsewhere": [figure for figure in exhibit.figures if id_ in figure.claims[1:]],
         }
         for id_, found in results.items()
-    ]  # fmt: skip
+    ]
 
 
 def _frequencies(exhibit: Exhibit) -> list[dict[str, Any]]:
     """In how many of the counted subjects each claim holds, the most frequent first."""
-    counted, beside = ([_verdicts(subject) for subject in group.values()] for group in (exhibit.counted, exhibit.beside))
+    counted, beside = (
+        [_verdicts(subject) for subject in group.values()]
+        for group in (exhibit.counted, exhibit.beside)
+    )
     rows = []
     for name in sorted(set().union(*counted)) if counted else []:
         count, low, high = frequency(list(exhibit.counted.values()), name)
         rows.append(
             {
-                "claim": name, "count": count, "low": low, "high": high, "of": len(counted),
-                "verdicts": [one.get(name) for one in counted], "beside": [one.get(name) for one in beside],
+                "claim": name,
+                "count": count,
+                "low": low,
+                "high": high,
+                "of": len(counted),
+                "verdicts": [one.get(name) for one in counted],
+                "beside": [one.get(name) for one in beside],
             }
-        )  # fmt: skip
+        )
     return sorted(rows, key=lambda row: -row["count"])
 
 

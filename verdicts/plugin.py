@@ -32,19 +32,23 @@ class ClaimsHooks:
 
     @pytest.hookspec(firstresult=True)
     def pytest_claims_subjects(self, config: pytest.Config) -> list[JudgedSubject]:  # type: ignore[empty-body]
-        """The subjects of this run, each judged on every claim; `ValueError` for what cannot be judged.
+        """The subjects of this run, each judged on every claim; `ValueError` for what cannot be
+        judged.
 
-        It is called once a process, at the first claim that is collected, and never where there is none.
+        It is called once a process, at the first claim that is collected, and never where there
+        is none.
 
         ```python
         def pytest_claims_subjects(config):
-            return [Model(path, seed=config.getoption("claims_seed")) for path in config.getoption("weights")]
+            seed = config.getoption("claims_seed")
+            return [Model(path, seed=seed) for path in config.getoption("weights")]
         ```
         """
 
     @pytest.hookspec(firstresult=True)
     def pytest_claims_variants(self) -> Variants:  # type: ignore[empty-body]
-        """Controls and gauges of the project, for the options `--claims-controls` and `--claims-gauge`.
+        """Controls and gauges of the project, for the options `--claims-controls` and
+        `--claims-gauge`.
 
         ```python
         class Mine:
@@ -57,13 +61,17 @@ class ClaimsHooks:
         """
 
     @pytest.hookspec(firstresult=True)
-    def pytest_claims_exhibit(self, subject: JudgedSubject, result: dict[str, Any]) -> Exhibit | None:
-        """What the page shows of a subject beside its claims; `result` is what the record says of it.
+    def pytest_claims_exhibit(
+        self, subject: JudgedSubject, result: dict[str, Any]
+    ) -> Exhibit | None:
+        """What the page shows of a subject beside its claims; `result` is what the record says
+        of it.
 
         ```python
         def pytest_claims_exhibit(subject, result):
             curve = lines({"loss": subject.losses}, x="step", y="loss")
-            return Exhibit(figures=(Figure("loss", "The loss", "It falls.", curve, source="2", claims=("it_learns",)),))
+            loss = Figure("loss", "The loss", "It falls.", curve, source="2", claims=("it_learns",))
+            return Exhibit(figures=(loss,))
         ```
         """
 
@@ -78,9 +86,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "claim(source, evidence, …): a claim; source says who states it, evidence of which kind it is (exact, "
-        "proved, searched, estimated or causal, if the project has no others)",
-    )  # fmt: skip
+        "markers",
+        "claim(source, evidence, …): a claim; source says who states it, evidence of which kind it"
+        " is (exact, proved, searched, estimated or causal, if the project has no others)",
+    )
     check_options(config)
     try:
         path = config.getoption("claims_baseline")

@@ -1,4 +1,5 @@
-"""The words of a project: what it calls its subjects and data, how it cites, and which kinds of evidence it has."""
+"""The words of a project: what it calls its subjects and data, how it cites, and which kinds of
+evidence it has."""
 
 from __future__ import annotations
 
@@ -8,16 +9,24 @@ from collections.abc import Callable, Mapping
 EVIDENCE: Mapping[str, str] = {
     "exact": "Read off the weights. No sample, so no interval.",
     "proved": "True of every possible input: all cases were gone through, in double precision.",
-    "searched": "Said of every input of a kind. Nobody proved it; a search looked for a counterexample, and one is enough to refute it.",
-    "estimated": "Measured on a sample of inputs. The interval holds the true value 95 times in 100.",
-    "causal": "Something inside the model was changed, and its effect measured on a sample. The interval holds the true effect "
-    "95 times in 100.",
+    "searched": (
+        "Said of every input of a kind. Nobody proved it; a search looked for a counterexample, and"
+        " one is enough to refute it."
+    ),
+    "estimated": (
+        "Measured on a sample of inputs. The interval holds the true value 95 times in 100."
+    ),
+    "causal": (
+        "Something inside the model was changed, and its effect measured on a sample. The interval"
+        " holds the true effect 95 times in 100."
+    ),
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Project:
-    """How a project speaks. The hook `pytest_claims_project` returns one where these words will not do."""
+    """How a project speaks. The hook `pytest_claims_project` returns one where these words will not
+    do."""
 
     subject: str = "subject"
     """What is judged: a model, say."""
@@ -30,11 +39,15 @@ class Project:
     evidence: Mapping[str, str] = dataclasses.field(default_factory=lambda: EVIDENCE)
     """Kinds of evidence, each with what it means."""
     must_count: frozenset[str] = frozenset({"searched"})
-    """Kinds of evidence of which a claim must say by `expect.enough` how much it saw, or it could be true of nothing."""
+    """Kinds of evidence of which a claim must say by `expect.enough` how much it saw, or it could
+    be true of nothing."""
 
     def __post_init__(self) -> None:
         if unknown := self.must_count - set(self.evidence):
-            raise ValueError(f"must_count names kinds of evidence that there are not: {', '.join(sorted(unknown))}")
+            raise ValueError(
+                "must_count names kinds of evidence that there are not:"
+                f" {', '.join(sorted(unknown))}"
+            )
 
 
 PLAIN = Project()

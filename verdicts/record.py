@@ -19,14 +19,24 @@ from verdicts.judge import VERDICTS
 SCHEMA_VERSION = 1
 MAX_BYTES = 100_000_000
 _SCHEMA = json.loads((Path(__file__).parent / "record.schema.json").read_text(encoding="utf-8"))
-_PACKAGES = ("hypothesis", "numpy", "pytest", "scipy", "torch", "transformer-lens")  # those that are there
+_PACKAGES = (
+    "hypothesis",
+    "numpy",
+    "pytest",
+    "scipy",
+    "torch",
+    "transformer-lens",
+)  # those that are there
 
 
 class RecordError(ValueError):
-    """A record or ledger that cannot be used: the message names the file and what is wrong in it."""
+    """A record or ledger that cannot be used: the message names the file and what is wrong in
+    it."""
 
 
-def make_record(subjects: Iterable[Mapping[str, Any]], *, seed: int, device: str, partial: str | None = None) -> dict[str, Any]:
+def make_record(
+    subjects: Iterable[Mapping[str, Any]], *, seed: int, device: str, partial: str | None = None
+) -> dict[str, Any]:
     """The record of a run; `subjects` are descriptions with their `claims` in the order of the run.
 
     `partial` says why claims may be missing, where not all of them were judged.
@@ -37,7 +47,9 @@ def make_record(subjects: Iterable[Mapping[str, Any]], *, seed: int, device: str
         "environment": {
             "python": platform.python_version(),
             "machine": platform.machine(),
-            "packages": {name: importlib.metadata.version(name) for name in _PACKAGES if _installed(name)},
+            "packages": {
+                name: importlib.metadata.version(name) for name in _PACKAGES if _installed(name)
+            },
         },
         "run": run if partial is None else {**run, "partial": partial},
         "subjects": [dict(subject) for subject in subjects],
@@ -49,10 +61,16 @@ def _installed(name: str) -> bool:
 
 
 def validate(record: object, *, source: str) -> dict[str, Any]:
-    """The record, if it is one; `RecordError` names `source` and the first place that breaks the schema."""
+    """The record, if it is one; `RecordError` names `source` and the first place that breaks the
+    schema."""
     if isinstance(record, dict) and record.get("schema_version") != SCHEMA_VERSION:
-        raise RecordError(f"{source}: schema_version must be {SCHEMA_VERSION}, got {brief(record.get('schema_version'))}")
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(_SCHEMA).iter_errors(record))
+        raise RecordError(
+            f"{source}: schema_version must be {SCHEMA_VERSION}, got"
+            f" {brief(record.get('schema_version'))}"
+        )
+    error = jsonschema.exceptions.best_match(
+        jsonschema.Draft202012Validator(_SCHEMA).iter_errors(record)
+    )
     if error is not None:
         raise RecordError(f"{source}: at {error.json_path}: {error.message[:300]}")
     assert isinstance(record, dict)
@@ -74,7 +92,9 @@ def read_whole_record(path: Path) -> dict[str, Any]:
     """As `read_record`; `RecordError` for one of a run that did not judge all its claims."""
     record = read_record(path)
     if (partial := record["run"].get("partial")) is not None:
-        raise RecordError(f"{path}: is of a part of the claims only ({partial}); use the record of a whole run")
+        raise RecordError(
+            f"{path}: is of a part of the claims only ({partial}); use the record of a whole run"
+        )
     return record
 
 
@@ -133,9 +153,15 @@ def _is_partial(path: Path) -> bool:
 def as_ledger(record: Mapping[str, Any], subject: Mapping[str, Any]) -> dict[str, Any]:
     """One subject's part of a record, without what differs between equal runs."""
     claims = [{**claim, "duration_s": 0.0} for claim in subject["claims"]]
-    return {"schema_version": SCHEMA_VERSION, "environment": {}, "run": record["run"], "subjects": [{**subject, "claims": claims}]}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "environment": {},
+        "run": record["run"],
+        "subjects": [{**subject, "claims": claims}],
+    }
 
 
 def worst_first(claims: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Claims in the order of their verdicts, errors and refutations first; otherwise in the order they had."""
+    """Claims in the order of their verdicts, errors and refutations first; otherwise in the order
+    they had."""
     return sorted(claims, key=lambda claim: VERDICTS.index(claim["verdict"]))

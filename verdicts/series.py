@@ -1,4 +1,5 @@
-"""Subjects in an order, such as the epochs of one training: what holds from when on, as text and as a page."""
+"""Subjects in an order, such as the epochs of one training: what holds from when on, as text and as
+a page."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ Subject = Mapping[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """Something that is there or not at each step: its marks, and the step from which it is there to the end."""
+    """Something that is there or not at each step: its marks, and the step from which it is there
+    to the end."""
 
     name: str
     marks: tuple[str, ...]
@@ -29,7 +31,8 @@ class Row:
 
     @classmethod
     def of(cls, name: str, marks: Sequence[str], there: Sequence[bool], last: str = "") -> Row:
-        """The row of what is there at some steps; it counts from the first after which it is never missing."""
+        """The row of what is there at some steps; it counts from the first after which it is never
+        missing."""
         missing = [step for step, one in enumerate(there) if not one]
         since = missing[-1] + 1 if missing else 0
         return cls(name, tuple(marks), since if since < len(there) else None, last)
@@ -37,7 +40,8 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Chart:
-    """Values by step, `None` where there is none, with their interval and the bounds that they are held to."""
+    """Values by step, `None` where there is none, with their interval and the bounds that they are
+    held to."""
 
     name: str
     values: Sequence[float | None]
@@ -61,7 +65,8 @@ class Series:
     """What the project draws beside the claims."""
 
     def rows(self) -> list[Row]:
-        """The parts and all claims, the earliest first; those that are not there in the end come last."""
+        """The parts and all claims, the earliest first; those that are not there in the end come
+        last."""
         every = [*self.parts, *(self._row(claim) for claim in self.claims())]
         return sorted(every, key=lambda row: (row.since is None, row.since or 0))
 
@@ -71,12 +76,17 @@ class Series:
 
     def results(self, claim: str) -> list[Mapping[str, Any] | None]:
         """What came of a claim at each step; `None` where it was not judged."""
-        return [next((one for one in subject["claims"] if one["id"] == claim), None) for subject in self.subjects]
+        return [
+            next((one for one in subject["claims"] if one["id"] == claim), None)
+            for subject in self.subjects
+        ]
 
     def _row(self, claim: str) -> Row:
         found = self.results(claim)
         marks = [" " if one is None else sign(one) for one in found]
-        return Row.of(claim, marks, [one is not None and one["verdict"] == "holds" for one in found])
+        return Row.of(
+            claim, marks, [one is not None and one["verdict"] == "holds" for one in found]
+        )
 
     def charts_of(self, claim: str) -> list[Chart]:
         """A chart for each single number that decides a claim."""
@@ -84,13 +94,20 @@ class Series:
         numbers: dict[str, list[Mapping[str, Any] | None]] = {}
         for step, one in enumerate(found):
             for name, measurement in (one or {"measurements": {}})["measurements"].items():
-                if measurement["outcome"] is not None and isinstance(measurement["value"], int | float | None):
+                if measurement["outcome"] is not None and isinstance(
+                    measurement["value"], int | float | None
+                ):
                     numbers.setdefault(name, [None] * len(found))[step] = measurement
         charts = []
         for name, several in numbers.items():
             held = next(one for one in reversed(several) if one is not None)
-            limits = tuple(limit for limit in (held["at_least"], held["at_most"]) if limit is not None)
-            values, low, high = ([None if one is None else one[key] for one in several] for key in ("value", "low", "high"))
+            limits = tuple(
+                limit for limit in (held["at_least"], held["at_most"]) if limit is not None
+            )
+            values, low, high = (
+                [None if one is None else one[key] for one in several]
+                for key in ("value", "low", "high")
+            )
             charts.append(Chart(name, values, low, high, limits, bound(held)))
         return charts
 
@@ -100,7 +117,13 @@ def render_series(series: Series) -> Iterator[Line]:
     rows = series.rows()
     widest = max(len(row.name) for row in rows)
     first, last = series.at[0], series.at[-1]
-    yield f"{series.unit} {first} to {last}, a column each of {len(series.at)}; from when on it is there to the end", {"bold": True}
+    yield (
+        (
+            f"{series.unit} {first} to {last}, a column each of {len(series.at)}; from when on it"
+            " is there to the end"
+        ),
+        {"bold": True},
+    )
     yield f"{'':<{widest}}  {_scale(series.at)}  from", {}
     for row in rows:
         since = "-" if row.since is None else str(series.at[row.since])
@@ -120,27 +143,46 @@ def _scale(at: Sequence[int]) -> str:
 def render_series_page(series: Series, *, title: str, lead: str) -> str:
     """The same as a page of its own, with a line chart for each number that decides a claim."""
     drawn = {
-        row.name: [_draw(series, chart) for chart in series.charts_of(row.name)] for row in series.rows() if row.name in series.claims()
+        row.name: [_draw(series, chart) for chart in series.charts_of(row.name)]
+        for row in series.rows()
+        if row.name in series.claims()
     }
-    return _environment().get_template("series.html").render(
-        series=series,
-        title=title,
-        lead=lead,
-        drawn=drawn,
-        own=[_draw(series, chart) for chart in series.charts],
-        signs={sign: verdict for verdict, sign in SIGNS.items()} | {"≈": "holds", " ": "absent"},
-    )  # fmt: skip
+    return (
+        _environment()
+        .get_template("series.html")
+        .render(
+            series=series,
+            title=title,
+            lead=lead,
+            drawn=drawn,
+            own=[_draw(series, chart) for chart in series.charts],
+            signs={sign: verdict for verdict, sign in SIGNS.items()}
+            | {"≈": "holds", " ": "absent"},
+        )
+    )
 
 
 def _draw(series: Series, chart: Chart) -> dict[str, Any]:
-    plot = trend(series.at, chart.values, low=chart.low, high=chart.high, bounds=chart.bounds, x=series.unit, y=chart.name)
+    plot = trend(
+        series.at,
+        chart.values,
+        low=chart.low,
+        high=chart.high,
+        bounds=chart.bounds,
+        x=series.unit,
+        y=chart.name,
+    )
     return {"name": chart.name, "said": chart.said, "plot": plot}
 
 
 @functools.cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("verdicts"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("verdicts"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["words"] = lambda name: Markup(str(name).replace("_", " "))
     return environment

@@ -1,4 +1,5 @@
-"""One run of claims: its subjects, one `judge` per claim, the expected failures, and what is written at the end."""
+"""One run of claims: its subjects, one `judge` per claim, the expected failures, and what is
+written at the end."""
 
 from __future__ import annotations
 
@@ -29,7 +30,15 @@ from verdicts.record import (
     write_text,
 )
 from verdicts.subjects import JudgedSubject, labels, obtain_subjects
-from verdicts.table import render, render_comparison, render_controls, render_gauges, render_side_by_side, shown, summary
+from verdicts.table import (
+    render,
+    render_comparison,
+    render_controls,
+    render_gauges,
+    render_side_by_side,
+    shown,
+    summary,
+)
 from verdicts.variants import (
     VARIANTS,
     Variants,
@@ -49,7 +58,11 @@ def _is_claim(node: pytest.Item) -> bool:
 
 def _asked_for(item: pytest.Function) -> list[str]:
     """The fixtures and parameters of a claim beside its subject and `expect`."""
-    return [name for name in inspect.signature(item.function).parameters if name not in ("subject", "expect", "self", "cls")]
+    return [
+        name
+        for name in inspect.signature(item.function).parameters
+        if name not in ("subject", "expect", "self", "cls")
+    ]
 
 
 def _case_of(item: pytest.Function) -> str:
@@ -72,7 +85,8 @@ class ClaimsSession:
         """What each subject is compared with, by its content hash."""
         self.subjects: Sequence[JudgedSubject] = ()
         self.workbenches: dict[str, Workbench] = {}
-        """Broken and equivalent copies of each subject, by its content hash, where they were asked for."""
+        """Broken and equivalent copies of each subject, by its content hash, where they were asked
+        for."""
         self.ledgers: dict[str, dict[str, Any]] = {}
         self.complaints: list[str] = []
         """What is wrong with the claims of the run taken together."""
@@ -87,12 +101,15 @@ class ClaimsSession:
         self.partial: str | None = None
         """Why claims are missing, at the end of a run that did not judge all that it collected."""
         self.results: dict[str, dict[str, Any]] = {}
-        """Description of each subject with its claims, by content hash, from reports: the same under xdist."""
+        """Description of each subject with its claims, by content hash, from reports: the same
+        under xdist."""
         self.known: dict[str, dict[str, str]] = {}
-        """Verdicts that the baseline or ledger expects, by content hash and claim, from reports as well."""
+        """Verdicts that the baseline or ledger expects, by content hash and claim, from reports as
+        well."""
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Every claim is judged on every subject: they are obtained once, and what is collected is they."""
+        """Every claim is judged on every subject: they are obtained once, and what is collected is
+        they."""
         if not _is_claim(metafunc.definition) or "subject" not in metafunc.fixturenames:
             return
         if not self.subjects and self.refused is None:
@@ -109,7 +126,9 @@ class ClaimsSession:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        functions = [item for item in items if isinstance(item, pytest.Function) and _is_claim(item)]
+        functions = [
+            item for item in items if isinstance(item, pytest.Function) and _is_claim(item)
+        ]
         if not functions:
             self.refused = None
             return
@@ -120,7 +139,9 @@ class ClaimsSession:
             seen: dict[tuple[str, str], str] = {}
             for item, claim in claims.items():
                 place = item.nodeid.partition("[")[0]
-                known = seen.setdefault((claim.id, _subject_of(item).describe()["content_hash"]), place)
+                known = seen.setdefault(
+                    (claim.id, _subject_of(item).describe()["content_hash"]), place
+                )
                 if known != place:
                     raise ValueError(f"two claims are called {claim.id}: in {known} and {place}")
             for judged in self.subjects:
@@ -129,7 +150,10 @@ class ClaimsSession:
                 variants = self._variants()
                 for claim in claims.values():
                     require_known(claim, variants)
-                self.workbenches = {judged.describe()["content_hash"]: Workbench(variants, judged) for judged in self.subjects}
+                self.workbenches = {
+                    judged.describe()["content_hash"]: Workbench(variants, judged)
+                    for judged in self.subjects
+                }
         except ValueError as error:
             self.refused = str(error)
             if not hasattr(self.config, "workerinput"):
@@ -149,35 +173,48 @@ class ClaimsSession:
     def _claim_of(self, item: pytest.Function) -> Claim:
         """The claim that a test makes; its fixtures have no value yet."""
         if inspect.isclass(item.cls) and issubclass(item.cls, unittest.TestCase):
-            raise ValueError(f"{item.nodeid}: a claim cannot be a method of a unittest.TestCase, which takes no subject")
+            raise ValueError(
+                f"{item.nodeid}: a claim cannot be a method of a unittest.TestCase, which takes no"
+                " subject"
+            )
         return Claim.from_function(item.obj, self.project).given({}, case=_case_of(item))
 
     def _variants(self) -> Variants:
-        option = "--claims-controls" if self.config.getoption("claims_controls") else "--claims-gauge"
+        option = (
+            "--claims-controls" if self.config.getoption("claims_controls") else "--claims-gauge"
+        )
         variants = self.config.hook.pytest_claims_variants()
         if variants is None:
             raise ValueError(
-                f"{option} needs controls and gauges: write in conftest.py "
-                "def pytest_claims_variants(): return … (what it needs is verdicts.variants.Variants)"
+                f"{option} needs controls and gauges: write in conftest.py def"
+                " pytest_claims_variants(): return … (what it needs is verdicts.variants.Variants)"
             )
         lacking = [name for name in VARIANTS if not hasattr(variants, name)]
         if lacking:
-            raise ValueError(f"pytest_claims_variants returned a {type(variants).__name__} without {', '.join(lacking)}")
+            raise ValueError(
+                f"pytest_claims_variants returned a {type(variants).__name__} without"
+                f" {', '.join(lacking)}"
+            )
         return cast(Variants, variants)
 
     def _prepare(self, judged: JudgedSubject) -> None:
-        """What is expected of a subject, and its ledger for this run alone where it is to be written."""
+        """What is expected of a subject, and its ledger for this run alone where it is to be
+        written."""
         if self.config.getoption("claims_accept"):
             try:
                 lock = hold(judged.ledger_path, what="is being written")
             except OSError as error:
-                raise ValueError(f"--claims-accept: {judged.ledger_path}: cannot be written: {error.strerror}") from None
+                raise ValueError(
+                    f"--claims-accept: {judged.ledger_path}: cannot be written: {error.strerror}"
+                ) from None
             self.config.add_cleanup(lock.release)
         self._read_ledger(judged)
         if self.baseline is not None:
             about = judged.describe()
             source = self.config.getoption("claims_baseline")
-            self.baselines[about["content_hash"]] = baseline_for(self.baseline, about, source=source)
+            self.baselines[about["content_hash"]] = baseline_for(
+                self.baseline, about, source=source
+            )
 
     def _read_ledger(self, judged: JudgedSubject) -> None:
         description = judged.describe()
@@ -186,23 +223,40 @@ class ClaimsSession:
         ledger = read_whole_record(judged.ledger_path)
         if ledger["subjects"][0]["content_hash"] != description["content_hash"]:
             raise RecordError(
-                f"{judged.ledger_path}: is of other weights: {ledger['subjects'][0]['content_hash']}, not {description['content_hash']}"
+                f"{judged.ledger_path}: is of other weights:"
+                f" {ledger['subjects'][0]['content_hash']}, not {description['content_hash']}"
             )
         self.ledgers[description["content_hash"]] = ledger
 
     def accepted(self, content_hash: str) -> dict[str, str]:
         """Verdicts by claim of the baseline, or else of the ledger; none where there is neither."""
-        expected = self.baselines.get(content_hash) or self.ledgers.get(content_hash, {"subjects": [None]})["subjects"][0]
-        return {} if expected is None else {claim["id"]: claim["verdict"] for claim in expected["claims"]}
+        expected = (
+            self.baselines.get(content_hash)
+            or self.ledgers.get(content_hash, {"subjects": [None]})["subjects"][0]
+        )
+        return (
+            {}
+            if expected is None
+            else {claim["id"]: claim["verdict"] for claim in expected["claims"]}
+        )
 
-    def _expect_what_the_ledger_accepts(self, item: pytest.Function, claim: Claim, judged: JudgedSubject) -> None:
+    def _expect_what_the_ledger_accepts(
+        self, item: pytest.Function, claim: Claim, judged: JudgedSubject
+    ) -> None:
         verdict = self.accepted(judged.describe()["content_hash"]).get(claim.id, "holds")
         if verdict == "holds" or self.config.getoption("claims_accept"):
             return
         if self.baseline is not None:
-            item.add_marker(pytest.mark.xfail(raises=ClaimNotHeld, strict=False, reason=f"{verdict} in the baseline"))
+            item.add_marker(
+                pytest.mark.xfail(
+                    raises=ClaimNotHeld, strict=False, reason=f"{verdict} in the baseline"
+                )
+            )
         else:
-            reason = f"the ledger accepts this claim as {verdict}; where that has changed, run with --claims-accept"
+            reason = (
+                f"the ledger accepts this claim as {verdict}; where that has changed, run with"
+                " --claims-accept"
+            )
             item.add_marker(pytest.mark.xfail(raises=ClaimNotHeld, strict=True, reason=reason))
 
     def pytest_report_collectionfinish(self) -> list[str]:
@@ -210,25 +264,46 @@ class ClaimsSession:
         names = labels([judged.describe() for judged in self.subjects])
         for judged in self.subjects:
             about = judged.describe()
-            data = f", {self.project.data} {about['validation_set'][:19]}…" if "validation_set" in about else ""
-            lines.append(f"{self.project.subject}: {about['name']} {about['content_hash'][:19]}…{data}")
+            data = (
+                f", {self.project.data} {about['validation_set'][:19]}…"
+                if "validation_set" in about
+                else ""
+            )
+            lines.append(
+                f"{self.project.subject}: {about['name']} {about['content_hash'][:19]}…{data}"
+            )
             of = f" of {names[about['content_hash']]}" if len(names) > 1 else ""
-            lines.append(f"device{of}: {judged.device}, seed: {self.config.getoption('claims_seed')}")
+            lines.append(
+                f"device{of}: {judged.device}, seed: {self.config.getoption('claims_seed')}"
+            )
             lines += self._about_the_ledger(judged, about, of=of)
         return lines
 
-    def _about_the_ledger(self, judged: JudgedSubject, about: Mapping[str, Any], *, of: str) -> Iterator[str]:
+    def _about_the_ledger(
+        self, judged: JudgedSubject, about: Mapping[str, Any], *, of: str
+    ) -> Iterator[str]:
         if (baseline := self.baselines.get(about["content_hash"])) is not None:
-            yield f"baseline{of}: {baseline['name']} {baseline['content_hash'][:19]}…, {summary(baseline)}"
+            yield (
+                f"baseline{of}: {baseline['name']} {baseline['content_hash'][:19]}…,"
+                f" {summary(baseline)}"
+            )
             return
         ledger = self.ledgers.get(about["content_hash"])
         if ledger is None:
             yield f"ledger{of}: none; every claim must hold"
             return
         yield f"ledger{of}: {summary(ledger['subjects'][0])}"
-        now = {self.project.data: about.get("validation_set"), "seed": self.config.getoption("claims_seed"), "device": judged.device}
+        now = {
+            self.project.data: about.get("validation_set"),
+            "seed": self.config.getoption("claims_seed"),
+            "device": judged.device,
+        }
         then = {self.project.data: ledger["subjects"][0].get("validation_set"), **ledger["run"]}
-        yield from (f"ledger{of}: accepted with {key} {then[key]}, but this run has {now[key]}" for key in now if now[key] != then[key])
+        yield from (
+            f"ledger{of}: accepted with {key} {then[key]}, but this run has {now[key]}"
+            for key in now
+            if now[key] != then[key]
+        )
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
@@ -236,14 +311,23 @@ class ClaimsSession:
         if not pyfuncitem.get_closest_marker("claim"):
             return None
         judged = _subject_of(pyfuncitem)
-        given = {name: value for name, value in pyfuncitem.funcargs.items() if name in _asked_for(pyfuncitem)}
+        given = {
+            name: value
+            for name, value in pyfuncitem.funcargs.items()
+            if name in _asked_for(pyfuncitem)
+        }
         claim = self._claim_of(pyfuncitem).given(given)
         verdict = judge(claim, judged)
         about = {**judged.describe(), "device": judged.device, "place": self._place_of(judged)}
         result = verdict.to_dict()
         complaints = list(self._put_to_the_test(claim, result, about["content_hash"]))
         accepted = self.accepted(about["content_hash"]).get(claim.id, "holds")
-        pyfuncitem.stash[_RESULT] = {"subject": about, "claim": result, "accepted": accepted, "collected": self.collected}
+        pyfuncitem.stash[_RESULT] = {
+            "subject": about,
+            "claim": result,
+            "accepted": accepted,
+            "collected": self.collected,
+        }
         pyfuncitem.user_properties += junit_properties(result)
         if complaints and verdict.error is None:
             raise pytest.fail.Exception("\n".join(complaints), pytrace=False)
@@ -253,13 +337,18 @@ class ClaimsSession:
     def _place_of(self, judged: JudgedSubject) -> int:
         return next(place for place, one in enumerate(self.subjects) if one is judged)
 
-    def _put_to_the_test(self, claim: Claim, result: dict[str, Any], content_hash: str) -> Iterator[str]:
-        """Add to the result what controls and gauges show; yield what is wrong with the claim by them."""
+    def _put_to_the_test(
+        self, claim: Claim, result: dict[str, Any], content_hash: str
+    ) -> Iterator[str]:
+        """Add to the result what controls and gauges show; yield what is wrong with the claim by
+        them."""
         bench = self.workbenches.get(content_hash)
         if bench is not None and self.config.getoption("claims_controls"):
             required = must_break(claim, bench.variants.controls)
             trials = bench.controls(claim)
-            result["controls"] = {name: {**trial, "required": name in required} for name, trial in trials.items()}
+            result["controls"] = {
+                name: {**trial, "required": name in required} for name, trial in trials.items()
+            }
             result["specificity"] = bench.specificity(claim)
             yield from control_complaints(claim, result, trials, bench.variants.controls)
         if bench is not None and self.config.getoption("claims_gauge"):
@@ -280,7 +369,8 @@ class ClaimsSession:
             raise ClaimNotHeld(f"{lost}{verdict.verdict}: {_misses(verdict)}")
         if accepted is not None and accepted not in ("holds", verdict.verdict):
             message = (
-                f"{verdict.claim.id} is {verdict.verdict}, but the ledger accepts {accepted}; run with --claims-accept if that is right"
+                f"{verdict.claim.id} is {verdict.verdict}, but the ledger accepts {accepted}; run"
+                " with --claims-accept if that is right"
             )
             raise pytest.fail.Exception(message, pytrace=False)
         raise ClaimNotHeld(f"{verdict.verdict}: {_misses(verdict)}")
@@ -293,7 +383,9 @@ class ClaimsSession:
         if call.when == "call" and _RESULT in item.stash:
             report.claim = json.dumps(item.stash[_RESULT])  # type: ignore[attr-defined]  # xdist carries a report's attributes
         if call.excinfo is not None and call.excinfo.errisinstance(ClaimNotHeld) and report.failed:
-            report.longrepr = str(call.excinfo.value)  # the traceback is this plugin's; the finding is the message
+            report.longrepr = str(
+                call.excinfo.value
+            )  # the traceback is this plugin's; the finding is the message
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -301,7 +393,9 @@ class ClaimsSession:
             return
         result = json.loads(report.claim)
         about = result["subject"]
-        self.results.setdefault(about["content_hash"], {**about, "claims": []})["claims"].append(result["claim"])
+        self.results.setdefault(about["content_hash"], {**about, "claims": []})["claims"].append(
+            result["claim"]
+        )
         self.known.setdefault(about["content_hash"], {})[result["claim"]["id"]] = result["accepted"]
         self.collected = result["collected"]  # xdist's controller collects nothing itself
 
@@ -309,15 +403,28 @@ class ClaimsSession:
         """The record of the run so far; `None` where no claim was judged."""
         if not self.results:
             return None
-        in_order = sorted(self.results.values(), key=lambda result: result["place"])  # of the subjects; xdist reports in any
-        subjects = [{key: value for key, value in result.items() if key not in ("device", "place")} for result in in_order]
+        in_order = sorted(
+            self.results.values(), key=lambda result: result["place"]
+        )  # of the subjects; xdist reports in any
+        subjects = [
+            {key: value for key, value in result.items() if key not in ("device", "place")}
+            for result in in_order
+        ]
         for result in subjects:
-            result["claims"] = with_corrected(sorted(result["claims"], key=lambda claim: claim["id"]))  # xdist reports in any order
-            if self.baseline is not None:  # and not self.baselines: under xdist only the workers load the subjects
-                baseline = baseline_for(self.baseline, result, source=self.config.getoption("claims_baseline"))
+            result["claims"] = with_corrected(
+                sorted(result["claims"], key=lambda claim: claim["id"])
+            )  # xdist reports in any order
+            if (
+                self.baseline is not None
+            ):  # and not self.baselines: under xdist only the workers load the subjects
+                baseline = baseline_for(
+                    self.baseline, result, source=self.config.getoption("claims_baseline")
+                )
                 result["comparison"] = compare(baseline, result, whole=not selections(self.config))
         device = next(iter(self.results.values()))["device"]
-        return make_record(subjects, seed=self.config.getoption("claims_seed"), device=device, partial=self.partial)
+        return make_record(
+            subjects, seed=self.config.getoption("claims_seed"), device=device, partial=self.partial
+        )
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -346,7 +453,9 @@ class ClaimsSession:
             if self.config.getoption("claims_accept"):
                 self._accept(record, session)
         except OSError as error:  # a disk that is full by now; what was measured is still shown
-            self.complaints.append(f"{error.filename or 'the record'}: not written: {error.strerror}")
+            self.complaints.append(
+                f"{error.filename or 'the record'}: not written: {error.strerror}"
+            )
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if (path := self.config.getoption("claims_page")) is not None:
             if self.partial is None:
@@ -355,14 +464,17 @@ class ClaimsSession:
                 self.messages.append(f"--claims-page={path}: not written: {self.partial}")
 
     def _why_partial(self, exitstatus: int) -> str | None:
-        """Why not all claims that were collected have a verdict, or those collected are not all; `None` where they have."""
+        """Why not all claims that were collected have a verdict, or those collected are not all;
+        `None` where they have."""
         if selected := selections(self.config):
             return "; ".join(f"{option} {value}" for option, value in selected.items())
         missing = self.collected - sum(len(result["claims"]) for result in self.results.values())
         if exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR):
             return f"interrupted, {missing} of {self.collected} claims not judged"
         if missing or self.broken_files:
-            broken = f", {self.broken_files} files could not be collected" if self.broken_files else ""
+            broken = (
+                f", {self.broken_files} files could not be collected" if self.broken_files else ""
+            )
             return f"{missing} of {self.collected} claims not judged{broken}"
         return None
 
@@ -380,17 +492,26 @@ class ClaimsSession:
         self.broken_files += report.failed
 
     def _write_page(self, path: Path, record: Mapping[str, Any], session: pytest.Session) -> None:
-        """The page of the record; its exhibit is of the first subject, which only the workers have under xdist."""
-        from verdicts.page import render_page  # drawing takes time to import, and most runs have no page
+        """The page of the record; its exhibit is of the first subject, which only the workers have
+        under xdist."""
+        from verdicts.page import (
+            render_page,
+        )  # drawing takes time to import, and most runs have no page
 
         try:
             subjects = self.subjects or self.config.hook.pytest_claims_subjects(config=self.config)
             result = record["subjects"][0]
-            judged = next(one for one in subjects if one.describe()["content_hash"] == result["content_hash"])
+            judged = next(
+                one for one in subjects if one.describe()["content_hash"] == result["content_hash"]
+            )
             exhibit = self.config.hook.pytest_claims_exhibit(subject=judged, result=result)
             write_text(path, render_page(record, exhibit, project=self.project))
-        except Exception as error:  # neither a full disk nor a figure that breaks may take the verdicts with it
-            self.complaints.append(f"--claims-page={path}: not written: {type(error).__name__}: {error}")
+        except (
+            Exception
+        ) as error:  # neither a full disk nor a figure that breaks may take the verdicts with it
+            self.complaints.append(
+                f"--claims-page={path}: not written: {type(error).__name__}: {error}"
+            )
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _complaints(self, record: Mapping[str, Any] | None) -> Iterator[str]:
@@ -402,17 +523,30 @@ class ClaimsSession:
             of = f"{names[result['content_hash']]}: " if len(names) > 1 else ""
             yield from (of + complaint for complaint in null_complaints(result["claims"]))
             if "comparison" in result:
-                yield from (of + complaint for complaint in comparison_complaints(result["comparison"]))
+                yield from (
+                    of + complaint for complaint in comparison_complaints(result["comparison"])
+                )
 
     def _accept(self, record: Mapping[str, Any], session: pytest.Session) -> None:
-        broken = [claim["id"] for result in record["subjects"] for claim in result["claims"] if claim["verdict"] == "error"]
+        broken = [
+            claim["id"]
+            for result in record["subjects"]
+            for claim in result["claims"]
+            if claim["verdict"] == "error"
+        ]
         if broken or session.testsfailed or self.complaints or self.partial:
             why = ", ".join(broken) or self.partial or "see above"
-            self.messages.append(f"--claims-accept: no ledger written, for there were errors: {why}")
+            self.messages.append(
+                f"--claims-accept: no ledger written, for there were errors: {why}"
+            )
             return
         written = []
         for judged in self.subjects:
-            result = next(r for r in record["subjects"] if r["content_hash"] == judged.describe()["content_hash"])
+            result = next(
+                r
+                for r in record["subjects"]
+                if r["content_hash"] == judged.describe()["content_hash"]
+            )
             judged.ledger_path.parent.mkdir(parents=True, exist_ok=True)
             write_record(judged.ledger_path, as_ledger(record, result))
             written.append(f"{judged.ledger_path} ({summary(result)})")
@@ -426,8 +560,15 @@ class ClaimsSession:
             terminalreporter.section("claims", "=")
         for result in [] if record is None else record["subjects"]:
             by = "baseline" if self.baseline else "ledger"
-            table = render(result, accepted=self.known[result["content_hash"]], by=by, project=self.project)
-            for line, markup in [*table, *render_controls(result), *render_gauges(result), *render_comparison(result)]:
+            table = render(
+                result, accepted=self.known[result["content_hash"]], by=by, project=self.project
+            )
+            for line, markup in [
+                *table,
+                *render_controls(result),
+                *render_gauges(result),
+                *render_comparison(result),
+            ]:
                 terminalreporter.write_line(line, **markup)
         for line, markup in [] if record is None else render_side_by_side(record["subjects"]):
             terminalreporter.write_line(line, **markup)
@@ -438,13 +579,20 @@ class ClaimsSession:
 
 
 def junit_properties(claim: Mapping[str, Any]) -> list[tuple[str, object]]:
-    """Verdict, evidence and measurements of a claim as text: JUnit files carry them as properties of the test case."""
+    """Verdict, evidence and measurements of a claim as text: JUnit files carry them as properties
+    of the test case."""
     found = [("verdict", claim["verdict"]), ("evidence", claim["evidence"])]
     if claim["p"] is not None:
         found.append(("p", f"{claim['p']:.3g}"))
     found.append(("above_chance", claim["above_chance"]))
-    found += [(f"measured {name}", shown(measurement)) for name, measurement in claim["measurements"].items()]
-    return [*found, *((f"seen {kind}", str(count["seen"])) for kind, count in claim["counts"].items())]
+    found += [
+        (f"measured {name}", shown(measurement))
+        for name, measurement in claim["measurements"].items()
+    ]
+    return [
+        *found,
+        *((f"seen {kind}", str(count["seen"])) for kind, count in claim["counts"].items()),
+    ]
 
 
 def _misses(verdict: Verdict) -> str:
@@ -454,9 +602,13 @@ def _misses(verdict: Verdict) -> str:
     parts = []
     for name, m in verdict.expect.measurements.items():
         if m.outcome in ("refuted", "unresolved"):
-            interval = f" [{m.low:g}, {m.high:g}]" if m.low is not None and m.high is not None else ""
+            interval = (
+                f" [{m.low:g}, {m.high:g}]" if m.low is not None and m.high is not None else ""
+            )
             bounds = " and ".join(
-                f"at {word} {bound:g}" for word, bound in (("least", m.at_least), ("most", m.at_most)) if bound is not None
+                f"at {word} {bound:g}"
+                for word, bound in (("least", m.at_least), ("most", m.at_most))
+                if bound is not None
             )
             parts.append(f"{name} is {m.value}{interval}, expected {bounds} ({m.because})")
     return "; ".join(parts)

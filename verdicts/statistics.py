@@ -9,7 +9,8 @@ CONFIDENCE = 0.95
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A value with the interval it was estimated with; `low` and `high` are the 95 % limits unless said otherwise."""
+    """A value with the interval it was estimated with; `low` and `high` are the 95 % limits unless
+    said otherwise."""
 
     value: float
     low: float
@@ -18,8 +19,11 @@ class Estimate:
     """How many cases it rests on, where its width falls with their square root."""
 
 
-def clopper_pearson(successes: float | int, trials: float | int, *, confidence: float = CONFIDENCE) -> Estimate:
-    """Exact interval of a rate. A fractional `successes` (a sum of shares in [0, 1]) varies less than a count: conservative.
+def clopper_pearson(
+    successes: float | int, trials: float | int, *, confidence: float = CONFIDENCE
+) -> Estimate:
+    """Exact interval of a rate. A fractional `successes` (a sum of shares in [0, 1]) varies less
+    than a count: conservative.
 
     `ValueError` where there was no trial, or fewer than there were successes.
     """
@@ -31,5 +35,7 @@ def clopper_pearson(successes: float | int, trials: float | int, *, confidence: 
         raise ValueError(f"successes must be from 0 to trials = {trials}, got {successes}")
     tail = (1 - confidence) / 2
     low = float(beta.ppf(tail, successes, trials - successes + 1)) if successes > 0 else 0.0
-    high = float(beta.ppf(1 - tail, successes + 1, trials - successes)) if successes < trials else 1.0
+    high = (
+        float(beta.ppf(1 - tail, successes + 1, trials - successes)) if successes < trials else 1.0
+    )
     return Estimate(successes / trials, low, high, int(trials))

@@ -25,7 +25,8 @@ class JudgedSubject(Protocol):
         """Where it runs."""
 
     def describe(self) -> dict[str, Any]:
-        """`name` and `content_hash`, as in a record; perhaps `roles`, `validation_set` (a hash) and, free, `about`."""
+        """`name` and `content_hash`, as in a record; perhaps `roles`, `validation_set` (a hash)
+        and, free, `about`."""
 
 
 def obtain_subjects(config: pytest.Config) -> Sequence[JudgedSubject]:
@@ -33,7 +34,8 @@ def obtain_subjects(config: pytest.Config) -> Sequence[JudgedSubject]:
     subjects = config.hook.pytest_claims_subjects(config=config)
     if subjects is None:
         raise ValueError(
-            "there are claims, but nothing to judge: write in conftest.py def pytest_claims_subjects(config): return [subject, …]"
+            "there are claims, but nothing to judge: write in conftest.py def"
+            " pytest_claims_subjects(config): return [subject, …]"
         )
     if isinstance(subjects, str | Mapping) or not isinstance(subjects, Sequence):
         kind = type(subjects).__name__
@@ -46,7 +48,9 @@ def obtain_subjects(config: pytest.Config) -> Sequence[JudgedSubject]:
     for subject in subjects:
         about = subject.describe()
         if hashes[about["content_hash"]] > 1:
-            raise ValueError(f"the weights of {about['name']} are to be judged twice; name them once")
+            raise ValueError(
+                f"the weights of {about['name']} are to be judged twice; name them once"
+            )
     return subjects
 
 
@@ -60,19 +64,26 @@ def _require_described(subject: Any, source: str) -> None:
     if not isinstance(about, Mapping):
         raise ValueError(f"{source}.describe() must return a mapping, got {about!r}")
     for key in about.keys() - _REQUIRED.keys() - _OPTIONAL.keys():
-        raise ValueError(f"{source}.describe() has {key!r}, which is none of {', '.join({**_REQUIRED, **_OPTIONAL})}; put it into 'about'")
+        raise ValueError(
+            f"{source}.describe() has {key!r}, which is none of"
+            f" {', '.join({**_REQUIRED, **_OPTIONAL})}; put it into 'about'"
+        )
     for key, kind in {**_REQUIRED, **_OPTIONAL}.items():
         if key not in about and key in _REQUIRED:
-            raise ValueError(f"{source}.describe() has no {key!r}; it returns at least {', '.join(_REQUIRED)}")
+            raise ValueError(
+                f"{source}.describe() has no {key!r}; it returns at least {', '.join(_REQUIRED)}"
+            )
         if key in about and not isinstance(about[key], kind):
             what = "text" if kind is str else "a mapping"
             raise ValueError(f"{source}.describe()[{key!r}] must be {what}, got {about[key]!r}")
 
 
 def labels(subjects: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """What to call each described subject, by its content hash: its name, and more where two share it."""
+    """What to call each described subject, by its content hash: its name, and more where two share
+    it."""
     names = Counter(subject["name"] for subject in subjects)
     hashes = {subject["content_hash"]: subject["name"] for subject in subjects}
     return {
-        content_hash: name if names[name] == 1 else f"{name}-{content_hash.rpartition(':')[2][:8]}" for content_hash, name in hashes.items()
+        content_hash: name if names[name] == 1 else f"{name}-{content_hash.rpartition(':')[2][:8]}"
+        for content_hash, name in hashes.items()
     }

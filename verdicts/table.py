@@ -17,7 +17,13 @@ WIDTH = 100
 _INDENT = 12  # width of the verdict column
 AS_CHANCE = "≈"
 SIGNS = {"error": "!", "refuted": "✗", "unresolved": "?", "absent": "-", "holds": "✓"}
-_STYLE = {"error": "red", "refuted": "red", "unresolved": "yellow", "absent": "yellow", "holds": "green"}
+_STYLE = {
+    "error": "red",
+    "refuted": "red",
+    "unresolved": "yellow",
+    "absent": "yellow",
+    "holds": "green",
+}
 
 Line = tuple[str, dict[str, bool]]
 """A line of text with its terminal markup."""
@@ -29,8 +35,15 @@ def summary(subject: Mapping[str, Any]) -> str:
     return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
 
 
-def render(subject: Mapping[str, Any], *, accepted: Mapping[str, str], by: str = "ledger", project: Project = PLAIN) -> Iterator[Line]:
-    """The table of one subject of a record; `accepted` are the verdicts by claim of the ledger or baseline."""
+def render(
+    subject: Mapping[str, Any],
+    *,
+    accepted: Mapping[str, str],
+    by: str = "ledger",
+    project: Project = PLAIN,
+) -> Iterator[Line]:
+    """The table of one subject of a record; `accepted` are the verdicts by claim of the ledger or
+    baseline."""
     yield from _heading(subject)
     for claim in worst_first(subject["claims"]):
         verdict = accepted.get(claim["id"], "holds")
@@ -48,17 +61,33 @@ def render_controls(subject: Mapping[str, Any]) -> Iterator[Line]:
         return
     names = list(claims[0]["controls"])
     yield "", {}
-    yield f"{subject['name']} under controls: a claim must be broken by those marked ×", {"bold": True}
+    yield (
+        f"{subject['name']} under controls: a claim must be broken by those marked ×",
+        {"bold": True},
+    )
     yield from _legend(names)
     widest = max(len(claim["id"]) for claim in claims)
     yield f"{'claim':<{widest}}  {_letters(names)}  other parts in its place that pass", {}
     for claim in claims:
-        survives = [trial["required"] and trial["verdict"] == "holds" for trial in claim["controls"].values()]
+        survives = [
+            trial["required"] and trial["verdict"] == "holds"
+            for trial in claim["controls"].values()
+        ]
         cells = " ".join(f"{_cell(trial):^3}" for trial in claim["controls"].values())
         special = claim["specificity"]
-        passing = "" if special is None else f"{len(special['passing'])} of {special['others']} ({special['role']})"
+        passing = (
+            ""
+            if special is None
+            else f"{len(special['passing'])} of {special['others']} ({special['role']})"
+        )
         yield f"{claim['id']:<{widest}}  {cells}  {passing}".rstrip(), {"red": any(survives)}
-    yield "×  broken, as it must be    o  broken, too    =  holds still    !  holds, and must not    -  nothing to break", {}
+    yield (
+        (
+            "×  broken, as it must be    o  broken, too    =  holds still    !  holds, and must not"
+            "    -  nothing to break"
+        ),
+        {},
+    )
 
 
 def _legend(names: list[str]) -> Iterator[Line]:
@@ -79,18 +108,25 @@ def _cell(trial: Mapping[str, Any]) -> str:
 
 
 def render_comparison(subject: Mapping[str, Any]) -> Iterator[Line]:
-    """What became of each claim of the baseline, worst first, those that came out the same as a number only."""
+    """What became of each claim of the baseline, worst first, those that came out the same as a
+    number only."""
     comparison = subject.get("comparison")
     if comparison is None:
         return
     yield "", {}
-    yield f"{subject['name']} against {comparison['name']}: {comparison_summary(comparison)}", {"bold": True}
+    yield (
+        f"{subject['name']} against {comparison['name']}: {comparison_summary(comparison)}",
+        {"bold": True},
+    )
     for status in STATUSES:
         for name, claim in comparison["claims"].items():
             if claim["status"] == status and status not in ("holds still", "fails still"):
                 moved = f"  {'; '.join(claim['moved'])}" if claim["moved"] else ""
                 style = "red" if status in FAILING else "green" if status == "gained" else "yellow"
-                yield f"{status.upper() if status in FAILING else status:<{_INDENT}}{name}{moved}", {style: True}
+                yield (
+                    f"{status.upper() if status in FAILING else status:<{_INDENT}}{name}{moved}",
+                    {style: True},
+                )
 
 
 def render_side_by_side(subjects: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
@@ -102,7 +138,8 @@ def render_side_by_side(subjects: Sequence[Mapping[str, Any]]) -> Iterator[Line]
     widest = max(map(len, names))
     yield "", {}
     yield from (
-        (f"{chr(ord('a') + index)}  {subject['name']}: {summary(subject)}", {"bold": True}) for index, subject in enumerate(subjects)
+        (f"{chr(ord('a') + index)}  {subject['name']}: {summary(subject)}", {"bold": True})
+        for index, subject in enumerate(subjects)
     )
     yield f"{'claim':<{widest}}  {_letters([subject['name'] for subject in subjects])}".rstrip(), {}
     for name in names:
@@ -118,15 +155,30 @@ def render_gauges(subject: Mapping[str, Any]) -> Iterator[Line]:
         return
     names = list(claims[0]["gauges"])
     yield "", {}
-    yield f"{subject['name']} under gauges: what changes with the weights although the function does not", {"bold": True}
+    yield (
+        (
+            f"{subject['name']} under gauges: what changes with the weights although the function"
+            " does not"
+        ),
+        {"bold": True},
+    )
     yield from _legend(names)
     widest = max(len(claim["id"]) for claim in claims)
     yield f"{'claim':<{widest}}  {_letters(names)}  companion", {}
     for claim in claims:
         marks = {name: _gauge_mark(claim, name) for name in names}
         cells = " ".join(f"{mark:^3}" for mark in marks.values())
-        yield f"{claim['id']:<{widest}}  {cells}  {claim['companion'] or ''}".rstrip(), {"red": "!" in marks.values()}
-    yield "·  stays    ~  only numbers without a bound change    ×  changes, as it says    !  not as it says", {}
+        yield (
+            f"{claim['id']:<{widest}}  {cells}  {claim['companion'] or ''}".rstrip(),
+            {"red": "!" in marks.values()},
+        )
+    yield (
+        (
+            "·  stays    ~  only numbers without a bound change    ×  changes, as it says    !  not"
+            " as it says"
+        ),
+        {},
+    )
 
 
 def _gauge_mark(claim: Mapping[str, Any], gauge: str) -> str:
@@ -141,7 +193,13 @@ def _heading(subject: Mapping[str, Any]) -> Iterator[Line]:
     roles = "  ".join(f"{role} {_role(value)}" for role, value in subject.get("roles", {}).items())
     yield from ((line, {}) for line in textwrap.wrap(roles, WIDTH))
     yield "─" * WIDTH, {}
-    yield f"{'verdict':<{_INDENT}}statement, then what was measured: value [95 % interval], its bound, evidence", {}
+    yield (
+        (
+            f"{'verdict':<{_INDENT}}statement, then what was measured: value [95 % interval], its"
+            " bound, evidence"
+        ),
+        {},
+    )
     yield "─" * WIDTH, {}
 
 
@@ -154,8 +212,13 @@ def _role(value: object) -> str:
 def _claim(claim: Mapping[str, Any], known: str, project: Project) -> Iterator[Line]:
     verdict = claim["verdict"]
     also = beside_chance(claim)
-    first, *rest = textwrap.wrap(f"{claim['statement']}{f' ({also[0].upper()}{also[1:]}.)' if also else ''}", WIDTH - _INDENT)
-    yield f"{verdict.upper() if verdict != 'holds' else verdict:<{_INDENT}}{first}", {_STYLE[verdict]: True}
+    first, *rest = textwrap.wrap(
+        f"{claim['statement']}{f' ({also[0].upper()}{also[1:]}.)' if also else ''}", WIDTH - _INDENT
+    )
+    yield (
+        f"{verdict.upper() if verdict != 'holds' else verdict:<{_INDENT}}{first}",
+        {_STYLE[verdict]: True},
+    )
     for line in rest:
         yield " " * _INDENT + line, {_STYLE[verdict]: True}
     tail = f"{claim['evidence']}, {project.cite(claim['source'])}{known}"
@@ -167,15 +230,21 @@ def _claim(claim: Mapping[str, Any], known: str, project: Project) -> Iterator[L
         yield from _measurement(f"{name:<{width}}", measurement)
     yield from _chance(claim)
     for kind, count in claim["counts"].items():
-        yield from _wrapped(f"seen: {count['seen']:,} {kind} (at least {count['needed']:,} needed)", indent=_INDENT + 2)
+        yield from _wrapped(
+            f"seen: {count['seen']:,} {kind} (at least {count['needed']:,} needed)",
+            indent=_INDENT + 2,
+        )
     if claim["counterexample"]:
         yield from _wrapped(
-            "counterexample: " + ", ".join(f"{k} {_text(v)}" for k, v in claim["counterexample"].items()), indent=_INDENT + 2
+            "counterexample: "
+            + ", ".join(f"{k} {_text(v)}" for k, v in claim["counterexample"].items()),
+            indent=_INDENT + 2,
         )
 
 
 def beside_chance(claim: Mapping[str, Any]) -> str:
-    """What to say after the verdict of a claim that holds and is as true of chance; empty for all others."""
+    """What to say after the verdict of a claim that holds and is as true of chance; empty for all
+    others."""
     if claim["verdict"] != "holds" or claim.get("above_chance") != "no":
         return ""
     reached = max(claim["nulls"].values(), key=lambda null: null["p"])
@@ -187,17 +256,28 @@ def sign(claim: Mapping[str, Any]) -> str:
     return AS_CHANCE if beside_chance(claim) else SIGNS[claim["verdict"]]
 
 
-LEGEND = f"✓  holds    {AS_CHANCE}  holds, and of chance as well    ✗  refuted    ?  unresolved    -  absent    !  error"
+LEGEND = (
+    f"✓  holds    {AS_CHANCE}  holds, and of chance as well    ✗  refuted    ?  unresolved    - "
+    " absent    !  error"
+)
 
 
 def _chance(claim: Mapping[str, Any]) -> Iterator[Line]:
     """Where the claim stands among draws of chance: beside its verdict, not part of it."""
     for name, null in claim["nulls"].items():
-        among = f"of {null['draws']:,} {null['kind']} {null['as_large']:,} reach it, {number(null['largest'])} at most"
+        among = (
+            f"of {null['draws']:,} {null['kind']} {null['as_large']:,} reach it,"
+            f" {number(null['largest'])} at most"
+        )
         yield from _wrapped(f"{name} {_text(null['observed'])}: {among}", indent=_INDENT + 2)
     if claim["p"] is not None:
-        p = f"p = {number(claim['p_corrected'])}, corrected over the run ({number(claim['p'])} alone)"
-        yield from _wrapped(f"above chance: {claim.get('above_chance', 'yes or no')}, {p}", indent=_INDENT + 2)
+        p = (
+            f"p = {number(claim['p_corrected'])}, corrected over the run ({number(claim['p'])}"
+            " alone)"
+        )
+        yield from _wrapped(
+            f"above chance: {claim.get('above_chance', 'yes or no')}, {p}", indent=_INDENT + 2
+        )
     if claim.get("not_asked") is not None:
         yield from _wrapped(f"above chance: not asked, {claim['not_asked']}", indent=_INDENT + 2)
     if claim.get("above_chance") == "no" and claim.get("at_chance") is not None:
@@ -207,12 +287,16 @@ def _chance(claim: Mapping[str, Any]) -> Iterator[Line]:
 def _measurement(name: str, measurement: Mapping[str, Any]) -> Iterator[Line]:
     value = shown(measurement)
     limits = bound(measurement)
-    missed = {"refuted": "  ✗ misses it", "unresolved": _why_open(measurement)}.get(measurement["outcome"] or "", "")
+    missed = {"refuted": "  ✗ misses it", "unresolved": _why_open(measurement)}.get(
+        measurement["outcome"] or "", ""
+    )
     line = f"{name} {value:<{60 - len(name)}} {limits}{missed if limits else ''}"
     if len(line) + _INDENT + 2 <= WIDTH:
         yield " " * (_INDENT + 2) + line.rstrip(), {"bold": bool(missed)}
     else:
-        yield from _wrapped(f"{name.rstrip()}  {value}  {limits}{missed if limits else ''}", indent=_INDENT + 2)
+        yield from _wrapped(
+            f"{name.rstrip()}  {value}  {limits}{missed if limits else ''}", indent=_INDENT + 2
+        )
     if measurement["note"]:
         yield from _wrapped(f"({measurement['note']})", indent=_INDENT + 4)
 
@@ -230,7 +314,9 @@ def shown(measurement: Mapping[str, Any]) -> str:
     low, high = measurement["low"], measurement["high"]
     if low is None and high is None:
         return value
-    return f"{value} [{'−∞' if low is None else number(low)}, {'∞' if high is None else number(high)}]"
+    return (
+        f"{value} [{'−∞' if low is None else number(low)}, {'∞' if high is None else number(high)}]"
+    )
 
 
 def bound(measurement: Mapping[str, Any]) -> str:
@@ -238,7 +324,9 @@ def bound(measurement: Mapping[str, Any]) -> str:
     low, high = measurement["at_least"], measurement["at_most"]
     if low is not None and high is not None:
         return f"in [{number(low)}, {number(high)}]"
-    return f"≥ {number(low)}" if low is not None else f"≤ {number(high)}" if high is not None else ""
+    return (
+        f"≥ {number(low)}" if low is not None else f"≤ {number(high)}" if high is not None else ""
+    )
 
 
 def _text(value: object) -> str:
@@ -248,7 +336,17 @@ def _text(value: object) -> str:
         return ", ".join(f"{key}: {_text(item)}" for key, item in value.items())
     if isinstance(value, list):
         return "(" + ", ".join(_text(item) for item in value) + ")"
-    return "—" if value is None else number(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+    return (
+        "—"
+        if value is None
+        else (
+            number(value)
+            if isinstance(value, float)
+            else f"{value:,}"
+            if isinstance(value, int)
+            else str(value)
+        )
+    )
 
 
 def number(value: float) -> str:

@@ -1,7 +1,8 @@
 """Whether a claim can fail: judged on broken copies of its subject, and on equivalent ones.
 
-A control breaks a subject; a claim that survives one that is meant to break it says nothing. A gauge changes weights
-and leaves the function alone; a claim must change under exactly those that it names.
+A control breaks a subject; a claim that survives one that is meant to break it says nothing. A
+gauge changes weights and leaves the function alone; a claim must change under exactly those that it
+names.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class Control(Protocol):
         """Whether every claim must be broken by it, unless it says why it cannot be."""
 
     def apply(self, subject: Any) -> Any:
-        """The broken subject; an exception with `verdict = "absent"` where it has nothing to break."""
+        """The broken subject; an exception with `verdict = "absent"` where it has nothing to
+        break."""
 
 
 class Variants(Protocol):
@@ -60,19 +62,28 @@ VARIANTS = tuple(name for name in vars(Variants) if not name.startswith("_"))
 
 
 def require_known(claim: Claim, variants: Variants) -> None:
-    """`ValueError` for a control or gauge that does not exist, in the words of the claim that names it."""
+    """`ValueError` for a control or gauge that does not exist, in the words of the claim that names
+    it."""
     controls = {control.name for control in variants.controls}
     for name in [*claim.broken_by, *claim.spared]:
         if name not in controls:
-            raise ValueError(f"{claim.id}: there is no control {name!r}; there are {', '.join(sorted(controls))}")
+            raise ValueError(
+                f"{claim.id}: there is no control {name!r}; there are {', '.join(sorted(controls))}"
+            )
     for name in claim.gauge:
         if name not in variants.gauges:
-            raise ValueError(f"{claim.id}: there is no gauge {name!r}; there are {', '.join(variants.gauges)}")
+            raise ValueError(
+                f"{claim.id}: there is no gauge {name!r}; there are {', '.join(variants.gauges)}"
+            )
 
 
 def must_break(claim: Claim, controls: Sequence[Control]) -> set[str]:
     """The controls under which the claim must not hold."""
-    return {control.name for control in controls if control.breaks_all and control.name not in claim.spared} | claim.broken_by
+    return {
+        control.name
+        for control in controls
+        if control.breaks_all and control.name not in claim.spared
+    } | claim.broken_by
 
 
 class Workbench:
@@ -97,30 +108,46 @@ class Workbench:
     def _build(self, kind: str, name: str) -> Any:
         if kind == "control":
             base = self._make("base", "control")
-            return next(control for control in self.variants.controls if control.name == name).apply(base) if name else base
+            return (
+                next(control for control in self.variants.controls if control.name == name).apply(
+                    base
+                )
+                if name
+                else base
+            )
         if kind == "gauge":
             base = self._make("base", "gauge")
             return self.variants.under_gauge(base, name) if name else base
         if kind == "stand-ins":
             return self.variants.stand_ins(self._make("base", "control"), name)
-        return self.variants.for_controls(self._subject) if name == "control" else self.variants.for_gauges(self._subject)
+        return (
+            self.variants.for_controls(self._subject)
+            if name == "control"
+            else self.variants.for_gauges(self._subject)
+        )
 
     def controls(self, claim: Claim) -> dict[str, dict[str, Any]]:
-        """Verdict and values of the claim under each control; `absent` where the subject has nothing to break."""
+        """Verdict and values of the claim under each control; `absent` where the subject has
+        nothing to break."""
         trials = {}
         for control in self.variants.controls:
             broken = self._make("control", control.name)
-            trials[control.name] = _absent(broken) if isinstance(broken, Exception) else _trial(judge(claim, broken))
+            trials[control.name] = (
+                _absent(broken) if isinstance(broken, Exception) else _trial(judge(claim, broken))
+            )
         return trials
 
     def specificity(self, claim: Claim) -> dict[str, Any] | None:
-        """Which other parts would pass in the place of the one that the claim is about; `None` for a claim about none."""
+        """Which other parts would pass in the place of the one that the claim is about; `None` for
+        a claim about none."""
         if claim.about is None:
             return None
         others = self._make("stand-ins", claim.about)
         if isinstance(others, Exception):
             return None
-        passing = [name for name, subject in others.items() if judge(claim, subject).verdict == "holds"]
+        passing = [
+            name for name, subject in others.items() if judge(claim, subject).verdict == "holds"
+        ]
         return {"role": claim.about, "passing": passing, "others": len(others)}
 
     def gauges(self, claim: Claim) -> dict[str, list[str]]:
@@ -134,9 +161,22 @@ class Workbench:
 
 
 def _trial(verdict: Verdict) -> dict[str, Any]:
-    values = {name: measurement.value for name, measurement in verdict.expect.measurements.items() if measurement.outcome is not None}
-    missed = [name for name, m in verdict.expect.measurements.items() if m.outcome in ("refuted", "unresolved")]
-    return {"verdict": verdict.verdict, "reason": verdict.reason, "values": values, "missed": missed}
+    values = {
+        name: measurement.value
+        for name, measurement in verdict.expect.measurements.items()
+        if measurement.outcome is not None
+    }
+    missed = [
+        name
+        for name, m in verdict.expect.measurements.items()
+        if m.outcome in ("refuted", "unresolved")
+    ]
+    return {
+        "verdict": verdict.verdict,
+        "reason": verdict.reason,
+        "values": values,
+        "missed": missed,
+    }
 
 
 def _absent(error: Exception) -> dict[str, Any]:
@@ -146,7 +186,8 @@ def _absent(error: Exception) -> dict[str, Any]:
 def changes(before: Verdict, after: Verdict) -> Iterator[str]:
     """Names of the measurements that differ by more than rounding; `verdict` where that does.
 
-    Numbers in a list or mapping are compared in order of size, since heads and vertices may be renamed.
+    Numbers in a list or mapping are compared in order of size, since heads and vertices may be
+    renamed.
     """
     if before.verdict != after.verdict:
         yield "verdict"
@@ -154,7 +195,9 @@ def changes(before: Verdict, after: Verdict) -> Iterator[str]:
         other = after.expect.measurements.get(name)
         if other is None or not _close(measurement.value, other.value):
             yield name
-    yield from (name for name in after.expect.measurements if name not in before.expect.measurements)
+    yield from (
+        name for name in after.expect.measurements if name not in before.expect.measurements
+    )
 
 
 def _close(a: Plain, b: Plain) -> bool:
@@ -162,7 +205,10 @@ def _close(a: Plain, b: Plain) -> bool:
     if len(left) != len(right):
         return False
     scale = max([abs(value) for value in left + right], default=0.0)
-    return all(math.isclose(x, y, rel_tol=TOLERANCE, abs_tol=max(TOLERANCE * scale, 1e-9)) for x, y in zip(left, right, strict=True))
+    return all(
+        math.isclose(x, y, rel_tol=TOLERANCE, abs_tol=max(TOLERANCE * scale, 1e-9))
+        for x, y in zip(left, right, strict=True)
+    )
 
 
 def _numbers(value: Plain) -> Iterator[float]:
@@ -177,45 +223,67 @@ def _numbers(value: Plain) -> Iterator[float]:
 
 
 def control_complaints(
-    claim: Claim, result: Mapping[str, Any], trials: Mapping[str, Mapping[str, Any]], controls: Sequence[Control]
+    claim: Claim,
+    result: Mapping[str, Any],
+    trials: Mapping[str, Mapping[str, Any]],
+    controls: Sequence[Control],
 ) -> Iterator[str]:
     """What is wrong with the claim by what its controls show, in sentences that say what to do."""
     required = must_break(claim, controls)
     for name, trial in trials.items():
         if trial["verdict"] == "error":
-            yield f"{claim.id} breaks under the control {name!r} instead of failing: {trial['reason']}"
+            yield (
+                f"{claim.id} breaks under the control {name!r} instead of failing:"
+                f" {trial['reason']}"
+            )
         if trial["verdict"] == "holds" and name in required:
             yield (
-                f"{claim.id} also holds under the control {name!r}, so it says nothing about the trained model; "
-                "tighten what it measures, or say in spared={…} why this control cannot break it"
+                f"{claim.id} also holds under the control {name!r}, so it says nothing about the"
+                " trained model; tighten what it measures, or say in spared={…} why this control"
+                " cannot break it"
             )
     for control in controls:
         if not control.breaks_all or control.name in claim.spared:
             continue
         trial = trials[control.name]
-        derived = [name for name, m in result["measurements"].items() if m["from_controls"] and result["verdict"] == "holds"]
+        derived = [
+            name
+            for name, m in result["measurements"].items()
+            if m["from_controls"] and result["verdict"] == "holds"
+        ]
         for measure in derived:
             if measure in trial["values"] and measure not in trial["missed"]:
                 yield (
-                    f"{claim.id}: the bound of {measure} is said to lie between the trained value and the best control, "
-                    f"but under {control.name!r} it is {trial['values'][measure]} and meets the bound, too"
+                    f"{claim.id}: the bound of {measure} is said to lie between the trained value"
+                    f" and the best control, but under {control.name!r} it is"
+                    f" {trial['values'][measure]} and meets the bound, too"
                 )
 
 
 def gating(result: Mapping[str, Any]) -> set[str]:
     """What a claim is judged by: its verdict, and the measurements that have a bound."""
-    return {"verdict", *(name for name, m in result["measurements"].items() if m["outcome"] is not None)}
+    return {
+        "verdict",
+        *(name for name, m in result["measurements"].items() if m["outcome"] is not None),
+    }
 
 
-def gauge_complaints(claim: Claim, result: Mapping[str, Any], found: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Labels that lie, either way; a number that is only reported may change, and an absent part shows nothing."""
+def gauge_complaints(
+    claim: Claim, result: Mapping[str, Any], found: Mapping[str, Sequence[str]]
+) -> Iterator[str]:
+    """Labels that lie, either way; a number that is only reported may change, and an absent part
+    shows nothing."""
     judged_by = gating(result)
     for gauge, changed in found.items():
         decisive = [name for name in changed if name in judged_by]
         if decisive and gauge not in claim.gauge:
             yield (
-                f"{claim.id} does not name the gauge {gauge!r}, but under it these change: {', '.join(decisive)}; "
-                "measure something that does not depend on coordinates, or name the gauge"
+                f"{claim.id} does not name the gauge {gauge!r}, but under it these change:"
+                f" {', '.join(decisive)}; measure something that does not depend on coordinates, or"
+                " name the gauge"
             )
         if not decisive and gauge in claim.gauge and result["verdict"] != "absent":
-            yield (f"{claim.id} names the gauge {gauge!r}, but nothing that it is judged by changes under it; drop the label")
+            yield (
+                f"{claim.id} names the gauge {gauge!r}, but nothing that it is judged by changes"
+                " under it; drop the label"
+            )

@@ -16,7 +16,8 @@ FLOOR = 0.4
 
 
 class NoSuchHead(LookupError):
-    """The model has no head of that kind; a claim about it is absent, which is a verdict of its own."""
+    """The model has no head of that kind; a claim about it is absent, which is a verdict of its
+    own."""
 
     verdict = "absent"
 
@@ -26,7 +27,10 @@ def patterns(model: AttentionOnly, tokens: Tensor) -> dict[Head, Tensor]:
     _, cache = model.run_with_cache(tokens)
     sizes = model.sizes
     every = [(layer, index) for layer in range(sizes.n_layers) for index in range(sizes.n_heads)]
-    return {(layer, index): cache[f"blocks.{layer}.attn.hook_pattern"][:, index] for layer, index in every}
+    return {
+        (layer, index): cache[f"blocks.{layer}.attn.hook_pattern"][:, index]
+        for layer, index in every
+    }
 
 
 def to_previous(pattern: Tensor) -> Tensor:
@@ -35,7 +39,8 @@ def to_previous(pattern: Tensor) -> Tensor:
 
 
 def to_successor(pattern: Tensor, batch: Sequences) -> Tensor:
-    """[batch, query]: attention of each token that has come before to the token after its last occurrence; 0 where it has not."""
+    """[batch, query]: attention of each token that has come before to the token after its last
+    occurrence; 0 where it has not."""
     length = pattern.shape[1]
     position = torch.arange(length)
     successor = (position - batch.period[:, None] + 1).clamp(0)
@@ -59,11 +64,15 @@ class Roles:
 
 
 def find_roles(model: AttentionOnly, batch: Sequences) -> Roles:
-    """Each role goes to the head that attends most as it says, in whatever layer, if that is more than the floor."""
+    """Each role goes to the head that attends most as it says, in whatever layer, if that is more
+    than the floor."""
     found = patterns(model, batch.tokens)
     foreseen = batch.repeats
     previous = {head: to_previous(pattern).mean().item() for head, pattern in found.items()}
-    induction = {head: to_successor(pattern, batch)[foreseen].mean().item() for head, pattern in found.items()}
+    induction = {
+        head: to_successor(pattern, batch)[foreseen].mean().item()
+        for head, pattern in found.items()
+    }
 
     def best(scores: dict[Head, float]) -> Head | None:
         head = max(scores, key=lambda one: scores[one])
@@ -87,14 +96,20 @@ def ablated_losses(model: AttentionOnly, tokens: Tensor, head: Head) -> Tensor:
     with model.hooks(fwd_hooks=[(f"blocks.{layer}.attn.hook_z", ablate)]):
         found = losses(model, tokens)
     if calls != 1:
-        raise RuntimeError(f"the hook of head {layer}.{index} fired {calls} times; it was to fire once")
+        raise RuntimeError(
+            f"the hook of head {layer}.{index} fired {calls} times; it was to fire once"
+        )
     return found
 
 
-def k_composition(model: AttentionOnly, first: Head, second: Head, rotation: Tensor | None = None) -> float:
-    """How much of what `first` writes `second` reads into its keys: ‖W_OV W_QK^T‖ / (‖W_OV‖ ‖W_QK‖).
+def k_composition(
+    model: AttentionOnly, first: Head, second: Head, rotation: Tensor | None = None
+) -> float:
+    """How much of what `first` writes `second` reads into its keys: ‖W_OV W_QK^T‖ / (‖W_OV‖
+    ‖W_QK‖).
 
-    With a rotation of the residual stream between the two, it is what chance makes of matrices of the same spectra.
+    With a rotation of the residual stream between the two, it is what chance makes of matrices of
+    the same spectra.
     """
     (l1, h1), (l2, h2) = first, second
     one, two = model.blocks[l1].attn, model.blocks[l2].attn
@@ -114,7 +129,8 @@ def rotations(count: int, size: int, generator: torch.Generator) -> list[Tensor]
 
 
 def copied(model: AttentionOnly, head: Head) -> Tensor:
-    """[token]: whether a token that the head attends to raises its own logit more than that of any other."""
+    """[token]: whether a token that the head attends to raises its own logit more than that of any
+    other."""
     layer, index = head
     attention = model.blocks[layer].attn
     logits = model.W_E @ attention.W_V[index] @ attention.W_O[index] @ model.W_U
@@ -126,5 +142,8 @@ def mean_with_interval(values: Tensor) -> tuple[float, float, float, int]:
     from scipy.stats import t
 
     n = len(values)
-    mean, half = values.double().mean().item(), t.ppf(0.975, n - 1) * values.double().std().item() / math.sqrt(n)
+    mean, half = (
+        values.double().mean().item(),
+        t.ppf(0.975, n - 1) * values.double().std().item() / math.sqrt(n),
+    )
     return mean, mean - half, mean + half, n

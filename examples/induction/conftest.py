@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.getgroup("claims").addoption("--weights", type=Path, metavar="FILE", help="default: weights/model.safetensors")
+    parser.getgroup("claims").addoption(
+        "--weights", type=Path, metavar="FILE", help="default: weights/model.safetensors"
+    )
 
 
 def pytest_claims_project() -> Project:

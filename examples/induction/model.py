@@ -1,4 +1,5 @@
-"""A two-layer transformer of attention only, on TransformerLens's hooks, and the sequences that it learns."""
+"""A two-layer transformer of attention only, on TransformerLens's hooks, and the sequences that it
+learns."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ class Sizes:
 
 
 class Attention(nn.Module):
-    """Causal attention; `hook_pattern` is [batch, head, query, key], `hook_z` [batch, query, head, d_head]."""
+    """Causal attention; `hook_pattern` is [batch, head, query, key], `hook_z` [batch, query, head,
+    d_head]."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -37,11 +39,14 @@ class Attention(nn.Module):
         self.W_Q, self.W_K, self.W_V = (nn.Parameter(std * torch.randn(shape)) for _ in range(3))
         self.W_O = nn.Parameter(std * torch.randn(sizes.n_heads, sizes.d_head, sizes.d_model))
         self.distance = nn.Parameter(torch.zeros(sizes.n_heads, sizes.length))
-        """What is added to a score for how far back its key lies: the only way in which the model knows of order."""
+        """What is added to a score for how far back its key lies: the only way in which the model
+        knows of order."""
         self.hook_pattern, self.hook_z = HookPoint(), HookPoint()
         place = torch.arange(sizes.length)
         self.register_buffer("back", (place[:, None] - place).clamp(0), persistent=False)
-        self.register_buffer("future", torch.ones(sizes.length, sizes.length).triu(1).bool(), persistent=False)
+        self.register_buffer(
+            "future", torch.ones(sizes.length, sizes.length).triu(1).bool(), persistent=False
+        )
 
     def forward(self, resid: Tensor) -> Tensor:
         q, k, v = (torch.einsum("bsm,hmd->bhsd", resid, W) for W in (self.W_Q, self.W_K, self.W_V))
@@ -73,7 +78,9 @@ class AttentionOnly(HookedRootModule):
         super().__init__()
         self.sizes = sizes
         self.W_E = nn.Parameter(0.5 * torch.randn(sizes.vocabulary, sizes.d_model))
-        self.W_U = nn.Parameter(torch.randn(sizes.d_model, sizes.vocabulary) / math.sqrt(sizes.d_model))
+        self.W_U = nn.Parameter(
+            torch.randn(sizes.d_model, sizes.vocabulary) / math.sqrt(sizes.d_model)
+        )
         self.blocks = nn.ModuleList(Block(sizes) for _ in range(sizes.n_layers))
         self.setup()
 
@@ -86,7 +93,8 @@ class AttentionOnly(HookedRootModule):
 
 @dataclasses.dataclass(frozen=True)
 class Sequences:
-    """Random tokens, repeated until the end. `period` is how many there are before they come again."""
+    """Random tokens, repeated until the end. `period` is how many there are before they come
+    again."""
 
     tokens: Tensor
     period: Tensor
@@ -98,13 +106,17 @@ class Sequences:
 
     @property
     def foreseen(self) -> Tensor:
-        """[batch, position]: whether the token there can be known from what came before it: its predecessor has come, too."""
+        """[batch, position]: whether the token there can be known from what came before it: its
+        predecessor has come, too."""
         return torch.arange(self.tokens.shape[1]) > self.period[:, None]
 
 
 def sequences(count: int, generator: torch.Generator, sizes: Sizes = Sizes()) -> Sequences:
-    """Each with a period of its own, from a half to three quarters of its length: no fixed distance leads one period back."""
-    period = torch.randint(sizes.length // 2, sizes.length * 3 // 4 + 1, (count,), generator=generator)
+    """Each with a period of its own, from a half to three quarters of its length: no fixed distance
+    leads one period back."""
+    period = torch.randint(
+        sizes.length // 2, sizes.length * 3 // 4 + 1, (count,), generator=generator
+    )
     order = torch.randint(sizes.vocabulary, (count, sizes.length), generator=generator)
     place = torch.arange(sizes.length) % period[:, None]
     return Sequences(order.gather(1, place), period)
@@ -113,7 +125,9 @@ def sequences(count: int, generator: torch.Generator, sizes: Sizes = Sizes()) ->
 def losses(model: AttentionOnly, tokens: Tensor) -> Tensor:
     """[batch, position - 1]: the loss of each token but the first."""
     logits = model(tokens)[:, :-1]
-    return F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none").unflatten(0, logits.shape[:2])
+    return F.cross_entropy(
+        logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none"
+    ).unflatten(0, logits.shape[:2])
 
 
 def save(model: AttentionOnly, path: Path) -> None:

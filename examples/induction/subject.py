@@ -1,4 +1,5 @@
-"""A model with its roles and the sequences that it is judged on; and copies of it that are broken, or only written otherwise."""
+"""A model with its roles and the sequences that it is judged on; and copies of it that are broken,
+or only written otherwise."""
 
 from __future__ import annotations
 
@@ -38,11 +39,22 @@ class Subject:
         model, content_hash = load(weights)
         roles = find_roles(model, sequences(500, torch.Generator().manual_seed(FOUND_ON)))
         batch = sequences(1000, torch.Generator().manual_seed(JUDGED_ON + seed))
-        return cls(weights.parent.name, content_hash, model, roles, batch, seed, weights.with_name("verdicts.json"))
+        return cls(
+            weights.parent.name,
+            content_hash,
+            model,
+            roles,
+            batch,
+            seed,
+            weights.with_name("verdicts.json"),
+        )
 
     def describe(self) -> dict[str, Any]:
         """As the record and the page show it."""
-        roles = {role: None if head is None else "{}.{}".format(*head) for role, head in vars(self.roles).items()}
+        roles = {
+            role: None if head is None else "{}.{}".format(*head)
+            for role, head in vars(self.roles).items()
+        }
         return {"name": self.name, "content_hash": self.content_hash, "roles": roles}
 
     def generator(self, name: str) -> torch.Generator:
@@ -112,9 +124,12 @@ def _add_to_distances(model: AttentionOnly) -> None:
 
 @torch.no_grad()
 def _rotate(model: AttentionOnly) -> None:
-    """The residual stream in other coordinates: there is no LayerNorm, so nothing comes out otherwise."""
+    """The residual stream in other coordinates: there is no LayerNorm, so nothing comes out
+    otherwise."""
     generator = torch.Generator().manual_seed(0)
-    rotation = torch.linalg.qr(torch.randn(model.sizes.d_model, model.sizes.d_model, generator=generator)).Q.to(model.W_E)
+    rotation = torch.linalg.qr(
+        torch.randn(model.sizes.d_model, model.sizes.d_model, generator=generator)
+    ).Q.to(model.W_E)
     model.W_E.copy_(model.W_E @ rotation)
     model.W_U.copy_(rotation.T @ model.W_U)
     for block in model.blocks:
@@ -130,7 +145,10 @@ class Variants:
         Control("fresh weights", True, _fresh),
         Control("exchanged keys", False, _exchange_keys),
     )
-    _gauges: Mapping[str, Callable[[AttentionOnly], None]] = {"distance constant": _add_to_distances, "residual rotation": _rotate}
+    _gauges: Mapping[str, Callable[[AttentionOnly], None]] = {
+        "distance constant": _add_to_distances,
+        "residual rotation": _rotate,
+    }
 
     @property
     def gauges(self) -> tuple[str, ...]:
@@ -158,4 +176,9 @@ class Variants:
         if mine is None:
             raise NoSuchHead(f"no head plays the {about}")
         others = [head for head in subject.patterns if head != mine]
-        return {"{}.{}".format(*head): subject.changed(roles=dataclasses.replace(subject.roles, **{about: head})) for head in others}
+        return {
+            "{}.{}".format(*head): subject.changed(
+                roles=dataclasses.replace(subject.roles, **{about: head})
+            )
+            for head in others
+        }

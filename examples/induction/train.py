@@ -1,4 +1,5 @@
-"""Train the model: `python train.py` writes weights/model.safetensors, in a minute or two on one core."""
+"""Train the model: `python train.py` writes weights/model.safetensors, in a minute or two on one
+core."""
 
 from __future__ import annotations
 
@@ -15,7 +16,9 @@ def train(seed: int, steps: int) -> AttentionOnly:
     """A model of its own for every seed."""
     torch.manual_seed(seed)
     model, generator = AttentionOnly(), torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     for step in range(steps):
         batch = sequences(BATCH, generator)
@@ -33,6 +36,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "weights" / "model.safetensors")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent / "weights" / "model.safetensors"
+    )
     options = parser.parse_args()
     save(train(options.seed, options.steps), options.out)
