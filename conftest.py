@@ -18,37 +18,16 @@ pytest_plugins = ["verdicts.plugin"]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """What this project is judged on; the rest are the plugin's."""
-    from models.arguments import named_path
+    from claims.project import add_options
 
-    group = parser.getgroup("claims")
-    default = "Default: $CLAIMS_CHECKPOINT, or checkpoints/default"
-    files = (
-        "a directory, .safetensors or the author's .pt (its .yaml beside it); write it with '=';"
-        " may be repeated. "
-    )
-    graphs = "data [n, v, v] and labels [n]; default: 4,992 graphs from a fixed seed"
-    group.addoption(
-        "--checkpoint", action="append", type=named_path, metavar="PATH", help=files + default
-    )
-    group.addoption("--validation-set", type=named_path, metavar="NPZ", help=graphs)
-    group.addoption(
-        "--device",
-        default="auto",
-        choices=["auto", "cpu", "cuda"],
-        help="where to run (default: cuda where there is one)",
-    )
+    add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """A path that leads nowhere is said before anything is imported that takes seconds."""
-    paths = {
-        "--checkpoint": config.getoption("checkpoint") or [],
-        "--validation-set": [config.getoption("validation_set")],
-    }
-    for option, given in paths.items():
-        for path in given:
-            if path is not None and not path.exists():
-                raise pytest.UsageError(f"{option}={path}: no such file or directory")
+    from claims.project import check_options
+
+    check_options(config)
 
 
 def pytest_claims_project() -> Project:

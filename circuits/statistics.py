@@ -169,8 +169,8 @@ def _limits(
     graphs.
 
     The wider of the percentile and the studentised interval, each at a tail of 0.005: alone, and at
-    0.025, either covers too little where data are skewed (`tests/test_coverage.py`). The standard
-    error is that of the statistic's linear part.
+    0.025, either covers too little where data are skewed (`tests/circuits/test_coverage.py`). The
+    standard error is that of the statistic's linear part.
     """
     members = members.double().cpu()
     count, n, q = members.shape

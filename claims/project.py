@@ -1,7 +1,10 @@
-"""How this project speaks: its subjects are checkpoints, and its claims cite the notebook."""
+"""How this project speaks, and what it is judged on."""
 
 from __future__ import annotations
 
+import pytest
+
+from models.arguments import named_path
 from verdicts.project import Project
 
 
@@ -11,3 +14,36 @@ def cite(source: str) -> str:
 
 
 PROJECT = Project(subject="checkpoint", data="validation set", cases="graphs", cite=cite)
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """`--checkpoint`, `--validation-set` and `--device`."""
+    group = parser.getgroup("claims")
+    group.addoption(
+        "--checkpoint",
+        action="append",
+        type=named_path,
+        metavar="PATH",
+        help="a directory, .safetensors or the author's .pt (its .yaml beside it); write it with"
+        " '='; may be repeated. Default: $CLAIMS_CHECKPOINT, or checkpoints/default",
+    )
+    group.addoption(
+        "--validation-set",
+        type=named_path,
+        metavar="NPZ",
+        help="data [n, v, v] and labels [n]; default: 4,992 graphs from a fixed seed",
+    )
+    group.addoption(
+        "--device",
+        default="auto",
+        choices=["auto", "cpu", "cuda"],
+        help="where to run (default: cuda where there is one)",
+    )
+
+
+def check_options(config: pytest.Config) -> None:
+    """`UsageError` for a path that leads nowhere."""
+    named = [("--checkpoint", path) for path in config.getoption("checkpoint") or []]
+    for option, path in [*named, ("--validation-set", config.getoption("validation_set"))]:
+        if path is not None and not path.exists():
+            raise pytest.UsageError(f"{option}={path}: no such file or directory")

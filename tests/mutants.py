@@ -44,7 +44,7 @@ class Mutant:
     old: str
     new: str
     tests: str
-    """Names of test files, without `tests/test_` and `.py`."""
+    """Names of test files, without their room, `test_` and `.py`."""
 
     def source(self, root: Path) -> str:
         """The faulty file; `ValueError` unless the string stands there once."""
@@ -200,8 +200,14 @@ class Copies:
             self.free.put(copy)
 
 
+def test_file(name: str) -> Path:
+    """Where the tests of that name are."""
+    (path,) = (ROOT / "tests").glob(f"*/test_{name}.py")
+    return path
+
+
 def _pass(copy: Path, tests: str) -> bool:
-    files = [f"tests/test_{name}.py" for name in tests.split()]
+    files = [str(test_file(name).relative_to(ROOT)) for name in tests.split()]
     environment = {
         **os.environ,
         "PYTHONPATH": str(copy),

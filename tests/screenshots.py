@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from tests.test_browser import CHROMIUM, FLAGS
+from tests.figures.test_browser import CHROMIUM, FLAGS
 
 ROOT = Path(__file__).parent.parent
 PICTURES = {

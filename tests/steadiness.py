@@ -26,7 +26,7 @@ import torch
 
 from circuits.subject import Subject, load_subject
 from models.transformer import Transformer
-from tests.test_judging_models import AUTHOR, CLAIMS, REFERENCE
+from tests.claims.test_judging_models import AUTHOR, CLAIMS, REFERENCE
 from verdicts.judge import judge
 from verdicts.statistics import clopper_pearson
 

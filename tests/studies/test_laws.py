@@ -1,0 +1,200 @@
+"""Records of seeds under a registration: what is kept of them, and that no prediction is changed
+afterwards."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.config import read_recipe
+from studies.__main__ import main
+from studies.laws import RECORDS, REGISTERED, keep, read_seeds, report, trimmed
+from studies.registration import RegistrationError, read_registration
+from studies.seeds import Target, run_study
+from tests.processes import ROOT
+from tests.studies.test_seeds import STUDY, targets
+from verdicts.record import RecordError, read_record, validate, write_record
+
+REGISTRATION = read_registration(REGISTERED)
+LEDGER = ROOT / "checkpoints" / "default" / "verdicts.json"
+ABOUT = {
+    "training": {"seed": 8},
+    "role_scores": json.loads((ROOT / "checkpoints" / "default" / "roles.json").read_text())[
+        "scores"
+    ],
+    "registration": {"commit": "0" * 40, "sha256": REGISTRATION.sha256},
+}
+
+
+def record_of(tmp_path: Path, **about: Any) -> Path:
+    record = read_record(LEDGER)
+    record["subjects"][0]["about"] = {**ABOUT, **about}
+    write_record(tmp_path / "record.json", record)
+    return tmp_path / "record.json"
+
+
+def test_what_is_kept_is_a_record_in_which_every_prediction_comes_out_the_same(
+    tmp_path: Path,
+) -> None:
+    whole = record_of(tmp_path)
+    keep(whole, REGISTRATION, tmp_path / "kept" / "seed-8.json")
+    kept = read_record(tmp_path / "kept" / "seed-8.json")
+    assert kept == validate(trimmed(read_record(whole), REGISTRATION), source="kept")
+    (before,), (after,) = read_record(whole)["subjects"], kept["subjects"]
+    for prediction in REGISTRATION.predictions:
+        if prediction.rate:
+            assert prediction.met(before) == prediction.met(after)
+    assert REGISTRATION.outcomes(
+        read_seeds(tmp_path / "kept", REGISTRATION)
+    ) == REGISTRATION.outcomes({8: before})
+
+
+def test_a_record_of_a_part_is_not_kept(tmp_path: Path) -> None:
+    path = record_of(tmp_path)
+    record = read_record(path)
+    record["run"]["partial"] = "-k reader"
+    write_record(path, record)
+    with pytest.raises(RecordError, match="of a part of the claims only"):
+        keep(path, REGISTRATION, tmp_path / "seed-8.json")
+    assert not (tmp_path / "seed-8.json").exists()
+
+
+def test_a_record_for_other_predictions_is_refused(tmp_path: Path) -> None:
+    keep(record_of(tmp_path), REGISTRATION, tmp_path / "seed-8.json")
+    changed = tmp_path / "registered.toml"
+    changed.write_text(
+        REGISTERED.read_text().replace("rate = [0.65, 0.98]", "rate = [0.60, 0.98]"),
+        encoding="utf-8",
+    )
+    with pytest.raises(RegistrationError, match=r"seed-8.json: was judged for other predictions"):
+        read_seeds(tmp_path, read_registration(changed))
+    assert list(read_seeds(tmp_path)) == [8]
+
+
+@pytest.mark.parametrize("about", [None, {"commit": "1" * 40, "sha256": REGISTRATION.sha256}])
+def test_a_seed_judged_before_its_predictions_is_refused(
+    tmp_path: Path, about: dict[str, str] | None
+) -> None:
+    """Its record is neither used nor replaced."""
+    with ThreadPoolExecutor(1) as executor:
+
+        def run(registration: dict[str, str] | None) -> None:
+            study = dataclasses.replace(STUDY, registration=registration)
+            assert (
+                run_study(study, targets(tmp_path, [0]), executor, report=lambda line: None)[1]
+                == {}
+            )
+
+        run(about)
+        before = Target.of_seed(tmp_path, 0).record.read_bytes()
+        with pytest.raises(RegistrationError, match="was judged"):
+            run(ABOUT["registration"])
+    assert Target.of_seed(tmp_path, 0).record.read_bytes() == before
+
+
+def test_the_command_line_counts_from_the_records(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep(record_of(tmp_path), REGISTRATION, tmp_path / "recipe" / "seed-8.json")
+    keep(
+        record_of(tmp_path, training={"seed": 0}),
+        REGISTRATION,
+        tmp_path / "four-heads" / "seed-0.json",
+    )
+    (tmp_path / "record.json").unlink()
+    assert main(["laws", "--records", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "27 predictions of seeds 8 to 39, 1 of 32 judged: 0 confirmed, 0 failed, 27 open." in out
+    assert "`reader_is_necessary` | 1/1 | [0.03, 1.00] | 0.8 … 1 | open |" in out
+    assert "`both_kinds_are_common` | 0/1 | [0.00, 0.97] | 0.2 … 0.8 | open |" in out
+    assert "| prediction | recipe | four-heads |" in out
+    assert (
+        "| `query_holds_degree_minus_two` | 0/1 | [0.00, 0.97] |" in out
+    )  # nothing was predicted of it
+    assert main(["laws", "--records", str(tmp_path / "none")]) == 2
+    assert "none: no such file or directory" in capsys.readouterr().err
+
+
+def test_a_page_gets_the_tables_between_its_marks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep(record_of(tmp_path), REGISTRATION, tmp_path / "records" / "recipe" / "seed-8.json")
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- laws -->\nold\n<!-- end of laws -->\nafter\n", encoding="utf-8")
+    command = ["laws", f"--records={tmp_path / 'records'}", f"--into={page}"]
+    assert main(command) == 0
+    written = page.read_text(encoding="utf-8")
+    assert written.startswith("before\n<!-- laws -->\n### Predicted")
+    assert written.endswith("|\n<!-- end of laws -->\nafter\n")
+    assert "\nold\n" not in written
+    page.write_text("no marks", encoding="utf-8")
+    assert main(command) == 2
+    assert f"error: {page}: has no <!-- laws -->" in capsys.readouterr().err
+    assert page.read_text(encoding="utf-8") == "no marks"
+
+
+RECIPES = sorted(path.name for path in RECORDS.iterdir()) if RECORDS.exists() else []
+SEEDS = sorted(RECORDS.glob("recipe/seed-*.json"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_records_are_of_the_recipe_that_they_say(recipe: str) -> None:
+    model, train = read_recipe(ROOT / "checkpoints" / f"{recipe}.toml")
+    seeds = read_seeds(RECORDS / recipe, REGISTRATION if recipe == "recipe" else None)
+    assert seeds
+    for seed, subject in seeds.items():
+        training = subject["about"]["training"]
+        assert (training["model"], training["train"]) == (model.to_dict(), train.to_dict()), seed
+        assert len(training["curve"]["validation_accuracy"]) == train.epochs, seed
+        assert len(subject["claims"]) == len(read_record(LEDGER)["subjects"][0]["claims"]), seed
+        if recipe == "recipe":
+            assert seed in REGISTRATION.seeds
+
+
+def git(*arguments: str) -> str:
+    return subprocess.run(
+        ["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def _with_history() -> bool:
+    try:
+        return (
+            git("rev-parse", "--is-shallow-repository") == "false"
+            and Path(git("rev-parse", "--show-toplevel")) == ROOT
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return False
+
+
+@pytest.mark.skipif(not _with_history(), reason="needs the history of the repository")
+@pytest.mark.parametrize("path", SEEDS, ids=lambda path: path.stem)
+def test_the_predictions_were_committed_before_the_seed_was_judged(path: Path) -> None:
+    registered = read_record(path)["subjects"][0]["about"]["registration"]
+    then = subprocess.run(
+        ["git", "show", f"{registered['commit']}:studies/registered.toml"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    assert then.stdout == REGISTERED.read_bytes()
+    added = git(
+        "log", "--diff-filter=A", "--format=%H", "--", str(path.relative_to(ROOT))
+    ).splitlines()
+    if added:  # or it is not committed yet
+        subprocess.run(
+            ["git", "merge-base", "--is-ancestor", registered["commit"], f"{added[-1]}~"],
+            cwd=ROOT,
+            check=True,
+        )
+
+
+def test_the_docs_have_the_tables_as_they_are_now() -> None:
+    page = (ROOT / "docs" / "laws.md").read_text(encoding="utf-8")
+    assert report(REGISTRATION, RECORDS) in page, "make it anew: make laws"

@@ -1,0 +1,477 @@
+"""The gate: a run against a baseline, its exit codes, its summary in Markdown and its JUnit
+file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from circuits.roles import Head, read_roles, write_roles
+from models.checkpoint import load_checkpoint, save_checkpoint
+from tests.verdicts.test_plugin import CLAIMS, facts, project, record, run
+from verdicts.compare import baseline_for, compare, comparison_complaints, comparison_summary
+from verdicts.markdown import MAX_BYTES, markdown
+from verdicts.record import RecordError
+
+pytest_plugins = ["pytester"]
+__all__ = ["project"]  # a fixture
+ROOT = Path(__file__).parent.parent.parent
+LEDGER = ROOT / "checkpoints" / "default" / "verdicts.json"
+
+# comparing
+
+
+def measurement(
+    value: float | None, low: float | None = None, high: float | None = None, **changes: Any
+) -> dict[str, Any]:
+    plain = {
+        "at_least": 0.5,
+        "at_most": None,
+        "because": "b",
+        "from_controls": False,
+        "note": None,
+        "outcome": "holds",
+    }
+    return {"value": value, "low": low, "high": high, **plain, **changes}
+
+
+def claim(
+    verdict: str = "holds", *, evidence: str = "estimated", **measurements: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "verdict": verdict,
+        "evidence": evidence,
+        "measurements": measurements,
+        "statement": "It is so.",
+        "source": "1",
+        "gauge": [],
+        "companion": None,
+        "reason": None,
+        "counts": {},
+        "nulls": {},
+        "p": None,
+        "p_corrected": None,
+        "counterexample": None,
+        "duration_s": 0.0,
+    }
+
+
+def subject(
+    weights: str = "sha256:a", graphs: str = "sha256:v", /, **claims: dict[str, Any]
+) -> dict[str, Any]:
+    listed = [{"id": name, **one} for name, one in claims.items()]
+    return {
+        "name": "toy",
+        "content_hash": weights,
+        "roles": {},
+        "validation_set": graphs,
+        "claims": listed,
+    }
+
+
+def status(
+    before: dict[str, Any] | None,
+    now: dict[str, Any] | None,
+    *,
+    weights: str = "sha256:a",
+    whole: bool = True,
+) -> str | None:
+    old = subject(**({} if before is None else {"c": before}))
+    new = subject(weights, **({} if now is None else {"c": now}))
+    return compare(old, new, whole=whole)["claims"].get("c", {}).get("status")
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        ("holds", "holds", "holds still"),
+        ("holds", "refuted", "lost"),
+        ("holds", "absent", "lost"),
+        ("holds", "unresolved", "lost"),
+        ("refuted", "holds", "gained"),
+        ("absent", "refuted", "fails still"),
+        (None, "holds", "new"),
+        ("holds", None, "vanished"),
+        ("refuted", None, "vanished"),
+    ],
+)
+def test_what_became_of_a_claim(before: str | None, now: str | None, expected: str) -> None:
+    assert status(before and claim(before), now and claim(now)) == expected
+
+
+def test_a_part_of_a_run_does_not_miss_what_it_did_not_judge() -> None:
+    assert status(claim(), None, whole=False) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same", "other"),
+    [
+        (
+            (0.9, 0.85, 0.95),
+            (0.8, 0.76, 0.84),
+            "drifted",
+            "drifted",
+        ),  # apart, and nearer to the bound of 0.5
+        (
+            (0.9, 0.85, 0.95),
+            (0.99, 0.96, 1.0),
+            "drifted",
+            "holds still",
+        ),  # apart, but further inside
+        (
+            (0.9, 0.85, 0.95),
+            (0.8, 0.75, 0.86),
+            "holds still",
+            "holds still",
+        ),  # the intervals overlap
+        (
+            (0.9, None, None),
+            (0.6, None, None),
+            "holds still",
+            "holds still",
+        ),  # without intervals nobody can say
+    ],
+)
+def test_drift_is_a_move_by_more_than_the_interval(
+    old: Any, new: Any, same: str, other: str
+) -> None:
+    before, now = claim(x=measurement(*old)), claim(x=measurement(*new))
+    assert (status(before, now), status(before, now, weights="sha256:b")) == (same, other)
+
+
+def test_exact_measurements_of_the_same_weights_agree_to_a_ten_thousandth() -> None:
+    before = claim(evidence="exact", x=measurement(2.0))
+    for value, same in ((2.0001, "holds still"), (2.001, "drifted")):
+        now = claim(evidence="exact", x=measurement(value))
+        assert (status(before, now), status(before, now, weights="sha256:b")) == (
+            same,
+            "holds still",
+        )
+
+
+def test_what_is_only_reported_does_not_drift() -> None:
+    before, now = (
+        claim(x=measurement(value, value, value, at_least=None, outcome=None))
+        for value in (1.0, 2.0)
+    )
+    assert status(before, now) == "holds still"
+
+
+def test_a_comparison_says_what_is_wrong() -> None:
+    before = subject(lost=claim(), gone=claim(), kept=claim(x=measurement(0.9, 0.85, 0.95)))
+    now = subject(lost=claim("refuted"), kept=claim(x=measurement(0.7, 0.65, 0.75)))
+    comparison = compare(before, now, whole=True)
+    assert comparison_summary(comparison) == "1 lost, 1 vanished, 1 drifted"
+    assert list(comparison_complaints(comparison)) == [
+        "gone: vanished",
+        "kept: drifted, x 0.9 [0.85, 0.95] → 0.7 [0.65, 0.75]",
+        "lost: lost",
+    ]
+
+
+def test_comparing_nothing_is_a_complaint() -> None:
+    complaints = list(
+        comparison_complaints(compare(subject(a=claim()), subject(b=claim()), whole=True))
+    )
+    assert complaints[0] == "no claim of this run is in the baseline, toy: nothing was compared"
+
+
+def test_a_baseline_of_several_checkpoints_is_that_of_the_same_weights() -> None:
+    several = {"subjects": [subject("sha256:a"), subject("sha256:b")]}
+    assert (
+        baseline_for(several, subject("sha256:b"), source=Path("old.json"))["content_hash"]
+        == "sha256:b"
+    )
+    with pytest.raises(
+        RecordError, match=r"old.json: is of toy, toy, and none has the weights of toy"
+    ):
+        baseline_for(several, subject("sha256:c"), source=Path("old.json"))
+
+
+# the run
+
+
+@pytest.fixture
+def baseline(project: pytest.Pytester) -> str:
+    """A record in which x is large and y is not small."""
+    facts(project, y=5)
+    record(project)
+    (project.path / "out.json").rename(project.path / "old.json")
+    return "--claims-baseline=old.json"
+
+
+def test_what_fails_still_passes_and_what_is_gained_does_too(
+    project: pytest.Pytester, baseline: str
+) -> None:
+    result = run(project, baseline)
+    assert result.ret == 0
+    result.assert_outcomes(passed=1, xfailed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "baseline: toy sha256:a*1 refuted, 1 holds",
+            "*refuted in the baseline*",
+            "toy against toy: 1 fails still, 1 holds still",
+        ]
+    )
+    facts(project, hash="sha256:b")
+    result = run(project, baseline)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        ["toy against toy: 1 gained, 1 holds still", "gained      y_is_small"]
+    )
+
+
+def test_a_lost_claim_exits_with_one_and_is_named(project: pytest.Pytester, baseline: str) -> None:
+    facts(project, x=9, y=5, hash="sha256:b")
+    for arguments in ([], ["-n", "2"]):
+        result = run(project, baseline, *arguments)
+        assert result.ret == 1
+        result.stdout.fnmatch_lines(
+            [
+                "*lost since the baseline; refuted: x is 9*",
+                "toy against toy: 1 lost, 1 fails still",
+                "LOST        x_is_large",
+                "x_is_large: lost",
+            ]
+        )
+
+
+def test_a_drift_of_the_same_weights_exits_with_one(
+    project: pytest.Pytester, baseline: str
+) -> None:
+    facts(project, x=11.1, y=5)
+    result = run(project, baseline)
+    assert result.ret == 1
+    result.assert_outcomes(passed=1, xfailed=1)
+    result.stdout.fnmatch_lines(["DRIFTED     x_is_large  x 11 → 11.1"])
+
+
+def test_a_claim_that_is_gone_exits_with_one_unless_it_was_not_asked_for(
+    project: pytest.Pytester, baseline: str
+) -> None:
+    assert run(project, baseline, "-k", "x_is_large").ret == 0
+    project.makepyfile(test_claims=CLAIMS.partition('@pytest.mark.claim(source="2"')[0])
+    result = run(project, baseline)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["y_is_small: vanished"])
+
+
+def test_comparing_nothing_exits_with_one(project: pytest.Pytester, baseline: str) -> None:
+    project.makepyfile(test_claims="def test_plain():\n    assert True\n")
+    result = run(project, baseline)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["--claims-baseline: no claim was judged, so nothing was compared"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schema_version": 2}, "--claims-baseline=old.json: schema_version must be 1, got 2"),
+        ({"subjects": []}, "--claims-baseline=old.json: at $.subjects"),
+        (None, "--claims-baseline=old.json: not a readable JSON file"),
+    ],
+)
+def test_a_baseline_that_cannot_be_read_exits_with_four(
+    project: pytest.Pytester, baseline: str, changes: dict[str, Any] | None, message: str
+) -> None:
+    path = project.path / "old.json"
+    path.write_text("{" if changes is None else json.dumps(json.loads(path.read_text()) | changes))
+    result = run(project, baseline)
+    assert result.ret == 4
+    assert message in result.stderr.str()
+
+
+def test_other_graphs_and_accepting_at_once_exit_with_four(
+    project: pytest.Pytester, baseline: str
+) -> None:
+    assert "drop --claims-baseline" in run(project, baseline, "--claims-accept").stderr.str()
+    facts(project, set="sha256:w")
+    result = run(project, baseline)
+    assert result.ret == 4
+    assert "was judged on the data sha256:v, but toy on sha256:w" in result.stderr.str()
+
+
+def test_what_is_refused_is_refused_under_xdist_too(
+    project: pytest.Pytester, baseline: str
+) -> None:
+    facts(project, set="sha256:w")
+    result = run(project, baseline, "-n", "2")
+    assert result.ret == 4
+    result.stdout.fnmatch_lines(
+        ["ERROR: old.json: was judged on the data sha256:v, but toy on sha256:w*"]
+    )
+    facts(project, x=None)
+    result = run(project, "-n", "2")
+    assert result.ret == 4
+    result.stdout.fnmatch_lines(["ERROR: toy.json: x must be a number, got None"])
+    assert "INTERNALERROR" not in result.stdout.str()
+
+
+def test_the_record_of_a_comparison_is_itself_a_baseline(
+    project: pytest.Pytester, baseline: str
+) -> None:
+    found = record(project, baseline)
+    assert found["subjects"][0]["comparison"]["claims"]["y_is_small"] == {
+        "status": "fails still",
+        "moved": [],
+    }
+    assert run(project, "--claims-baseline=out.json").ret == 0
+
+
+# reports
+
+
+def test_markdown_is_worst_first_and_escapes_what_comes_from_outside() -> None:
+    ugly = subject(
+        fine=claim(x=measurement(0.9, 0.85, 0.95)),
+        bad=claim("refuted", y=measurement(0.1, outcome="refuted")),
+    )
+    ugly["name"] = "a|b <script>`"
+    ugly["comparison"] = compare(subject(bad=claim(), fine=claim()), ugly, whole=True)
+    text = markdown({"subjects": [ugly], "run": {"seed": 0, "device": "cpu"}}, ["bad: lost"])
+    assert "<script>" not in text
+    assert text.index("**lost**: `bad`") < text.index("❌ refuted") < text.index("✅ holds")
+    assert "| x 0.9 &#91;0.85, 0.95&#93; | ≥ 0.5 |" in text
+    assert all(line.count("|") == 5 for line in text.splitlines() if line.startswith("|"))
+
+
+def test_markdown_stays_below_900_kilobytes_and_says_what_is_left_out() -> None:
+    many = subject(
+        **{f"claim_{index}": claim(x=measurement(0.9, note="n" * 100)) for index in range(16_000)}
+    )
+    text = markdown({"subjects": [many], "run": {"seed": 0, "device": "cpu"}})
+    assert 0.9 * MAX_BYTES < len(text.encode()) < MAX_BYTES
+    assert text.rstrip().endswith("more lines are left out; the record has them.*")
+
+
+def test_reports_are_written_even_where_claims_fail(project: pytest.Pytester) -> None:
+    facts(project, x=9)
+    assert run(project, "--claims-markdown=claims.md", "--junitxml=junit.xml").ret == 1
+    assert (project.path / "claims.md").read_text().startswith("## toy: 1 refuted, 1 holds\n")
+    cases = {
+        case.attrib["name"]: case
+        for case in ET.parse(project.path / "junit.xml").getroot().iter("testcase")
+    }
+    properties = {
+        p.attrib["name"]: p.attrib["value"] for p in cases["test_x_is_large"].iter("property")
+    }
+    assert properties == {
+        "verdict": "refuted",
+        "evidence": "exact",
+        "above_chance": "not asked",
+        "measured x": "9",
+    }
+
+
+def test_several_checkpoints_get_a_column_each(project: pytest.Pytester) -> None:
+    facts(project, "other.json", hash="sha256:b", x=9)
+    result = run(project, "--checkpoint=toy.json", "--checkpoint=other.json")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        [
+            "a  toy: 2 holds",
+            "b  toy: 1 refuted, 1 holds",
+            "claim        a   b",
+            "x_is_large   ✓   ✗",
+            "y_is_small   ✓   ✓",
+        ]
+    )
+
+
+# a damaged checkpoint, from outside
+
+
+def damage(model: Any, reader: Head) -> None:
+    model.attention(reader.layer).W_Q[reader.index].neg_()
+
+
+def shift(model: Any, reader: Head) -> None:
+    """b_Q moved along v by half a neighbour."""
+    attention = model.attention(reader.layer)
+    direction = (model.W_E @ attention.W_Q[reader.index]).mean(0)
+    attention.b_Q[reader.index] += 0.5 * direction
+
+
+@pytest.mark.parametrize(
+    ("break_it", "lost", "kept"),
+    [
+        (
+            damage,
+            "anchor_scores_change_sign_above_degree_two",
+            "every_neighbour_adds_the_same_query_vector",
+        ),
+        (shift, "anchor_scores_change_sign_above_degree_two", "position_subtracts_two_neighbours"),
+    ],
+)
+def test_the_gate_blocks_a_damaged_checkpoint(
+    tmp_path: Path, break_it: Any, lost: str, kept: str
+) -> None:
+    whole = load_checkpoint(ROOT / "checkpoints" / "default")
+    roles = read_roles(
+        ROOT / "checkpoints" / "default" / "roles.json",
+        cfg=whole.model.cfg,
+        content_hash=whole.content_hash,
+    )
+    with torch.no_grad():
+        break_it(whole.model, roles.reader)
+    hash_now = save_checkpoint(tmp_path / "damaged", whole.model, recipe=whole.recipe)
+    write_roles(tmp_path / "damaged" / "roles.json", roles, content_hash=hash_now)
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "claims/test_degree_direction.py",
+            f"--checkpoint={tmp_path / 'damaged'}",
+            f"--claims-baseline={LEDGER}",
+            f"--claims-markdown={tmp_path / 'claims.md'}",
+            "-p",
+            "no:cacheprovider",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1, result.stdout[-2000:] + result.stderr[-2000:]
+    assert f"LOST        {lost}" in result.stdout
+    assert f"{lost}: lost" in result.stdout
+    assert "damaged against default: " in result.stdout
+    assert f"**lost**: `{lost}`" in (tmp_path / "claims.md").read_text()
+    assert f"{kept}: lost" not in result.stdout
+
+
+def test_the_gate_lets_the_same_checkpoint_pass(tmp_path: Path) -> None:
+    shutil.copytree(
+        ROOT / "checkpoints" / "default",
+        tmp_path / "copy",
+        ignore=shutil.ignore_patterns("verdicts.json"),
+    )
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "claims/test_degree_direction.py",
+            f"--checkpoint={tmp_path / 'copy'}",
+            f"--claims-baseline={LEDGER}",
+            "-p",
+            "no:cacheprovider",
+            "-q",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+    assert "copy against default: " in result.stdout
+    assert "holds still" in result.stdout
