@@ -13,7 +13,22 @@ def cite(source: str) -> str:
     return f"notebook {'§' if source[:1].isdigit() else ''}{source}"
 
 
-PROJECT = Project(subject="checkpoint", data="validation set", cases="graphs", cite=cite)
+PARTS = (
+    "whole model",
+    "Embed",
+    "PosEmbed",
+    "reader",
+    "other heads",
+    "first MLP",
+    "dimension",
+    "pointer",
+    "last MLP",
+)
+"""What a claim may be about, from the input up."""
+
+PROJECT = Project(
+    subject="checkpoint", data="validation set", cases="graphs", cite=cite, parts=PARTS
+)
 
 
 def add_options(parser: pytest.Parser) -> None:

@@ -30,6 +30,7 @@ PLANAR = 1
 @pytest.mark.claim(
     source="Unused, neurons",
     evidence="estimated",
+    parts={"first MLP"},
     spared={"scrambled heads": "the first MLP reads Embed itself, which no head touches"},
 )
 def test_layer_0_neurons_follow_degree(subject: Subject, expect: Expect) -> None:
@@ -54,6 +55,7 @@ def test_layer_0_neurons_follow_degree(subject: Subject, expect: Expect) -> None
 @pytest.mark.claim(
     source="Unused, logit attribution",
     evidence="estimated",
+    parts={"last MLP"},
     gauge={"W_pos constant", "b_V"},
     companion="planar_and_non_planar_drive_opposite_attributions",
     spared={
@@ -77,6 +79,7 @@ def test_last_mlp_writes_the_answer(subject: Subject, expect: Expect) -> None:
 @pytest.mark.claim(
     source="Unused, sets of examples",
     evidence="estimated",
+    parts={"last MLP"},
     spared={
         "scrambled heads": "the last MLP writes whatever answer the model gives, right or wrong"
     },

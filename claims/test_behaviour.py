@@ -21,7 +21,9 @@ RELABELLINGS = 3
 UNIFORM_GRAPHS = 1000
 
 
-@pytest.mark.claim(source="0", evidence="estimated", broken_by={"negated reader"})
+@pytest.mark.claim(
+    source="0", evidence="estimated", parts={"whole model"}, broken_by={"negated reader"}
+)
 def test_classifies_the_validation_set(subject: Subject, expect: Expect) -> None:
     """The model tells planar from non-planar graphs."""
     subject.require_both_classes()
@@ -35,7 +37,7 @@ def test_classifies_the_validation_set(subject: Subject, expect: Expect) -> None
     among_untrained(subject, expect, "accuracy")
 
 
-@pytest.mark.claim(source="0", evidence="estimated")
+@pytest.mark.claim(source="0", evidence="estimated", parts={"whole model"})
 def test_accurate_at_every_edge_count(subject: Subject, expect: Expect) -> None:
     """The model is right on 95 in 100 uniform random graphs of every number of edges from n to 3n −
     1, 10 to 29 for ten vertices."""
@@ -65,7 +67,7 @@ def test_accurate_at_every_edge_count(subject: Subject, expect: Expect) -> None:
     among_untrained(subject, expect, "worst_accuracy")
 
 
-@pytest.mark.claim(source="0", evidence="estimated")
+@pytest.mark.claim(source="0", evidence="estimated", parts={"whole model"})
 def test_does_not_classify_by_edge_count(subject: Subject, expect: Expect) -> None:
     """The model is right on 95 in 100 graphs of each number of edges of the balanced set, where
     that number says nothing of the class."""
@@ -83,7 +85,7 @@ def test_does_not_classify_by_edge_count(subject: Subject, expect: Expect) -> No
     among_untrained(subject, expect, "worst_accuracy")
 
 
-@pytest.mark.claim(source="0", evidence="estimated")
+@pytest.mark.claim(source="0", evidence="estimated", parts={"whole model"})
 def test_answers_survive_relabelling(subject: Subject, expect: Expect) -> None:
     """Renaming the vertices of a graph changes fewer than 1 answer in 100."""
     subject.require_both_classes()

@@ -55,6 +55,7 @@ def _norms(
 @pytest.mark.claim(
     source="Unused 1.2",
     evidence="estimated",
+    parts={"Embed", "PosEmbed", "reader", "pointer"},
     gauge={"b_O constant", "b_V", "b_out constant", "head basis"},
     about="reader",
     companion="reader_q_composes_with_pointer",
@@ -97,6 +98,7 @@ def _pairs(
 @pytest.mark.claim(
     source="Unused 1.2",
     evidence="estimated",
+    parts={"PosEmbed", "pointer"},
     gauge={"W_pos constant", "b_O constant", "b_V", "b_out constant", "head basis"},
     about="pointer",
     companion="position_embedding_of_the_target_moves_the_column",
@@ -128,6 +130,7 @@ def test_target_position_makes_the_key(subject: Subject, expect: Expect) -> None
 @pytest.mark.claim(
     source="Unused 1.2",
     evidence="estimated",
+    parts={"PosEmbed", "reader", "pointer"},
     gauge={"W_pos constant", "b_O constant", "b_V", "b_out constant"},
     about="reader",
     companion="reader_q_composes_with_pointer",
@@ -162,6 +165,7 @@ def test_reader_query_meets_position_key(subject: Subject, expect: Expect) -> No
 @pytest.mark.claim(
     source="Unused 1.3",
     evidence="exact",
+    parts={"reader", "other heads", "pointer"},
     gauge={
         "W_pos constant",
         "b_O constant",

@@ -36,6 +36,7 @@ W_POS_IS_LARGE = {
 @pytest.mark.claim(
     source="2.1",
     evidence="exact",
+    parts={"Embed", "reader"},
     gauge={"head basis"},
     about="reader",
     companion="adding_an_edge_raises_anchor_attention",
@@ -59,6 +60,7 @@ def test_every_neighbour_adds_the_same_query_vector(subject: Subject, expect: Ex
 @pytest.mark.claim(
     source="2.1",
     evidence="exact",
+    parts={"PosEmbed", "reader"},
     gauge={"W_pos constant", "head basis"},
     about="reader",
     companion="anchor_scores_change_sign_above_degree_two",
@@ -171,6 +173,7 @@ def test_anchor_scores_change_sign_above_degree_two(subject: Subject, expect: Ex
 @pytest.mark.claim(
     source="2.1",
     evidence="exact",
+    parts={"PosEmbed", "reader"},
     gauge={"W_pos constant", "head basis"},
     about="reader",
     companion="anchor_attention_grows_with_degree",
@@ -205,6 +208,7 @@ def test_anchor_keys_point_along_the_degree_direction(subject: Subject, expect: 
 @pytest.mark.claim(
     source="2.1",
     evidence="exact",
+    parts={"Embed", "PosEmbed", "reader"},
     gauge={"W_pos constant", "head basis"},
     about="reader",
     companion="anchor_attention_grows_with_degree",

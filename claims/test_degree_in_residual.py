@@ -161,6 +161,7 @@ def test_reader_output_carries_degree_in_one_direction(subject: Subject, expect:
 @pytest.mark.claim(
     source="2.2",
     evidence="estimated",
+    parts={"reader", "first MLP"},
     gauge={"b_O constant", "b_V", "residual basis"},
     about="reader",
     companion="reader_z_determines_degree",
@@ -187,6 +188,7 @@ def _stream(subject: Subject) -> Float[Tensor, "graph vertex d_model"]:
 @pytest.mark.claim(
     source="2.2",
     evidence="estimated",
+    parts={"dimension"},
     gauge={"residual basis", "residual rotation"},
     companion="pointer_reads_degree_along_its_score_direction",
     spared={
@@ -237,6 +239,7 @@ def test_one_residual_dimension_carries_degree(subject: Subject, expect: Expect)
 @pytest.mark.claim(
     source="2.2",
     evidence="exact",
+    parts={"dimension", "pointer"},
     gauge={"residual rotation", "residual basis", "head basis"},
     about="pointer",
     companion="pointer_reads_degree_along_its_score_direction",
@@ -281,7 +284,11 @@ def test_pointer_query_encodes_degree(subject: Subject, expect: Expect) -> None:
 
 
 @pytest.mark.claim(
-    source="2.2", evidence="estimated", about="pointer", broken_by={"negated reader"}
+    source="2.2",
+    evidence="estimated",
+    parts={"dimension", "pointer"},
+    about="pointer",
+    broken_by={"negated reader"},
 )
 def test_pointer_reads_degree_along_its_score_direction(subject: Subject, expect: Expect) -> None:
     """Along the direction that raises the pointer's score at the target, degree explains half of
@@ -327,6 +334,7 @@ def _attention(
 @pytest.mark.claim(
     source="2.2",
     evidence="causal",
+    parts={"dimension", "pointer"},
     gauge={"residual rotation", "residual basis"},
     about="pointer",
     companion="the_pointer_needs_degree",
@@ -379,6 +387,7 @@ def test_that_dimension_suffices_for_the_pointer(subject: Subject, expect: Expec
 @pytest.mark.claim(
     source="2.2",
     evidence="causal",
+    parts={"dimension", "pointer"},
     gauge={"residual rotation", "residual basis"},
     about="pointer",
     companion="the_pointer_needs_degree",
@@ -421,6 +430,7 @@ def test_the_pointer_needs_that_dimension(subject: Subject, expect: Expect) -> N
 @pytest.mark.claim(
     source="2.2",
     evidence="causal",
+    parts={"dimension", "pointer"},
     about="pointer",
     broken_by={"negated reader", "exchanged target"},
 )

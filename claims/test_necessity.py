@@ -29,7 +29,13 @@ if TYPE_CHECKING:
 Vertices = Bool[Tensor, "graph vertex"]
 
 
-@pytest.mark.claim(source="2.2", evidence="causal", about="reader", broken_by={"negated reader"})
+@pytest.mark.claim(
+    source="2.2",
+    evidence="causal",
+    parts={"whole model", "reader", "other heads"},
+    about="reader",
+    broken_by={"negated reader"},
+)
 def test_reader_is_necessary(subject: Subject, expect: Expect) -> None:
     """Mean-ablating the reader costs the right answer on more than one graph in twenty."""
     subject.require_both_classes()
@@ -78,7 +84,9 @@ def _accuracy_by_head(
     return torch.stack(accuracies)
 
 
-@pytest.mark.claim(source="2.2", evidence="causal", about="pointer")
+@pytest.mark.claim(
+    source="2.2", evidence="causal", parts={"whole model", "pointer"}, about="pointer"
+)
 def test_pointer_is_dispensable(subject: Subject, expect: Expect) -> None:
     """Mean-ablating the pointer changes accuracy by less than one point."""
     subject.require_both_classes()

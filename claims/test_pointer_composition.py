@@ -109,7 +109,13 @@ def test_key_paths_alone_do_not_reproduce_the_pattern(subject: Subject, expect: 
     among_untrained(subject, expect, "key_paths_change_little")
 
 
-@pytest.mark.claim(source="1.2", evidence="causal", about="reader", broken_by={"negated reader"})
+@pytest.mark.claim(
+    source="1.2",
+    evidence="causal",
+    parts={"reader", "pointer"},
+    about="reader",
+    broken_by={"negated reader"},
+)
 def test_reader_q_composes_with_pointer(subject: Subject, expect: Expect) -> None:
     """The path from the reader to the pointer's query is the single path that reproduces most of
     its pattern, whatever the corruption."""
@@ -178,6 +184,7 @@ def _corruptions(subject: Subject) -> dict[str, Adjacency]:
 @pytest.mark.claim(
     source="1.2",
     evidence="causal",
+    parts={"Embed", "other heads", "pointer"},
     about="pointer",
     spared={
         "fresh weights": (
@@ -226,6 +233,7 @@ def test_embed_and_helper_heads_also_q_compose(subject: Subject, expect: Expect)
 @pytest.mark.claim(
     source="1.2",
     evidence="causal",
+    parts={"PosEmbed", "pointer"},
     about="pointer",
     broken_by={"exchanged target"},
     at_chance=(

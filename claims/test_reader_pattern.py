@@ -135,6 +135,7 @@ def test_low_degree_vertices_attend_evenly(subject: Subject, expect: Expect) -> 
 @pytest.mark.claim(
     source="1.3",
     evidence="estimated",
+    parts={"Embed", "reader"},
     about="reader",
     gauge={"W_pos constant", "head basis"},
     companion="anchor_attention_grows_with_degree",
@@ -168,6 +169,7 @@ def test_degree_enters_through_the_query(subject: Subject, expect: Expect) -> No
 @pytest.mark.claim(
     source="1.3",
     evidence="exact",
+    parts={"PosEmbed", "reader"},
     gauge={"W_pos constant", "head basis"},
     about="reader",
     companion="anchor_attention_grows_with_degree",
@@ -194,6 +196,7 @@ def test_anchor_positions_enter_through_the_key(subject: Subject, expect: Expect
 @pytest.mark.claim(
     source="1.3",
     evidence="estimated",
+    parts={"Embed", "PosEmbed", "reader"},
     gauge={"W_pos constant"},
     about="reader",
     companion="anchor_attention_grows_with_degree",
@@ -234,6 +237,7 @@ def test_embed_query_meets_position_key(subject: Subject, expect: Expect) -> Non
 @pytest.mark.claim(
     source="1.3",
     evidence="exact",
+    parts={"PosEmbed", "reader"},
     gauge={"W_pos constant"},
     about="reader",
     companion="anchor_scores_change_sign_above_degree_two",

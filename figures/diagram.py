@@ -13,102 +13,6 @@ from circuits.patching import path_names
 from circuits.subject import Subject
 from verdicts.drawing import short
 
-PARTS = {
-    "whole model": (
-        "classifies_the_validation_set",
-        "accurate_at_every_edge_count",
-        "does_not_classify_by_edge_count",
-        "answers_survive_relabelling",
-        "reader_is_necessary",
-        "pointer_is_dispensable",
-    ),
-    "Embed": (
-        "every_neighbour_adds_the_same_query_vector",
-        "degree_enters_through_the_query",
-        "embed_query_meets_position_key",
-        "key_comes_mostly_from_position",
-        "embed_and_helper_heads_also_q_compose",
-        "embed_position_and_reader_make_the_query",
-    ),
-    "PosEmbed": (
-        "position_subtracts_two_neighbours",
-        "anchor_positions_enter_through_the_key",
-        "position_query_lowers_anchor_scores",
-        "anchor_keys_point_along_the_degree_direction",
-        "key_comes_mostly_from_position",
-        "embed_query_meets_position_key",
-        "position_embedding_of_the_target_moves_the_column",
-        "target_position_makes_the_key",
-        "reader_query_meets_position_key",
-        "embed_position_and_reader_make_the_query",
-    ),
-    "reader": (
-        "anchor_attention_grows_with_degree",
-        "adding_an_edge_raises_anchor_attention",
-        "low_degree_vertices_attend_evenly",
-        "degree_enters_through_the_query",
-        "anchor_positions_enter_through_the_key",
-        "embed_query_meets_position_key",
-        "position_query_lowers_anchor_scores",
-        "every_neighbour_adds_the_same_query_vector",
-        "position_subtracts_two_neighbours",
-        "query_holds_degree_minus_two",
-        "anchor_scores_change_sign_above_degree_two",
-        "anchor_keys_point_along_the_degree_direction",
-        "key_comes_mostly_from_position",
-        "reader_values_share_one_direction",
-        "reader_values_hold_degree",
-        "reader_z_holds_degree",
-        "reader_z_determines_degree",
-        "reader_output_carries_degree_in_one_direction",
-        "mlp_keeps_the_readers_direction",
-        "reader_q_composes_with_pointer",
-        "reader_has_the_top_q_composition",
-        "reader_query_meets_position_key",
-        "embed_position_and_reader_make_the_query",
-        "reader_is_necessary",
-    ),
-    "other heads": (
-        "embed_and_helper_heads_also_q_compose",
-        "reader_is_necessary",
-        "reader_has_the_top_q_composition",
-    ),
-    "first MLP": ("mlp_keeps_the_readers_direction", "layer_0_neurons_follow_degree"),
-    "dimension": (
-        "one_residual_dimension_carries_degree",
-        "pointer_query_reads_that_dimension",
-        "that_dimension_suffices_for_the_pointer",
-        "the_pointer_needs_that_dimension",
-        "the_pointer_needs_degree",
-        "pointer_reads_degree_along_its_score_direction",
-    ),
-    "pointer": (
-        "low_degree_vertices_attend_to_the_target",
-        "they_do_so_beyond_the_training_range",
-        "high_degree_vertices_ignore_the_target",
-        "attention_switches_off_above_degree_two",
-        "key_paths_alone_do_not_reproduce_the_pattern",
-        "reader_q_composes_with_pointer",
-        "embed_and_helper_heads_also_q_compose",
-        "position_embedding_of_the_target_moves_the_column",
-        "target_key_stands_out",
-        "pointer_query_reads_that_dimension",
-        "pointer_query_encodes_degree",
-        "pointer_reads_degree_along_its_score_direction",
-        "that_dimension_suffices_for_the_pointer",
-        "the_pointer_needs_that_dimension",
-        "the_pointer_needs_degree",
-        "embed_position_and_reader_make_the_query",
-        "target_position_makes_the_key",
-        "reader_query_meets_position_key",
-        "reader_has_the_top_q_composition",
-        "pointer_is_dispensable",
-        "pointer_marks_vertices_that_planarity_ignores",
-    ),
-    "last MLP": ("last_mlp_writes_the_answer", "planar_and_non_planar_drive_opposite_attributions"),
-}
-"""Claims by the part of the model that they are about."""
-
 _PATHS = {
     "reader": (
         "reader_q_composes_with_pointer",
@@ -152,6 +56,7 @@ def circuit_diagram(subject: Subject, claims: Mapping[str, Mapping[str, Any]]) -
     reader, pointer = found.get("reader"), found.get("pointer")
     first = pointer.layer if pointer else subject.model.cfg.n_layers - 1
     pointer_x = _head_x(pointer.index, heads) if pointer else _WIDTH / 2
+    about = claims_by_part(claims)
     parts = [*_paths(shapley, heads, str(reader), pointer_x if pointer else None)]
     if reader:
         reader_x = _head_x(reader.index, heads)
@@ -164,11 +69,11 @@ def circuit_diagram(subject: Subject, claims: Mapping[str, Mapping[str, Any]]) -
                 )
             )
     parts += [
-        _box("Embed", 20, _INPUT - 12, 130, "Embed: neighbours", PARTS["Embed"]),
-        _box("PosEmbed", 190, _INPUT - 12, 130, "PosEmbed: position", PARTS["PosEmbed"]),
-        *_row(0, heads, {str(reader): ("reader", PARTS["reader"])} if reader else {}, _FIRST),
+        _box("Embed", 20, _INPUT - 12, 130, "Embed: neighbours", about.get("Embed", ())),
+        _box("PosEmbed", 190, _INPUT - 12, 130, "PosEmbed: position", about.get("PosEmbed", ())),
+        *_row(0, heads, {str(reader): "reader"} if reader else {}, about, _FIRST),
         (
-            _box("MLP 0", 20, _MLP - 10, 300, "MLP of layer 0", PARTS["first MLP"])
+            _box("MLP 0", 20, _MLP - 10, 300, "MLP of layer 0", about.get("first MLP", ()))
             if not subject.model.cfg.attn_only
             else Markup("")
         ),
@@ -182,17 +87,15 @@ def circuit_diagram(subject: Subject, claims: Mapping[str, Mapping[str, Any]]) -
                 if "dimension" in found
                 else "residual stream"
             ),
-            PARTS["dimension"],
+            about.get("dimension", ()),
         ),
-        *_row(
-            first, heads, {str(pointer): ("pointer", PARTS["pointer"])} if pointer else {}, _LAST
-        ),
+        *_row(first, heads, {str(pointer): "pointer"} if pointer else {}, about, _LAST),
         (
-            _box("last MLP", 20, _LAST_MLP - 10, 300, "last MLP", PARTS["last MLP"])
+            _box("last MLP", 20, _LAST_MLP - 10, 300, "last MLP", about.get("last MLP", ()))
             if not subject.model.cfg.attn_only
             else Markup("")
         ),
-        _box("answer", 95, _ANSWER - 12, 150, "planar or not", PARTS["whole model"]),
+        _box("answer", 95, _ANSWER - 12, 150, "planar or not", about.get("whole model", ())),
         Markup('<path class="thin" d="M170 {}V{}M170 {}V{}"/>').format(
             _LAST - 13, _LAST_MLP + 14, _LAST_MLP - 10, _ANSWER + 12
         ),
@@ -291,6 +194,9 @@ def _curve(x: float, y: float, end_x: float, end_y: float, width: float, kind: s
 
 
 def _link(about: tuple[str, ...], title: str, body: Markup) -> Markup:
+    """A drawing that leads to the claims about it, or nowhere if there are none in the record."""
+    if not about:
+        return Markup("<g>{}<title>{}</title></g>").format(body, title)
     return Markup(
         '<a href="#claim-{}" data-claims="{}" aria-label="{}; claims about'
         ' it">{}<title>{}</title></a>'
@@ -308,15 +214,28 @@ def _box(name: str, x: float, y: float, width: float, label: str, about: tuple[s
     )
 
 
+def claims_by_part(claims: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """The claims of a record that say of each part that they are about it."""
+    found: dict[str, tuple[str, ...]] = {}
+    for id_, claim in claims.items():
+        for part in claim.get("parts", ()):
+            found[part] = (*found.get(part, ()), id_)
+    return found
+
+
 def _row(
-    layer: int, heads: int, special: Mapping[str, tuple[str, tuple[str, ...]]], y: float
+    layer: int,
+    heads: int,
+    roles: Mapping[str, str],
+    about: Mapping[str, tuple[str, ...]],
+    y: float,
 ) -> Iterator[Markup]:
     """The heads of one layer; one with a role stands out and says which."""
     width = min(300 / heads - 4, 34)
     for index in range(heads):
         x = _head_x(index, heads)
         name = f"{layer}.{index}"
-        role, about = special.get(name, ("", PARTS["other heads"]))
+        role = roles.get(name, "")
         text = (
             Markup('<text class="weight" x="{}" y="{}" text-anchor="middle">{}</text>').format(
                 round(x, 1), y + 26, role
@@ -337,4 +256,8 @@ def _row(
             name,
             text,
         )
-        yield _link(about, f"head {name}{', the ' + role if role else ''}", body)
+        yield _link(
+            about.get(role or "other heads", ()),
+            f"head {name}{', the ' + role if role else ''}",
+            body,
+        )

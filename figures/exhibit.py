@@ -15,7 +15,7 @@ from markupsafe import Markup
 from circuits.roles import AbsentRole
 from circuits.subject import REGISTRY, Subject
 from figures import model, pointer, reader
-from figures.diagram import PARTS, circuit_diagram, path_weights
+from figures.diagram import circuit_diagram, path_weights
 from figures.scene import Scene
 from figures.viewer import graphs_to_view
 from verdicts.drawing import bars
@@ -46,7 +46,6 @@ def exhibit(subject: Subject, result: Mapping[str, Any], *, registry: Path = REG
             Panel("circuit", "Circuit", circuit),
             Panel("viewer", "Attention", _viewer(subject, scene, views)),
         ),
-        parts=PARTS,
         counterexamples=_counterexamples(claims, views),
         counted=counted,
         beside=beside,

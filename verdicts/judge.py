@@ -20,6 +20,7 @@ _KEYWORDS = (
     "gauge",
     "companion",
     "about",
+    "parts",
     "broken_by",
     "spared",
     "at_chance",
@@ -44,6 +45,8 @@ class Claim:
     """The claim that says the same without depending on any gauge."""
     about: str | None
     """The role of the part that it is about, which other parts are tried in."""
+    parts: frozenset[str]
+    """The parts of the subject that it speaks of, by which a page sorts and filters."""
     broken_by: frozenset[str]
     spared: Mapping[str, str]
     """Controls that cannot break it, each with the reason."""
@@ -76,7 +79,7 @@ class Claim:
                 f"{name}: evidence must be one of {', '.join(project.evidence)}, got"
                 f" {values['evidence']!r}"
             )
-        for key in ("gauge", "broken_by"):
+        for key in ("gauge", "broken_by", "parts"):
             labels = values.get(key, frozenset())
             if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
                 raise ValueError(f"{name}: {key} must be a set of names, got {labels!r}")
@@ -117,19 +120,26 @@ class Claim:
                 f"{name}: a claim is a function test_<id>(subject, expect), with fixtures or"
                 " parameters beside these"
             )
+        about = values.get("about")
+        parts = frozenset(values.get("parts", {about} if about is not None else ()))
+        if project.parts and (unknown := parts - set(project.parts)):
+            raise ValueError(
+                f"{name}: parts must be among {', '.join(project.parts)}, got {sorted(unknown)}"
+            )
         return cls(
-            name.removeprefix("test_"),
-            statement,
-            str(values["source"]),
-            values["evidence"],
-            frozenset(values.get("gauge", ())),
-            values.get("companion"),
-            values.get("about"),
-            frozenset(values.get("broken_by", ())),
-            spared,
-            at_chance,
-            function,
-            project,
+            id=name.removeprefix("test_"),
+            statement=statement,
+            source=str(values["source"]),
+            evidence=values["evidence"],
+            gauge=frozenset(values.get("gauge", ())),
+            companion=values.get("companion"),
+            about=about,
+            parts=parts,
+            broken_by=frozenset(values.get("broken_by", ())),
+            spared=spared,
+            at_chance=at_chance,
+            function=function,
+            project=project,
         )
 
     def given(self, values: Mapping[str, Any], *, case: str = "") -> Claim:
@@ -165,6 +175,7 @@ class Verdict:
             "evidence": claim.evidence,
             "gauge": sorted(claim.gauge),
             "companion": claim.companion,
+            "parts": sorted(claim.parts),
             "verdict": self.verdict,
             "reason": self.reason,
             "measurements": {name: m.to_dict() for name, m in self.expect.measurements.items()},

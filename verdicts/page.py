@@ -59,8 +59,6 @@ class Exhibit:
 
     figures: Sequence[Figure] = ()
     panels: Sequence[Panel] = ()
-    parts: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
-    """Claims by the part of the model that they are about, to filter by."""
     counterexamples: Mapping[str, Markup] = dataclasses.field(default_factory=dict)
     """Drawings of counterexamples by claim."""
     counted: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
@@ -96,6 +94,7 @@ def render_page(
             counts=Counter(card["verdict"] for card in cards),
             verdicts=VERDICTS,
             project=project,
+            parts=_parts(cards, project),
             verdict_words=_VERDICT_WORDS,
             signs=SIGNS,
             frequencies=_frequencies(exhibit),
@@ -137,12 +136,18 @@ def _cards(subjects: Sequence[Mapping[str, Any]], exhibit: Exhibit) -> list[dict
             "verdict": found[0][1]["verdict"],
             "results": found,
             "verdicts": sorted({claim["verdict"] for _, claim in found}),
-            "parts": [part for part, ids in exhibit.parts.items() if id_ in ids],
+            "parts": found[0][1].get("parts", []),
             "figures": [figure for figure in exhibit.figures if figure.claims[0] == id_],
             "elsewhere": [figure for figure in exhibit.figures if id_ in figure.claims[1:]],
         }
         for id_, found in results.items()
     ]
+
+
+def _parts(cards: Sequence[Mapping[str, Any]], project: Project) -> list[str]:
+    """The parts that any claim is about: in the project's order, or by name."""
+    found = {part for card in cards for part in card["parts"]}
+    return [part for part in project.parts if part in found] or sorted(found)
 
 
 def _frequencies(exhibit: Exhibit) -> list[dict[str, Any]]:

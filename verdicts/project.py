@@ -34,6 +34,9 @@ class Project:
     """What it is judged on: a data set, say."""
     cases: str = "cases"
     """What a sample consists of: sentences, say."""
+    parts: tuple[str, ...] = ()
+    """Parts of a subject that claims may be about, in the order to show them; any, where none are
+    named."""
     cite: Callable[[str], str] = str
     """From the `source` of a claim or figure to the words that cite it."""
     evidence: Mapping[str, str] = dataclasses.field(default_factory=lambda: EVIDENCE)

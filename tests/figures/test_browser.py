@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from figures.diagram import PARTS
+from figures.diagram import claims_by_part
 from tests.pages import shipped, shipped_page
 from tests.served import PATIENCE, serving
 
@@ -36,6 +36,12 @@ FLAGS = [
 ]
 WIDTHS = (400, 1400)
 PAGE_HOST = "http://127.0.0.1"
+
+
+def about(part: str) -> tuple[str, ...]:
+    """The claims of the shipped page that are about a part."""
+    claims = shipped()[1]["subjects"][0]["claims"]
+    return claims_by_part({claim["id"]: claim for claim in claims})[part]
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +140,7 @@ def test_filters_show_what_fits_and_reset(watched: Watched) -> None:
     page.get_by_role("button", name="Show all").click()
     shows(page, 49)
     page.get_by_role("checkbox", name=re.compile("^last MLP")).check()
-    assert sorted(watched.shown_claims()) == sorted(PARTS["last MLP"])
+    assert sorted(watched.shown_claims()) == sorted(about("last MLP"))
     page.get_by_role("button", name="Show all").click()
     page.get_by_label("Find").fill("erasing degree")
     assert watched.shown_claims() == ["the_pointer_needs_degree"]
@@ -165,7 +171,7 @@ def test_a_node_or_path_of_the_circuit_opens_its_claims(watched: Watched) -> Non
         ".circuit a[aria-label^='dimension'], .circuit a[aria-label^='residual']"
     ).first.click()
     shows(page, 6)
-    assert sorted(watched.shown_claims()) == sorted(PARTS["dimension"])
+    assert sorted(watched.shown_claims()) == sorted(about("dimension"))
     page.locator(".circuit a[aria-label^='embed into the key']").first.focus()
     page.keyboard.press("Enter")
     shows(page, 1)

@@ -16,7 +16,7 @@ from circuits.roles import Head
 from claims.catalogue import all_claims
 from claims.project import PROJECT, cite
 from figures.__main__ import main
-from figures.diagram import PARTS, circuit_diagram
+from figures.diagram import circuit_diagram
 from figures.exhibit import exhibit
 from tests.pages import page_of, shipped, shipped_exhibit, shipped_page, untrained_subject
 from tests.verdicts.test_gate import claim, measurement, subject
@@ -167,9 +167,10 @@ def test_the_shipped_seeds_stand_on_the_page() -> None:
 
 def test_every_part_and_every_figure_is_about_claims_that_there_are() -> None:
     claims = {one.id for one in all_claims()}
-    in_parts = {id_ for ids in PARTS.values() for id_ in ids}
-    assert in_parts <= claims
-    assert {claim["id"] for claim in shipped()[1]["subjects"][0]["claims"]} <= in_parts
+    assert all(one.parts for one in all_claims())
+    assert set().union(*(one.parts for one in all_claims())) == set(PROJECT.parts)
+    ledger = {claim["id"]: claim["parts"] for claim in shipped()[1]["subjects"][0]["claims"]}
+    assert ledger == {one.id: sorted(one.parts) for one in all_claims()}
     figures = shipped_exhibit().figures
     assert {id_ for figure in figures for id_ in figure.claims} <= claims
     assert len({figure.id for figure in figures}) == len(figures)
@@ -252,8 +253,8 @@ def test_a_figure_stands_beside_the_first_of_its_claims() -> None:
     figure = Figure("figure-f", "F", "about", shipped_exhibit().figures[0].body, "1", ("c", "d"))
     panel = Panel("p", "Own", shipped_exhibit().panels[0].body)
     page = render_page(
-        record_of(subject(c=claim(), d=claim())),
-        Exhibit(figures=(figure,), panels=(panel,), parts={"head": ["c"]}),
+        record_of(subject(c={**claim(), "parts": ["head"]}, d=claim())),
+        Exhibit(figures=(figure,), panels=(panel,)),
     )
     cards = page.split('<article class="card"')
     assert '<figure id="figure-f">' in next(card for card in cards if 'id="claim-c"' in card)

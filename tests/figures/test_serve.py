@@ -337,7 +337,7 @@ def test_help_does_not_wait_for_the_server() -> None:
         "heavy = {'torch', 'starlette', 'uvicorn'}\n"
         "atexit.register(lambda: print('imported', heavy & set(sys.modules)))\n"
         "sys.argv[1:] = ['serve', '--help']\n"
-        "runpy.run_module('claims', run_name='__main__')"
+        "runpy.run_module('figures', run_name='__main__')"
     )
     command = [sys.executable, "-c", probe]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -383,7 +383,7 @@ def test_the_page_is_served_until_it_is_stopped(tmp_path: Path) -> None:
     subject = {**ledger["subjects"][0], "validation_set": graphs.content_hash}
     write_record(record, {**ledger, "subjects": [subject]})
     options = ["--port", "0", "--record", str(record), "--validation-set", str(few)]
-    with started("claims", "serve", *options) as (process, at):
+    with started("figures", "serve", *options) as (process, at):
         status, _, body = ask(at, "GET", "/")
         assert (status, b"data-served" in body) == (200, True)
         assert post(at, {"text": "0-1"})[0] == 200
