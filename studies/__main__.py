@@ -325,14 +325,15 @@ def _timeline(options: argparse.Namespace) -> int:
     record = _judge_epochs(options) if options.run_directory.is_dir() else None
 
     from studies.timeline import series
-    from verdicts.record import read_record, write_record, write_text
+    from studies.trim import trimmed, write_lines
+    from verdicts.record import read_record, write_text
     from verdicts.series import render_series, render_series_page
 
     if record is None:
         record = read_record(options.run_directory)
     shown = series(record["subjects"])
     if options.out is not None:
-        write_record(options.out, record)
+        write_lines(options.out, trimmed(record))
     if options.page is not None:
         training = record["subjects"][-1]["about"]["training"]
         accuracy = (

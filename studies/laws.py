@@ -3,10 +3,8 @@ they show."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from studies.registration import (
     Outcome,
@@ -16,6 +14,7 @@ from studies.registration import (
     RegistrationError,
     rate_interval,
 )
+from studies.trim import trimmed, write_lines
 from verdicts.frequencies import frequency
 from verdicts.record import read_record, read_whole_record, write_text
 
@@ -24,43 +23,14 @@ RECORDS = Path(__file__).parent / "records"
 REGISTERED = Path(__file__).parent / "registered.toml"
 
 
-def trimmed(record: Mapping[str, Any], registration: Registration) -> dict[str, Any]:
-    """A record with what the tables need: verdicts, and the numbers that decide or that a
-    prediction is of."""
+def keep(record: Path, registration: Registration, place: Path) -> None:
+    """Write the trimmed record of a seed, with the numbers that a prediction is of."""
     named = {
         (condition.claim, condition.measure)
         for prediction in registration.predictions
         for condition in prediction.conditions
     }
-    (subject,) = record["subjects"]
-    claims = []
-    for claim in subject["claims"]:
-        measurements = {
-            name: {**measurement, "note": None}
-            for name, measurement in claim["measurements"].items()
-            if measurement["outcome"] is not None or (claim["id"], name) in named
-        }
-        emptied: dict[str, Any] = {
-            "counts": {},
-            "nulls": {},
-            "counterexample": None,
-            "duration_s": 0.0,
-        }
-        claims.append({**claim, **emptied, "measurements": measurements})
-    return {**record, "environment": {}, "subjects": [{**subject, "claims": claims}]}
-
-
-def keep(record: Path, registration: Registration, place: Path) -> None:
-    """Write the trimmed record of a seed, a line a claim."""
-    value = trimmed(read_whole_record(record), registration)
-    (subject,) = value["subjects"]
-    lines = ",\n".join(
-        json.dumps(claim, sort_keys=True, allow_nan=False, ensure_ascii=False)
-        for claim in subject.pop("claims")
-    )
-    head = json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    write_text(place, f'{head.removesuffix("}]}")}, "claims": [\n{lines}\n]}}]}}\n')
+    write_lines(place, trimmed(read_whole_record(record), named))
 
 
 def read_seeds(directory: Path, registration: Registration | None = None) -> dict[int, Record]:

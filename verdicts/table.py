@@ -247,8 +247,10 @@ def beside_chance(claim: Mapping[str, Any]) -> str:
     others."""
     if claim["verdict"] != "holds" or claim.get("above_chance") != "no":
         return ""
-    reached = max(claim["nulls"].values(), key=lambda null: null["p"])
-    return f"{reached['kind']} do as well"
+    nulls = claim["nulls"].values()
+    return (
+        f"{max(nulls, key=lambda null: null['p'])['kind']} do as well" if nulls else "as of chance"
+    )
 
 
 def sign(claim: Mapping[str, Any]) -> str:
