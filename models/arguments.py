@@ -48,6 +48,9 @@ def main_of(
         options = parser.parse_args(arguments)
         try:
             return options.run(options) or 0
+        except BrokenPipeError:  # whoever reads has seen enough, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
         except (ValueError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2

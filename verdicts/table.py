@@ -247,10 +247,10 @@ def beside_chance(claim: Mapping[str, Any]) -> str:
     others."""
     if claim["verdict"] != "holds" or claim.get("above_chance") != "no":
         return ""
-    nulls = claim["nulls"].values()
-    return (
-        f"{max(nulls, key=lambda null: null['p'])['kind']} do as well" if nulls else "as of chance"
-    )
+    if not claim["nulls"]:  # a record that was trimmed
+        return "chance does as well"
+    reached = max(claim["nulls"].values(), key=lambda null: null["p"])
+    return f"{reached['kind']} do as well"
 
 
 def sign(claim: Mapping[str, Any]) -> str:

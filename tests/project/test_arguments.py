@@ -242,3 +242,20 @@ def test_one_command_line_has_the_commands_of_every_room(
         assert f"\n    {command}" in told
     assert circuit_claims.main(["train", "--seed=-1", "--out=none"]) == 2
     assert "--seed must be 0 or more, got -1" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(place: Path) -> None:
+    record = ROOT / "checkpoints" / "default" / "verdicts.json"
+    code = f"from studies.__main__ import main; raise SystemExit(main(['table', {str(record)!r}]))"
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", code],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 0
