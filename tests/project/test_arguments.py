@@ -247,15 +247,11 @@ def test_one_command_line_has_the_commands_of_every_room(
 def test_a_reader_that_has_seen_enough_is_no_error(place: Path) -> None:
     record = ROOT / "checkpoints" / "default" / "verdicts.json"
     code = f"from studies.__main__ import main; raise SystemExit(main(['table', {str(record)!r}]))"
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-c", code],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.close()
-    assert process.stderr.read() == ""
-    assert process.wait() == 0
+    command = [sys.executable, "-u", "-c", code]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 0
