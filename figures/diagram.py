@@ -3,6 +3,7 @@ each is worth."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -101,8 +102,8 @@ def circuit_diagram(subject: Subject, claims: Mapping[str, Mapping[str, Any]]) -
         ),
     ]
     return Markup(
-        '<svg class="circuit" viewBox="0 0 {} {}" role="group" aria-label="the circuit">{}</svg>'
-    ).format(_WIDTH, _HEIGHT, Markup("").join(parts))
+        '<svg class="circuit" viewBox="-32 0 {} {}" role="group" aria-label="the circuit">{}</svg>'
+    ).format(_WIDTH + 40, _HEIGHT, Markup("").join(parts))
 
 
 def _shapley(claims: Mapping[str, Mapping[str, Any]]) -> Mapping[str, float]:
@@ -133,17 +134,17 @@ def _paths(
     query, key = pointer_x - 7, pointer_x + 7
     for name in path_names(heads):
         weight = shapley.get(f"{name}->q")
-        x, y = (
-            (60, _INPUT - 12)
-            if name == "embed"
-            else (_head_x(int(name.partition(".")[2]), heads), _FIRST - 13)
-        )
         about = _PATHS["reader" if name == reader else "embed->q" if name == "embed" else "helper"]
-        yield _weighted(about, f"{name} into the query", (x, y, query), weight, top, "into-query")
+        if name == "embed":
+            start = _Start(20, _INPUT + 6, beside=-12)
+        else:
+            start = _Start(_head_x(int(name.partition(".")[2]), heads), _FIRST - 13)
+        yield _weighted(about, f"{name} into the query", start, query, weight, top, "into-query")
     yield _weighted(
         _PATHS["embed->k"],
         "embed into the key",
-        (105, _INPUT - 12, key),
+        _Start(20, _INPUT - 6, beside=6),
+        key,
         shapley.get("embed->k"),
         top,
         "into-key",
@@ -151,29 +152,70 @@ def _paths(
     yield _link(
         _PATHS["pos_embed->k"],
         "pos_embed into the key, the same on every graph",
-        _curve(290, _INPUT - 12, key, _LAST + 13, 1.5, "into-key fixed"),
+        _Start(320, _INPUT, beside=334).curve(key, 1.5, "into-key fixed"),
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Start:
+    """Where a path into the pointer begins; one that begins below the heads passes `beside` them,
+    so that it cannot be taken for one of theirs."""
+
+    x: float
+    y: float
+    beside: float | None = None
+
+    @property
+    def label(self) -> tuple[float, float]:
+        """Where its weight is written."""
+        if self.beside is None:
+            return round(self.x, 1), self.y - 4
+        return self.beside, _FIRST - 12 if self.beside < 0 else _FIRST + 36
+
+    def curve(self, end_x: float, width: float, kind: str) -> Markup:
+        """The band up to the pointer."""
+        end_y = _LAST + 13
+        if self.beside is None:
+            return _curve(self.x, self.y, end_x, end_y, width, kind)
+        turn, middle = _FIRST + 40, (_FIRST + end_y) / 2
+        path = Markup(
+            '<path class="flow {}" stroke-width="{}"'
+            ' d="M{x} {y}C{side} {y} {side} {y} {side} {turn}L{side} {past}'
+            'C{side} {middle} {end} {middle} {end} {end_y}"/>'
+        )
+        return path.format(
+            kind,
+            round(width, 2),
+            x=self.x,
+            y=self.y,
+            turn=turn,
+            side=self.beside,
+            past=_FIRST - 20,
+            middle=middle,
+            end=round(end_x, 1),
+            end_y=end_y,
+        )
 
 
 def _weighted(
     about: tuple[str, ...],
     title: str,
-    place: tuple[float, float, float],
+    start: _Start,
+    end_x: float,
     weight: float | None,
     top: float,
     side: str,
 ) -> Markup:
-    x, y, end = place
     if weight is None:
-        return _link(about, title, _curve(x, y, end, _LAST + 13, 1.0, side))
+        return _link(about, title, start.curve(end_x, 1.0, side))
     width = max(_WIDEST * abs(weight) / top, 0.7)
     label = Markup('<text class="weight" x="{}" y="{}" text-anchor="middle">{}</text>').format(
-        round(x, 1), y - 4, short(round(weight, 2))
+        *start.label, short(round(weight, 2))
     )
     return _link(
         about,
         f"{title}: {short(round(weight, 4))}",
-        _curve(x, y, end, _LAST + 13, width, side) + label,
+        start.curve(end_x, width, side) + label,
     )
 
 

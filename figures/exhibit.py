@@ -35,7 +35,11 @@ def exhibit(subject: Subject, result: Mapping[str, Any], *, registry: Path = REG
     views = list(graphs_to_view(subject, claims, scene.misclassified))
     weights = path_weights(claims, subject.model.cfg.n_heads)
     marked = f"{subject.roles.found.get('reader')}->q"
-    drawn = bars(weights, name="path", unit="Shapley value", marked=[marked]) if weights else ""
+    drawn = (
+        bars(weights, name="path", unit="Shapley value", marked=[marked], second=["embed->k"])
+        if weights
+        else ""
+    )
     circuit = _render(
         "circuit.html", drawing=circuit_diagram(subject, claims), weights=weights, bars=drawn
     )

@@ -26,6 +26,8 @@ def main() -> int:
         for name, (scheme, place) in PICTURES.items():
             page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
             page.goto(page_file.as_uri())
+            page.evaluate("place => { location.hash = place; }", place)  # which opens a card
+            page.wait_for_timeout(300)
             page.locator(place).evaluate(
                 "place => scrollTo(0, place.getBoundingClientRect().top + scrollY - 60)"
             )

@@ -193,11 +193,17 @@ def tile(blocks: Sequence[Sequence[ArrayLike]]) -> NDArray[np.float64]:
 
 
 def bars(
-    values: Mapping[str, float], *, name: str, unit: str, marked: Iterable[str] = ()
+    values: Mapping[str, float],
+    *,
+    name: str,
+    unit: str,
+    marked: Iterable[str] = (),
+    second: Iterable[str] = (),
 ) -> Markup:
-    """One bar for each value with its number, from zero; those of `marked` stand out."""
+    """One bar for each value with its number, from zero; those of `marked` stand out, those of
+    `second` are of another kind and have the second colour."""
     scale = Scale.over([0.0, *values.values()], 0, 100)
-    special = set(marked)
+    kinds = {"marked": set(marked), "second": set(second)}
     lines = []
     for label, value in values.items():
         left, right = sorted((scale(0.0), scale(value)))
@@ -206,7 +212,9 @@ def bars(
                 '<tr{mark}><th scope="row">{label}</th><td class="bar"><i'
                 ' style="left:{left}%;width:{width}%"></i></td><td>{value}</td></tr>'
             ).format(
-                mark=Markup(' class="marked"') if label in special else "",
+                mark=Markup(' class="{}"').format(
+                    " ".join(kind for kind, labels in kinds.items() if label in labels)
+                ),
                 label=label,
                 left=left,
                 width=round(right - left, 2),

@@ -17,6 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from verdicts.axes import has_axis, measurement_axis
+from verdicts.compare import FAILING, STATUSES, comparison_summary
 from verdicts.frequencies import frequency
 from verdicts.judge import VERDICTS
 from verdicts.project import PLAIN, Project
@@ -95,6 +96,7 @@ def render_page(
             verdicts=VERDICTS,
             project=project,
             parts=_parts(cards, project),
+            failing=FAILING,
             verdict_words=_VERDICT_WORDS,
             signs=SIGNS,
             frequencies=_frequencies(exhibit),
@@ -118,8 +120,20 @@ def _environment() -> jinja2.Environment:
         "beside_chance": beside_chance,
         "words": lambda name: str(name).replace("_", " "),
     }
+    environment.filters |= {"comparison_summary": comparison_summary, "changed": _changed}
     environment.globals |= {"has_axis": has_axis, "measurement_axis": measurement_axis}
     return environment
+
+
+def _changed(comparison: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
+    """What did not come out as before, the worst first: status, claim, and what moved."""
+    return [
+        (status, name, claim["moved"])
+        for status in STATUSES
+        if status not in ("holds still", "fails still")
+        for name, claim in comparison["claims"].items()
+        if claim["status"] == status
+    ]
 
 
 def _cards(subjects: Sequence[Mapping[str, Any]], exhibit: Exhibit) -> list[dict[str, Any]]:
@@ -136,12 +150,24 @@ def _cards(subjects: Sequence[Mapping[str, Any]], exhibit: Exhibit) -> list[dict
             "verdict": found[0][1]["verdict"],
             "results": found,
             "verdicts": sorted({claim["verdict"] for _, claim in found}),
+            "headline": _headline(found[0][1]),
             "parts": found[0][1].get("parts", []),
             "figures": [figure for figure in exhibit.figures if figure.claims[0] == id_],
             "elsewhere": [figure for figure in exhibit.figures if id_ in figure.claims[1:]],
         }
         for id_, found in results.items()
     ]
+
+
+def _headline(claim: Mapping[str, Any]) -> str:
+    """The number that a claim stands or falls with: the first that misses its bound, or the first
+    that has one."""
+    deciding = {name: m for name, m in claim["measurements"].items() if m["outcome"] is not None}
+    missed = [name for name, measurement in deciding.items() if measurement["outcome"] != "holds"]
+    for name in [*missed, *deciding][:1]:
+        number_alone = {**deciding[name], "low": None, "high": None}
+        return f"{name.replace('_', ' ')} {shown(number_alone)} {bound(deciding[name])}"
+    return ""
 
 
 def _parts(cards: Sequence[Mapping[str, Any]], project: Project) -> list[str]:

@@ -122,13 +122,41 @@ def test_every_claim_is_shown_and_nothing_runs_over_the_edge(watched: Watched) -
     assert watched.page.eval_on_selector_all("main *:not(svg *)", over) == 0
 
 
-def test_text_in_drawings_can_be_read(watched: Watched) -> None:
-    sizes = (
+def test_no_text_is_too_small_to_read(watched: Watched) -> None:
+    page = watched.page
+    page.get_by_role("button", name="Open those shown").click()
+    in_drawings = (
         "ts => ts.map(t => parseFloat(getComputedStyle(t).fontSize) *"
         " Math.hypot(t.getScreenCTM().a, t.getScreenCTM().b))"
     )
-    assert min(watched.page.eval_on_selector_all("svg.axis text, svg.plot text", sizes)) >= 8.5
-    assert min(watched.page.eval_on_selector_all(".circuit text, .viewer svg text", sizes)) >= 7.5
+    assert min(page.eval_on_selector_all("svg text", in_drawings)) >= 11
+    elsewhere = "es => es.map(e => parseFloat(getComputedStyle(e).fontSize))"
+    assert min(page.eval_on_selector_all("body *:not(svg *)", elsewhere)) >= 11
+
+
+def test_cards_are_closed_until_they_are_asked_for(watched: Watched) -> None:
+    page, cards = watched.page, watched.page.locator(".card details")
+    open_ones = watched.page.locator(".card details[open]")
+    assert open_ones.count() == 0
+    if page.viewport_size["width"] == WIDTHS[1]:
+        assert page.evaluate("document.documentElement.scrollHeight") < 6000
+    cards.first.locator("summary").first.click()
+    assert open_ones.count() == 1
+    page.get_by_role("link", name="the pointer needs degree").first.click()
+    opened = page.locator("#claim-the_pointer_needs_degree details").first
+    sync_api.expect(opened).to_have_attribute("open", "")
+    page.get_by_role("checkbox", name=re.compile("^proved")).check()
+    page.get_by_role("button", name="Close all").click()
+    page.get_by_role("button", name="Open those shown").click()
+    assert open_ones.count() == len(ids(evidence="proved"))
+    page.get_by_role("button", name="Close all").click()
+    assert open_ones.count() == 0
+
+
+def test_the_viewer_is_three_tab_stops_away(watched: Watched) -> None:
+    for _ in range(3):
+        watched.page.keyboard.press("Tab")
+    assert watched.page.evaluate("document.activeElement.getAttribute('href')") == "#viewer"
 
 
 def test_filters_show_what_fits_and_reset(watched: Watched) -> None:
@@ -243,7 +271,9 @@ def test_every_graph_and_head_can_be_chosen(watched: Watched) -> None:
 
 
 def test_a_heat_map_tells_its_numbers(watched: Watched) -> None:
+    watched.page.evaluate("location.hash = 'figure-reader-pattern'")  # which opens its card
     heat = watched.page.locator("#figure-reader-pattern .heat")
+    sync_api.expect(heat).to_be_visible()
     cells = json.loads(heat.get_attribute("data-cells"))
     heat.focus()
     watched.page.keyboard.press("ArrowDown")

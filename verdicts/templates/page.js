@@ -11,7 +11,7 @@
     const words = form.elements.find.value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
     for (const card of cards) {
-      const text = card.querySelector(".said").textContent.toLowerCase();
+      const text = (card.querySelector(".head").textContent + card.querySelector(".said").textContent).toLowerCase();
       const fits = (!only || only.has(card.id.slice(6)))
         && (!verdicts.length || card.dataset.verdict.split(" ").some((verdict) => verdicts.includes(verdict)))
         && (!evidence.length || evidence.includes(card.dataset.evidence))
@@ -28,14 +28,24 @@
   form.addEventListener("submit", (event) => event.preventDefault());
   apply();
 
-  const reveal = () => { // a link to a card or figure that is filtered away shows it
+  const open = (card, yes = true) => { card.querySelector("details").open = yes; };
+  const reveal = () => { // a link to a card or figure opens the card, and shows it where it is filtered away
     const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-    if (place?.closest(".card[hidden]")) { only = null; form.reset(); setTimeout(() => { apply(); place.scrollIntoView(); }); }
+    const card = place?.closest(".card");
+    if (!card) return;
+    open(card);
+    if (card.hidden) { only = null; form.reset(); }
+    setTimeout(() => { apply(); place.scrollIntoView(); });
   };
   addEventListener("hashchange", reveal);
   reveal();
+  form.querySelector("[data-open]").addEventListener("click", () => cards.filter((card) => !card.hidden).forEach((card) => open(card)));
+  form.querySelector("[data-close]").addEventListener("click", () => cards.forEach((card) => open(card, false)));
+  addEventListener("beforeprint", () => cards.forEach((card) => open(card)));
 
   document.addEventListener("click", (event) => {
+    const again = event.target.closest("a[href]");
+    if (again && again.getAttribute("href") === location.hash) setTimeout(reveal);
     const about = event.target.closest("[data-claims]");
     if (about) {
       event.preventDefault();
@@ -44,8 +54,9 @@
         only = new Set(about.dataset.claims.split(" "));
         apply();
         document.getElementById("claims").scrollIntoView();
-        const first = cards.find((card) => !card.hidden)?.querySelector(".id");
-        first?.focus({ preventScroll: true });
+        const shown = cards.filter((card) => !card.hidden);
+        if (shown.length === 1) open(shown[0]);
+        shown[0]?.querySelector("summary").focus({ preventScroll: true });
       });
     }
     const copied = event.target.closest("[data-copy]");
