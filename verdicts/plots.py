@@ -53,7 +53,7 @@ def _plot(
         across=across,
         middle=(_LEFT + _RIGHT) / 2,
         below=_BOTTOM + 29,
-        centre=(_TOP + _BOTTOM) / 2,
+        centre=_HEIGHT / 2 - 4,
         x_name=x_name,
         y_name=y_name,
         marks=marks,
