@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from circuits.subject import Subject
     from circuits.variants import Variants
-    from verdicts.page import Exhibit
+    from verdicts.page import PageExtras
     from verdicts.project import Project
 
 pytest_plugins = ["verdicts.plugin"]
@@ -64,8 +64,8 @@ def pytest_claims_variants() -> Variants:
     return Variants()
 
 
-def pytest_claims_exhibit(subject: Subject, result: dict[str, Any]) -> Exhibit:
+def pytest_claims_page_extras(subject: Subject, result: dict[str, Any]) -> PageExtras:
     """The figures of `claims`, for the page."""
-    from figures.exhibit import exhibit
+    from figures.extras import page_extras
 
-    return exhibit(subject, result)
+    return page_extras(subject, result)

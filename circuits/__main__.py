@@ -70,11 +70,11 @@ def _roles(options: argparse.Namespace) -> None:
     with imports():  # after all that can be looked at without torch
         from circuits.finder import find_roles
         from circuits.roles import ROLES, keep_roles
-        from circuits.subject import home_of
+        from circuits.subject import directory_of
         from models.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(options.checkpoint)
-    path = options.out or home_of(checkpoint) / "roles.json"
+    path = options.out or directory_of(checkpoint) / "roles.json"
     require_file(path, option="--out")
     found, scores = find_roles(checkpoint.model)
     print(f"{checkpoint.name}  {checkpoint.content_hash}")

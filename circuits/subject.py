@@ -50,7 +50,7 @@ class Subject:
     """Numbers of edges that the model was trained on; of the validation graphs, where no recipe
     says."""
     seed: int
-    home: Path
+    directory: Path
     """Directory of the checkpoint's `roles.json` and `verdicts.json`."""
     searching: bool = True
     """Whether searched claims search; controls and gauges look at the validation graphs alone."""
@@ -83,7 +83,7 @@ class Subject:
         back = self.vertex_order.argsort()
         return self.graphs.adjacency[:, back][:, :, back]
 
-    def part(self, step: int, *, dtype: torch.dtype | None = None) -> Subject:
+    def every(self, step: int, *, dtype: torch.dtype | None = None) -> Subject:
         """Every so many validation graphs, in another precision if asked, without searches: for
         controls and gauges."""
         graphs = GraphSet(self.graphs.adjacency[::step].to(dtype=dtype), self.graphs.labels[::step])
@@ -156,7 +156,7 @@ class Subject:
     @property
     def ledger_path(self) -> Path:
         """Where the accepted verdicts are kept."""
-        return self.home / "verdicts.json"
+        return self.directory / "verdicts.json"
 
     @property
     def device(self) -> str:
@@ -199,7 +199,7 @@ def load_subject(
     cfg = checkpoint.model.cfg
     if cfg.n_classes != 2:
         raise ValueError(f"{path}: has {cfg.n_classes} classes; planarity claims need 2")
-    home = home_of(checkpoint, registry)
+    home = directory_of(checkpoint, registry)
     if (home / "roles.json").exists():
         roles = read_roles(home / "roles.json", cfg=cfg, content_hash=checkpoint.content_hash)
     else:
@@ -241,7 +241,7 @@ def trained_on(checkpoint: Checkpoint) -> range | None:
     return edge_counts
 
 
-def home_of(checkpoint: Checkpoint, registry: Path = REGISTRY) -> Path:
+def directory_of(checkpoint: Checkpoint, registry: Path = REGISTRY) -> Path:
     """Where its `roles.json` is: the directory itself; for a file the registered one of its hash,
     or that of its name beside it."""
     if checkpoint.path.is_dir():

@@ -29,18 +29,18 @@ class Variants:
 
     def for_controls(self, subject: Subject) -> Subject:
         """A quarter of the graphs, or more of a small set, searches off."""
-        return subject.part(_step(subject, CONTROL_PART))
+        return subject.every(_step(subject, CONTROL_PART))
 
     def for_gauges(self, subject: Subject) -> Subject:
         """A sixteenth of the graphs, or more of a small set, in double precision, where what
         differs is not rounding."""
-        return subject.part(_step(subject, GAUGE_PART), dtype=torch.float64)
+        return subject.every(_step(subject, GAUGE_PART), dtype=torch.float64)
 
     def under_gauge(self, subject: Subject, gauge: str) -> Subject:
         """The subject with its weights changed and its function not."""
         return under_gauge(subject, gauge)
 
-    def stand_ins(self, subject: Subject, about: str) -> Mapping[str, Subject]:
+    def other_parts(self, subject: Subject, about: str) -> Mapping[str, Subject]:
         """The subject with each other head of the layer in the role that a claim is about."""
         return other_heads(subject, about)
 

@@ -120,11 +120,11 @@ def _require_record(path: Path) -> None:
 def _render(subject: Subject, record: Mapping[str, Any], *, served: bool = False) -> str:
     with imports():
         from claims.project import PROJECT
-        from figures.exhibit import exhibit
+        from figures.extras import page_extras
         from verdicts.page import render_page
 
     return render_page(
-        record, exhibit(subject, record["subjects"][0]), project=PROJECT, served=served
+        record, page_extras(subject, record["subjects"][0]), project=PROJECT, served=served
     )
 
 

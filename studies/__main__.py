@@ -45,7 +45,7 @@ def add_commands(commands: Commands) -> None:
         help="records or ledgers, of a checkpoint each",
     )
     table.add_argument(
-        "--beside",
+        "--reference",
         type=Path,
         action="append",
         default=[],
@@ -137,7 +137,7 @@ def _add_seeds(seeds: argparse.ArgumentParser) -> None:
         help="recipe with [model] and [train]; default: the author's",
     )
     seeds.add_argument(
-        "--beside",
+        "--reference",
         type=Path,
         action="append",
         default=[],
@@ -209,7 +209,7 @@ def _seeds(options: argparse.Namespace) -> int:
         raise ValueError(
             f"--config {options.config}: is of an MLP; the claims are about transformers"
         )
-    require_existing(options.validation_set, *options.beside)
+    require_existing(options.validation_set, *options.reference)
     require_directory(options.out, option="--out")
     if options.keep is not None:
         require_directory(options.keep, option="--keep")
@@ -248,7 +248,7 @@ def _seeds(options: argparse.Namespace) -> int:
         Target.of_seed(options.out, seed)
         for seed in range(options.first, options.first + options.count)
     ]
-    beside = [Target.of_checkpoint(options.out, path) for path in options.beside]
+    beside = [Target.of_checkpoint(options.out, path) for path in options.reference]
     with (
         hold(options.out),
         open_executor(options.executor, jobs=options.jobs) as executor,
@@ -296,7 +296,7 @@ def _registration(options: argparse.Namespace) -> tuple[Registration, str | None
 def _table(options: argparse.Namespace) -> int:
     from studies.tables import print_tables, read_subjects
 
-    print_tables(*read_subjects(options.records, options.beside))
+    print_tables(*read_subjects(options.records, options.reference))
     return 0
 
 

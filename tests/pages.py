@@ -10,32 +10,32 @@ from circuits.roles import Roles
 from circuits.subject import REGISTRY, Subject, load_subject
 from claims.catalogue import all_claims
 from claims.project import PROJECT
-from figures.exhibit import exhibit
+from figures.extras import page_extras
 from models.config import ModelConfig
 from models.graphs import validation_set
 from models.randomness import named_generator
 from models.transformer import Transformer
 from verdicts.judge import judge_all
-from verdicts.page import Exhibit, render_page
+from verdicts.page import PageExtras, render_page
 from verdicts.record import make_record, read_record
 
 
 @functools.cache
 def shipped() -> tuple[Subject, dict[str, Any]]:
     """The subject, with few graphs, and its ledger."""
-    subject = load_subject(REGISTRY / "default").part(16)
+    subject = load_subject(REGISTRY / "default").every(16)
     return subject, read_record(subject.ledger_path)
 
 
 @functools.cache
-def shipped_exhibit() -> Exhibit:
+def shipped_extras() -> PageExtras:
     subject, ledger = shipped()
-    return exhibit(subject, ledger["subjects"][0])
+    return page_extras(subject, ledger["subjects"][0])
 
 
 @functools.cache
 def shipped_page(*, served: bool = False) -> str:
-    return render_page(shipped()[1], shipped_exhibit(), project=PROJECT, served=served)
+    return render_page(shipped()[1], shipped_extras(), project=PROJECT, served=served)
 
 
 def untrained_subject(*, roles: dict[str, Any] | None = None, **changes: Any) -> Subject:
@@ -62,5 +62,5 @@ def page_of(subject: Subject) -> str:
     """The page of a subject judged on what little it has."""
     result = judge_all(all_claims(), subject)
     return render_page(
-        make_record([result], seed=0, device="cpu"), exhibit(subject, result), project=PROJECT
+        make_record([result], seed=0, device="cpu"), page_extras(subject, result), project=PROJECT
     )

@@ -2,7 +2,7 @@
 what a project adds.
 
 The page asks for nothing from anywhere and computes no number: all of it stands in the record or in
-the exhibit.
+the extras.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Panel:
 
 
 @dataclasses.dataclass(frozen=True)
-class Exhibit:
+class PageExtras:
     """What a project adds to the page of one subject."""
 
     figures: Sequence[Figure] = ()
@@ -73,23 +73,23 @@ class Exhibit:
 
 def render_page(
     record: Mapping[str, Any],
-    exhibit: Exhibit | None = None,
+    extras: PageExtras | None = None,
     *,
     project: Project = PLAIN,
     served: bool = False,
 ) -> str:
-    """The page; the exhibit is of the record's first subject. A `served` page may ask the server
+    """The page; the extras is of the record's first subject. A `served` page may ask the server
     that it came from."""
-    exhibit = exhibit or Exhibit()
+    extras = extras or PageExtras()
     subjects = record["subjects"]
-    cards = _cards(subjects, exhibit)
+    cards = _cards(subjects, extras)
     return (
         _environment()
         .get_template("page.html")
         .render(
             record=record,
             subjects=subjects,
-            exhibit=exhibit,
+            extras=extras,
             cards=cards,
             served=served,
             counts=Counter(card["verdict"] for card in cards),
@@ -99,7 +99,7 @@ def render_page(
             failing=FAILING,
             verdict_words=_VERDICT_WORDS,
             signs=SIGNS,
-            frequencies=_frequencies(exhibit),
+            frequencies=_frequencies(extras),
         )
     )
 
@@ -136,7 +136,7 @@ def _changed(comparison: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
     ]
 
 
-def _cards(subjects: Sequence[Mapping[str, Any]], exhibit: Exhibit) -> list[dict[str, Any]]:
+def _cards(subjects: Sequence[Mapping[str, Any]], extras: PageExtras) -> list[dict[str, Any]]:
     """One for each claim of any subject: those of the first subject worst first, then those of it
     alone that others have."""
     results: dict[str, list[tuple[Mapping[str, Any], Mapping[str, Any]]]] = {}
@@ -152,8 +152,8 @@ def _cards(subjects: Sequence[Mapping[str, Any]], exhibit: Exhibit) -> list[dict
             "verdicts": sorted({claim["verdict"] for _, claim in found}),
             "headline": _headline(found[0][1]),
             "parts": found[0][1].get("parts", []),
-            "figures": [figure for figure in exhibit.figures if figure.claims[0] == id_],
-            "elsewhere": [figure for figure in exhibit.figures if id_ in figure.claims[1:]],
+            "figures": [figure for figure in extras.figures if figure.claims[0] == id_],
+            "elsewhere": [figure for figure in extras.figures if id_ in figure.claims[1:]],
         }
         for id_, found in results.items()
     ]
@@ -176,15 +176,15 @@ def _parts(cards: Sequence[Mapping[str, Any]], project: Project) -> list[str]:
     return [part for part in project.parts if part in found] or sorted(found)
 
 
-def _frequencies(exhibit: Exhibit) -> list[dict[str, Any]]:
+def _frequencies(extras: PageExtras) -> list[dict[str, Any]]:
     """In how many of the counted subjects each claim holds, the most frequent first."""
     counted, beside = (
         [_verdicts(subject) for subject in group.values()]
-        for group in (exhibit.counted, exhibit.beside)
+        for group in (extras.counted, extras.beside)
     )
     rows = []
     for name in sorted(set().union(*counted)) if counted else []:
-        count, low, high = frequency(list(exhibit.counted.values()), name)
+        count, low, high = frequency(list(extras.counted.values()), name)
         rows.append(
             {
                 "claim": name,

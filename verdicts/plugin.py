@@ -14,7 +14,7 @@ from verdicts.subjects import JudgedSubject
 from verdicts.variants import Variants
 
 if TYPE_CHECKING:
-    from verdicts.page import Exhibit
+    from verdicts.page import PageExtras
 
 
 class ClaimsHooks:
@@ -61,17 +61,17 @@ class ClaimsHooks:
         """
 
     @pytest.hookspec(firstresult=True)
-    def pytest_claims_exhibit(
+    def pytest_claims_page_extras(
         self, subject: JudgedSubject, result: dict[str, Any]
-    ) -> Exhibit | None:
+    ) -> PageExtras | None:
         """What the page shows of a subject beside its claims; `result` is what the record says
         of it.
 
         ```python
-        def pytest_claims_exhibit(subject, result):
+        def pytest_claims_page_extras(subject, result):
             curve = lines({"loss": subject.losses}, x="step", y="loss")
             loss = Figure("loss", "The loss", "It falls.", curve, source="2", claims=("it_learns",))
-            return Exhibit(figures=(loss,))
+            return PageExtras(figures=(loss,))
         ```
         """
 

@@ -41,8 +41,8 @@ from verdicts.table import (
 )
 from verdicts.variants import (
     VARIANTS,
+    VariantRunner,
     Variants,
-    Workbench,
     control_complaints,
     gauge_complaints,
     must_break,
@@ -84,7 +84,7 @@ class ClaimsSession:
         self.baselines: dict[str, dict[str, Any]] = {}
         """What each subject is compared with, by its content hash."""
         self.subjects: Sequence[JudgedSubject] = ()
-        self.workbenches: dict[str, Workbench] = {}
+        self.runners: dict[str, VariantRunner] = {}
         """Broken and equivalent copies of each subject, by its content hash, where they were asked
         for."""
         self.ledgers: dict[str, dict[str, Any]] = {}
@@ -150,8 +150,8 @@ class ClaimsSession:
                 variants = self._variants()
                 for claim in claims.values():
                     require_known(claim, variants)
-                self.workbenches = {
-                    judged.describe()["content_hash"]: Workbench(variants, judged)
+                self.runners = {
+                    judged.describe()["content_hash"]: VariantRunner(variants, judged)
                     for judged in self.subjects
                 }
         except ValueError as error:
@@ -342,17 +342,17 @@ class ClaimsSession:
     ) -> Iterator[str]:
         """Add to the result what controls and gauges show; yield what is wrong with the claim by
         them."""
-        bench = self.workbenches.get(content_hash)
-        if bench is not None and self.config.getoption("claims_controls"):
-            required = must_break(claim, bench.variants.controls)
-            trials = bench.controls(claim)
+        runner = self.runners.get(content_hash)
+        if runner is not None and self.config.getoption("claims_controls"):
+            required = must_break(claim, runner.variants.controls)
+            trials = runner.controls(claim)
             result["controls"] = {
                 name: {**trial, "required": name in required} for name, trial in trials.items()
             }
-            result["specificity"] = bench.specificity(claim)
-            yield from control_complaints(claim, result, trials, bench.variants.controls)
-        if bench is not None and self.config.getoption("claims_gauge"):
-            result["gauges"] = bench.gauges(claim)
+            result["specificity"] = runner.specificity(claim)
+            yield from control_complaints(claim, result, trials, runner.variants.controls)
+        if runner is not None and self.config.getoption("claims_gauge"):
+            result["gauges"] = runner.gauges(claim)
             yield from gauge_complaints(claim, result, result["gauges"])
 
     def _raise_unless_held(self, verdict: Verdict, content_hash: str) -> None:
@@ -492,7 +492,7 @@ class ClaimsSession:
         self.broken_files += report.failed
 
     def _write_page(self, path: Path, record: Mapping[str, Any], session: pytest.Session) -> None:
-        """The page of the record; its exhibit is of the first subject, which only the workers have
+        """The page of the record; its extras is of the first subject, which only the workers have
         under xdist."""
         from verdicts.page import (
             render_page,
@@ -504,8 +504,8 @@ class ClaimsSession:
             judged = next(
                 one for one in subjects if one.describe()["content_hash"] == result["content_hash"]
             )
-            exhibit = self.config.hook.pytest_claims_exhibit(subject=judged, result=result)
-            write_text(path, render_page(record, exhibit, project=self.project))
+            extras = self.config.hook.pytest_claims_page_extras(subject=judged, result=result)
+            write_text(path, render_page(record, extras, project=self.project))
         except (
             Exception
         ) as error:  # neither a full disk nor a figure that breaks may take the verdicts with it

@@ -53,7 +53,7 @@ class Variants(Protocol):
     def under_gauge(self, subject: Any, gauge: str) -> Any:
         """The subject with its weights changed and its function not."""
 
-    def stand_ins(self, subject: Any, about: str) -> Mapping[str, Any]:
+    def other_parts(self, subject: Any, about: str) -> Mapping[str, Any]:
         """The subject with every other part in the role that a claim is about."""
 
 
@@ -86,7 +86,7 @@ def must_break(claim: Claim, controls: Sequence[Control]) -> set[str]:
     } | claim.broken_by
 
 
-class Workbench:
+class VariantRunner:
     """Variants of one subject, each made when it is first needed."""
 
     def __init__(self, variants: Variants, subject: Any) -> None:
@@ -118,8 +118,8 @@ class Workbench:
         if kind == "gauge":
             base = self._make("base", "gauge")
             return self.variants.under_gauge(base, name) if name else base
-        if kind == "stand-ins":
-            return self.variants.stand_ins(self._make("base", "control"), name)
+        if kind == "other parts":
+            return self.variants.other_parts(self._make("base", "control"), name)
         return (
             self.variants.for_controls(self._subject)
             if name == "control"
@@ -142,7 +142,7 @@ class Workbench:
         a claim about none."""
         if claim.about is None:
             return None
-        others = self._make("stand-ins", claim.about)
+        others = self._make("other parts", claim.about)
         if isinstance(others, Exception):
             return None
         passing = [

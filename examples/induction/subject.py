@@ -170,7 +170,7 @@ class Variants:
         self._gauges[gauge](model)
         return subject.changed(model=model)
 
-    def stand_ins(self, subject: Subject, about: str) -> dict[str, Subject]:
+    def other_parts(self, subject: Subject, about: str) -> dict[str, Subject]:
         """Every other head in the role."""
         mine = getattr(subject.roles, about)
         if mine is None:

@@ -28,7 +28,7 @@ from models.randomness import named_generator
 from models.transformer import Transformer
 from tests.claims.test_judging_models import CLAIMS
 from verdicts.judge import Verdict, judge
-from verdicts.variants import Workbench
+from verdicts.variants import VariantRunner
 
 POINTERS = {claim.id for claim in CLAIMS if claim.about == "pointer"} | {
     "embed_position_and_reader_make_the_query",
@@ -153,7 +153,7 @@ CORNERS = [
 def test_every_claim_is_judged_or_absent(tmp_path: Path, sizes: tuple[int, int, int, int]) -> None:
     n_vertices, n_layers, n_heads, d_mlp = sizes
     cfg = small(n_vertices, n_layers=n_layers, n_heads=n_heads, d_mlp=d_mlp)
-    require_judged_or_absent(load_subject(saved(tmp_path, cfg)).part(1))
+    require_judged_or_absent(load_subject(saved(tmp_path, cfg)).every(1))
 
 
 @pytest.mark.long
@@ -167,7 +167,7 @@ def test_every_claim_is_judged_or_absent_at_every_size(
     first = 1 + (n_vertices + 3 * n_layers) % 4
     for n_heads, d_mlp in ((first, 8), (first + 4, 0 if n_vertices % 3 == 0 else 8)):
         cfg = small(n_vertices, n_layers=n_layers, n_heads=n_heads, d_mlp=d_mlp)
-        require_judged_or_absent(load_subject(saved(tmp_path / str(n_heads), cfg)).part(1))
+        require_judged_or_absent(load_subject(saved(tmp_path / str(n_heads), cfg)).every(1))
 
 
 @pytest.mark.long
@@ -184,7 +184,7 @@ def test_searches_work_on_any_number_of_vertices(tmp_path: Path, n_vertices: int
 
 def trials(subject: Subject, gauges: Sequence[str]) -> Iterator[tuple[str, str, Verdict | str]]:
     """Each claim, each variant of the subject, and the verdict on it, or why there is none."""
-    bench = Workbench(Variants(), subject)
+    bench = VariantRunner(Variants(), subject)
     for claim in CLAIMS:
         for name, trial in bench.controls(claim).items():
             yield claim.id, name, trial["verdict"]
@@ -256,7 +256,7 @@ def test_a_part_of_a_small_set_keeps_enough_to_resample(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_gone_through_is_absent_and_says_the_limit(tmp_path: Path) -> None:
-    subject = load_subject(saved(tmp_path, small(17, n_heads=1))).part(1)
+    subject = load_subject(saved(tmp_path, small(17, n_heads=1))).every(1)
     for claim in CLAIMS:
         if claim.evidence == "proved":
             verdict = judge(claim, subject)
@@ -273,7 +273,7 @@ def test_what_cannot_be_gone_through_is_absent_and_says_the_limit(tmp_path: Path
 
 
 def test_degrees_that_few_vertices_do_not_have_are_not_told_apart(tmp_path: Path) -> None:
-    subject = load_subject(saved(tmp_path, small(6))).part(1)
+    subject = load_subject(saved(tmp_path, small(6))).every(1)
     (claim,) = [claim for claim in CLAIMS if claim.id == "anchor_attention_grows_with_degree"]
     measured = judge(claim, subject).expect.measurements
     assert isinstance(measured["intervals"].value, dict)

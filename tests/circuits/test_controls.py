@@ -30,7 +30,7 @@ def broken(subject: Subject, control: str) -> Transformer:
 
 @pytest.fixture(scope="module")
 def shipped() -> Subject:
-    return load_subject(SHIPPED).part(4)
+    return load_subject(SHIPPED).every(4)
 
 
 def test_fresh_weights_are_other_weights_by_the_seed(shipped: Subject) -> None:
@@ -103,7 +103,7 @@ def test_every_other_head_is_tried_in_the_role(shipped: Subject) -> None:
 
 
 def test_a_part_of_a_subject_is_not_searched_and_keeps_every_class(shipped: Subject) -> None:
-    half = shipped.part(2, dtype=torch.float64)
+    half = shipped.every(2, dtype=torch.float64)
     assert len(half.graphs.labels) == 624
     assert 0.4 < half.graphs.labels.double().mean() < 0.6
     assert half.logits.dtype == torch.float64

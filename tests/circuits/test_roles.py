@@ -251,8 +251,8 @@ def test_a_checkpoint_in_a_file_finds_its_roles_by_hash(tmp_path: Path) -> None:
     write_roles(registered / "roles.json", Roles({"target": 7}), content_hash=content_hash)
     file = tmp_path / "elsewhere" / "model.safetensors"
     subject = load_subject(file, registry=tmp_path / "registry")
-    assert (subject.roles.target, subject.home) == (7, registered)
-    assert load_subject(file).home == tmp_path / "elsewhere" / "model"
+    assert (subject.roles.target, subject.directory) == (7, registered)
+    assert load_subject(file).directory == tmp_path / "elsewhere" / "model"
 
 
 def test_a_subject_keeps_what_it_measures() -> None:

@@ -228,7 +228,7 @@ def test_a_counterexample_of_the_sample_is_shrunk_and_said_not_to_be_the_lowest(
 
 def test_a_violating_validation_graph_refutes_where_nothing_is_searched() -> None:
     """Of graphs with 15 to 20 edges, in a domain of 16 to 18: those outside it say nothing."""
-    subject = planted_subject().part(1)
+    subject = planted_subject().every(1)
     verdict = judged(subject, far_from_six_edges(Domain(10, 16, 18)))
     shown = verdict.expect.counterexample
     assert verdict.verdict == "refuted"
@@ -248,7 +248,7 @@ def test_attention_that_is_all_but_zero_is_a_value_and_no_overflow() -> None:
     (claim,) = [
         claim for claim in all_claims() if claim.id == "low_degree_vertices_attend_to_the_target"
     ]
-    verdict = judge(claim, subject.part(1))
+    verdict = judge(claim, subject.every(1))
     assert verdict.verdict == "refuted", verdict.reason
     assert verdict.expect.measurements["worst_found"].value == 0
 

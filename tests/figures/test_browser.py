@@ -304,7 +304,7 @@ def test_what_can_be_reached_has_a_name(watched: Watched) -> None:
 
 
 def test_a_hostile_name_does_nothing(browser: sync_api.Browser, tmp_path: Path) -> None:
-    from tests.pages import shipped_exhibit
+    from tests.pages import shipped_extras
     from verdicts.page import render_page
 
     ledger = shipped()[1]
@@ -315,7 +315,7 @@ def test_a_hostile_name_does_nothing(browser: sync_api.Browser, tmp_path: Path) 
     path = tmp_path / "hostile.html"
     path.write_text(
         render_page(
-            {**ledger, "subjects": [{**ledger["subjects"][0], "name": name}]}, shipped_exhibit()
+            {**ledger, "subjects": [{**ledger["subjects"][0], "name": name}]}, shipped_extras()
         ),
         encoding="utf-8",
     )

@@ -17,11 +17,11 @@ from claims.catalogue import all_claims
 from claims.project import PROJECT, cite
 from figures.__main__ import main
 from figures.diagram import circuit_diagram
-from figures.exhibit import exhibit
-from tests.pages import page_of, shipped, shipped_exhibit, shipped_page, untrained_subject
+from figures.extras import page_extras
+from tests.pages import page_of, shipped, shipped_extras, shipped_page, untrained_subject
 from tests.verdicts.test_gate import claim, measurement, subject
 from tests.verdicts.test_plugin import facts, project, run
-from verdicts.page import Exhibit, Figure, Panel, render_page
+from verdicts.page import Figure, PageExtras, Panel, render_page
 from verdicts.record import make_record, read_record, write_record
 from verdicts.table import bound, shown
 
@@ -76,7 +76,7 @@ def test_it_asks_for_nothing_and_is_small() -> None:
 def test_the_page_is_the_same_each_time() -> None:
     subject, ledger = shipped()
     assert (
-        render_page(ledger, exhibit(subject, ledger["subjects"][0]), project=PROJECT)
+        render_page(ledger, page_extras(subject, ledger["subjects"][0]), project=PROJECT)
         == shipped_page()
     )
 
@@ -120,7 +120,7 @@ def test_text_from_outside_stays_text() -> None:
 def test_the_name_of_a_checkpoint_stays_text_in_the_viewer_too() -> None:
     _, ledger = shipped()
     named = {**ledger["subjects"][0], "name": HOSTILE}
-    page = render_page({**ledger, "subjects": [named]}, shipped_exhibit(), project=PROJECT)
+    page = render_page({**ledger, "subjects": [named]}, shipped_extras(), project=PROJECT)
     assert "<script>alert" not in page
 
 
@@ -151,15 +151,15 @@ def test_seeds_are_counted_and_others_are_not() -> None:
     }
     page = render_page(
         record_of(subject(c=claim("holds"))),
-        Exhibit(counted=seeds, beside={"d": subject(c=claim("holds"))}),
+        PageExtras(counted=seeds, beside={"d": subject(c=claim("holds"))}),
     )
     assert '<td class="count">2/3</td>' in page
     assert "0.09–0.99" in page  # Clopper and Pearson of 2 in 3
 
 
 def test_the_shipped_seeds_stand_on_the_page() -> None:
-    assert list(shipped_exhibit().counted) == ["default", *(f"seed-{i}" for i in (2, 5, 6, 7))]
-    assert list(shipped_exhibit().beside) == ["transformer_2024-09-05_13-28-07"]
+    assert list(shipped_extras().counted) == ["default", *(f"seed-{i}" for i in (2, 5, 6, 7))]
+    assert list(shipped_extras().beside) == ["transformer_2024-09-05_13-28-07"]
 
 
 # what the project adds
@@ -171,7 +171,7 @@ def test_every_part_and_every_figure_is_about_claims_that_there_are() -> None:
     assert set().union(*(one.parts for one in all_claims())) == set(PROJECT.parts)
     ledger = {claim["id"]: claim["parts"] for claim in shipped()[1]["subjects"][0]["claims"]}
     assert ledger == {one.id: sorted(one.parts) for one in all_claims()}
-    figures = shipped_exhibit().figures
+    figures = shipped_extras().figures
     assert {id_ for figure in figures for id_ in figure.claims} <= claims
     assert len({figure.id for figure in figures}) == len(figures)
     assert all(f'<figure id="{figure.id}">' in shipped_page() for figure in figures)
@@ -210,7 +210,7 @@ NOTEBOOK = [
 
 def test_the_notebooks_figures_are_all_there() -> None:
     assert {f"figure-{name}" for name in NOTEBOOK} <= {
-        figure.id for figure in shipped_exhibit().figures
+        figure.id for figure in shipped_extras().figures
     }
 
 
@@ -250,11 +250,11 @@ def test_counterexamples_are_drawn_with_the_vertex_and_the_edges_to_copy() -> No
 
 
 def test_a_figure_stands_beside_the_first_of_its_claims() -> None:
-    figure = Figure("figure-f", "F", "about", shipped_exhibit().figures[0].body, "1", ("c", "d"))
-    panel = Panel("p", "Own", shipped_exhibit().panels[0].body)
+    figure = Figure("figure-f", "F", "about", shipped_extras().figures[0].body, "1", ("c", "d"))
+    panel = Panel("p", "Own", shipped_extras().panels[0].body)
     page = render_page(
         record_of(subject(c={**claim(), "parts": ["head"]}, d=claim())),
-        Exhibit(figures=(figure,), panels=(panel,)),
+        PageExtras(figures=(figure,), panels=(panel,)),
     )
     cards = page.split('<article class="card"')
     assert '<figure id="figure-f">' in next(card for card in cards if 'id="claim-c"' in card)
@@ -322,7 +322,7 @@ def test_what_a_model_lacks_is_left_out(lacking: dict[str, Any]) -> None:
 def test_a_part_of_a_run_has_a_page_too() -> None:
     subject, ledger = shipped()
     one = {**ledger["subjects"][0], "claims": ledger["subjects"][0]["claims"][:2]}
-    page = render_page({**ledger, "subjects": [one]}, exhibit(subject, one), project=PROJECT)
+    page = render_page({**ledger, "subjects": [one]}, page_extras(subject, one), project=PROJECT)
     assert len(CARD.findall(page)) == 2
 
 
@@ -347,11 +347,8 @@ def test_a_run_that_fails_writes_it_and_so_does_one_on_two_processes(
 
 
 def test_a_figure_that_breaks_takes_no_verdict_with_it(project: pytest.Pytester) -> None:
-    conftest = (
-        (project.path / "conftest.py").read_text()
-        + "\n\ndef pytest_claims_exhibit(subject, result):\n    raise KeyError('no such head')\n"
-    )
-    project.makeconftest(conftest)
+    hook = "def pytest_claims_page_extras(subject, result):\n    raise KeyError('no such head')\n"
+    project.makeconftest(f"{(project.path / 'conftest.py').read_text()}\n\n{hook}")
     result = run(project, "--claims-page=page.html", "--claims-json=record.json")
     assert result.ret == 1
     result.stdout.fnmatch_lines(

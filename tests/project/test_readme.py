@@ -24,7 +24,7 @@ from studies.__main__ import main
 from tests.mutants import COPIED, MUTANTS
 from verdicts.judge import Claim, judge
 from verdicts.record import read_record
-from verdicts.variants import Workbench, control_complaints, gauge_complaints
+from verdicts.variants import VariantRunner, control_complaints, gauge_complaints
 
 ROOT = Path(__file__).parent.parent.parent
 JUDGED = (2, 5, 6, 7)  # seeds of which the weights are kept, beside 1, which is `default`
@@ -103,7 +103,7 @@ def test_its_claim_can_be_judged_and_can_fail() -> None:
     scope: dict[str, Any] = {}
     exec(_its_claim(), scope)
     claim = Claim.from_function(scope["test_isolated_vertices_attend_to_the_target"])
-    bench = Workbench(Variants(), load_subject(ROOT / "checkpoints" / "default"))
+    bench = VariantRunner(Variants(), load_subject(ROOT / "checkpoints" / "default"))
     verdict = judge(
         claim, bench.variants.for_controls(load_subject(ROOT / "checkpoints" / "default"))
     )
@@ -172,7 +172,7 @@ def test_its_table_of_seeds_is_that_of_the_shipped_records(
         for name in ("default", *(f"seed-{seed}" for seed in JUDGED))
     ]
     beside = ROOT / "checkpoints" / "transformer_2024-09-05_13-28-07" / "verdicts.json"
-    assert main(["table", *map(str, records), "--beside", str(beside)]) == 0
+    assert main(["table", *map(str, records), "--reference", str(beside)]) == 0
     table, _, _ = capsys.readouterr().out.partition("lowest, median")
     assert table.strip() in page("eight-seeds")
 

@@ -451,7 +451,7 @@ def test_a_dask_cluster_does_as_well_though_a_worker_is_killed(
             "--claim must be the id of a claim, like accurate_at_every_edge_count; got 'none'",
         ),
         (["--count", "1", "--config", "none.toml"], "none.toml: no such file"),
-        (["--count", "1", "--beside", "none"], "none: no such file or directory"),
+        (["--count", "1", "--reference", "none"], "none: no such file or directory"),
         (["--count", "1", "--validation-set", "none.npz"], "none.npz: no such file"),
         (
             ["--count", "1", "--executor", "threads"],
@@ -478,11 +478,11 @@ def test_the_table_can_be_made_again_from_the_records(
     whole: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     records = [str(whole / f"seed-{seed}" / "record.json") for seed in range(3)]
-    assert main(["table", *records[:2], "--beside", records[2]]) == 0
+    assert main(["table", *records[:2], "--reference", records[2]]) == 0
     out = capsys.readouterr().out
     assert "in order: seed-0, seed-1" in out
     assert "classifies_the_validation_set  ✗✗  ✗    0/2  [0.00, 0.84]" in out
-    assert main(["table", records[0], "--beside", records[0]]) == 2
+    assert main(["table", records[0], "--reference", records[0]]) == 2
     assert f"{records[0]}: a second record of seed-0" in capsys.readouterr().err
     assert main(["table", "none.json"]) == 2
     assert "none.json: not a readable JSON file" in capsys.readouterr().err

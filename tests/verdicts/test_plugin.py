@@ -440,7 +440,7 @@ SUBJECT = "dict(name='n', content_hash='h', roles={}, validation_set='v')"
             ["--claims-gauge"],
             (
                 "pytest_claims_variants returned a dict without controls, gauges, for_controls,"
-                " for_gauges, under_gauge, stand_ins"
+                " for_gauges, under_gauge, other_parts"
             ),
         ),
     ],

@@ -53,7 +53,7 @@ class Variants:
     for_gauges = for_controls
     def under_gauge(self, subject, gauge):
         return dataclasses.replace(subject, coordinates=4.0) if gauge == "rotation" else subject
-    def stand_ins(self, subject, about):
+    def other_parts(self, subject, about):
         xs = {1: 0.0, 2: 11.0, 3: 0.0}
         return {str(part): dataclasses.replace(subject, part=part, x=x) for part, x in xs.items()}
 

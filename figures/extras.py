@@ -19,12 +19,14 @@ from figures.diagram import circuit_diagram, path_weights
 from figures.scene import Scene
 from figures.viewer import graphs_to_view
 from verdicts.drawing import bars
-from verdicts.page import Exhibit, Figure, Panel
+from verdicts.page import Figure, PageExtras, Panel
 from verdicts.record import read_record
 
 
 @torch.no_grad()
-def exhibit(subject: Subject, result: Mapping[str, Any], *, registry: Path = REGISTRY) -> Exhibit:
+def page_extras(
+    subject: Subject, result: Mapping[str, Any], *, registry: Path = REGISTRY
+) -> PageExtras:
     """Everything that the page of a subject shows beside the claims; `result` is what its record
     says of it.
 
@@ -44,7 +46,7 @@ def exhibit(subject: Subject, result: Mapping[str, Any], *, registry: Path = REG
         "circuit.html", drawing=circuit_diagram(subject, claims), weights=weights, bars=drawn
     )
     counted, beside = _registered(registry)
-    return Exhibit(
+    return PageExtras(
         figures=tuple(_figures(scene)),
         panels=(
             Panel("circuit", "Circuit", circuit),
