@@ -152,7 +152,7 @@ MUTANTS = (
     Mutant("vertices counted as graphs", S, "(k.sum() ** 2 / k.square().sum())", "k.sum()", "statistics"),
     Mutant("graphs that settle it half the time", "verdicts/expectations.py", "POWER * reach / gap", "reach / gap", "verdicts"),
     Mutant("the Embed part left out of the certified score", B, "lambda low, high: low @ weight.clamp(min=0) + high @ weight.clamp(max=0)", "lambda low, high: low @ weight", "untrained measurements"),
-    Mutant("only the first subject judged", "verdicts/session.py", "metafunc.parametrize(\"subject\", self.subjects, ids=ids,", "metafunc.parametrize(\"subject\", self.subjects[:1], ids=ids[:1],", "plugin"),
+    Mutant("only the first subject judged", "verdicts/plugin/collection.py", "metafunc.parametrize(\"subject\", self.run.subjects, ids=ids,", "metafunc.parametrize(\"subject\", self.run.subjects[:1], ids=ids[:1],", "plugin"),
     Mutant("refuted on too few cases", "verdicts/judge.py", "    expect.leave_open_what_saw_too_little()\n", "", "verdicts"),
     Mutant("a gauge blamed where the part is absent", "verdicts/variants.py", " and result[\"verdict\"] != \"absent\":", ":", "variants"),
     Mutant("a reported number justifies a gauge", "verdicts/variants.py", "[name for name in changed if name in judged_by]", "list(changed)", "variants"),

@@ -31,5 +31,5 @@ def test_a_path_that_leads_nowhere_is_refused_before_torch_is_imported(option: s
         for line in result.stderr.splitlines()
         if line.startswith("import time:")
     }
-    assert "verdicts.session" in imported
+    assert "verdicts.plugin.judging" in imported
     assert not imported & {"torch", "transformer_lens", "scipy", "circuits.subject"}

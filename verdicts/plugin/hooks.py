@@ -1,4 +1,4 @@
-"""The pytest plugin: its hooks, its options and the fixtures of a claim."""
+"""What a project's conftest tells the plugin."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from verdicts.options import add_options, check_options
+from verdicts.plugin.subjects import JudgedSubject
 from verdicts.project import Project
-from verdicts.record import RecordError, read_whole_record
-from verdicts.session import ClaimsSession
-from verdicts.subjects import JudgedSubject
 from verdicts.variants import Variants
 
 if TYPE_CHECKING:
@@ -74,41 +71,3 @@ class ClaimsHooks:
             return PageExtras(figures=(loss,))
         ```
         """
-
-
-def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    pluginmanager.add_hookspecs(ClaimsHooks)
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    add_options(parser)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers",
-        "claim(source, evidence, …): a claim; source says who states it, evidence of which kind it"
-        " is (exact, proved, searched, estimated or causal, if the project has no others)",
-    )
-    check_options(config)
-    try:
-        path = config.getoption("claims_baseline")
-        baseline = None if path is None else read_whole_record(path)
-    except RecordError as error:
-        raise pytest.UsageError(f"--claims-baseline={error}") from None
-    config.pluginmanager.register(ClaimsSession(config, baseline), "claims-session")
-
-
-@pytest.fixture
-def subject(request: pytest.FixtureRequest) -> JudgedSubject:
-    """What a claim is about: a claim gets it by parametrisation, one subject at a time."""
-    return pytest.fail(
-        f"{request.node.name} asks for the fixture 'subject', which claims alone get; "
-        "mark it with @pytest.mark.claim(source=…, evidence=…), or give your fixture another name",
-        pytrace=False,
-    )
-
-
-@pytest.fixture
-def expect() -> None:
-    """Placeholder for the recorder: `judge` makes a fresh one for each claim that it judges."""

@@ -1,0 +1,100 @@
+"""What a run shows in the terminal: its subjects before it begins, and the table at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from verdicts.plugin.run import Run
+from verdicts.plugin.subjects import JudgedSubject, labels
+from verdicts.table import (
+    render,
+    render_comparison,
+    render_controls,
+    render_gauges,
+    render_side_by_side,
+    summary,
+)
+
+
+class Reporting:
+    """Nothing is shown of a run without claims."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def pytest_report_collectionfinish(self) -> list[str]:
+        lines = []
+        names = labels([judged.describe() for judged in self.run.subjects])
+        for judged in self.run.subjects:
+            about = judged.describe()
+            data = (
+                f", {self.run.project.data} {about['validation_set'][:19]}…"
+                if "validation_set" in about
+                else ""
+            )
+            lines.append(
+                f"{self.run.project.subject}: {about['name']} {about['content_hash'][:19]}…{data}"
+            )
+            of = f" of {names[about['content_hash']]}" if len(names) > 1 else ""
+            lines.append(
+                f"device{of}: {judged.device}, seed: {self.run.config.getoption('claims_seed')}"
+            )
+            lines += self._about_the_ledger(judged, about, of=of)
+        return lines
+
+    def _about_the_ledger(
+        self, judged: JudgedSubject, about: Mapping[str, Any], *, of: str
+    ) -> Iterator[str]:
+        if (baseline := self.run.baselines.get(about["content_hash"])) is not None:
+            yield (
+                f"baseline{of}: {baseline['name']} {baseline['content_hash'][:19]}…,"
+                f" {summary(baseline)}"
+            )
+            return
+        ledger = self.run.ledgers.get(about["content_hash"])
+        if ledger is None:
+            yield f"ledger{of}: none; every claim must hold"
+            return
+        yield f"ledger{of}: {summary(ledger['subjects'][0])}"
+        now = {
+            self.run.project.data: about.get("validation_set"),
+            "seed": self.run.config.getoption("claims_seed"),
+            "device": judged.device,
+        }
+        then = {self.run.project.data: ledger["subjects"][0].get("validation_set"), **ledger["run"]}
+        yield from (
+            f"ledger{of}: accepted with {key} {then[key]}, but this run has {now[key]}"
+            for key in now
+            if now[key] != then[key]
+        )
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.run.refused is not None:
+            terminalreporter.write_line(f"ERROR: {self.run.refused}", red=True)
+        record = self.run.record()
+        if record is not None:
+            terminalreporter.section("claims", "=")
+        for result in [] if record is None else record["subjects"]:
+            by = "baseline" if self.run.baseline else "ledger"
+            table = render(
+                result,
+                accepted=self.run.known[result["content_hash"]],
+                by=by,
+                project=self.run.project,
+            )
+            for line, markup in [
+                *table,
+                *render_controls(result),
+                *render_gauges(result),
+                *render_comparison(result),
+            ]:
+                terminalreporter.write_line(line, **markup)
+        for line, markup in [] if record is None else render_side_by_side(record["subjects"]):
+            terminalreporter.write_line(line, **markup)
+        for complaint in self.run.complaints:
+            terminalreporter.write_line(complaint, red=True)
+        for message in self.run.messages:
+            terminalreporter.write_line(message)
