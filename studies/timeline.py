@@ -59,7 +59,8 @@ def series(subjects: Sequence[Mapping[str, Any]]) -> Series:
         for role in subjects[-1]["roles"]
         if role != "target"
     ]
-    return Series("epoch", at, subjects, parts, charts)
+    legend = "■  found    □  found, but another than in the end"
+    return Series("epoch", at, subjects, parts, charts, legend)
 
 
 def _role(role: str, subjects: Sequence[Mapping[str, Any]]) -> Row:

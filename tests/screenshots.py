@@ -1,12 +1,14 @@
-"""The README's pictures of the page, taken anew: `make screenshots`, after `make page`."""
+"""The pictures of the docs, taken anew: `make screenshots`, after `make page`."""
 
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from studies.__main__ import main as timeline
 from tests.figures.test_browser import CHROMIUM, FLAGS
 
 ROOT = Path(__file__).parent.parent
@@ -33,6 +35,15 @@ def main() -> int:
             )
             page.screenshot(path=ROOT / "docs" / name)
             page.close()
+        for record in sorted((ROOT / "studies" / "timelines").glob("*.json")):
+            with tempfile.TemporaryDirectory() as directory:
+                file = Path(directory) / "timeline.html"
+                timeline(["timeline", str(record), f"--page={file}"])
+                page = browser.new_page(viewport={"width": 900, "height": 900})
+                page.goto(file.as_uri())
+                table = page.locator(".steps")
+                table.screenshot(path=ROOT / "docs" / f"timeline-{record.stem}.png")
+                page.close()
         browser.close()
     return 0
 

@@ -63,6 +63,8 @@ class Series:
     """What the project sees come and go beside the claims."""
     charts: Sequence[Chart] = ()
     """What the project draws beside the claims."""
+    legend: str = ""
+    """What the marks of the parts mean."""
 
     def rows(self) -> list[Row]:
         """The parts and all claims, the earliest first; those that are not there in the end come
@@ -128,7 +130,7 @@ def render_series(series: Series) -> Iterator[Line]:
     for row in rows:
         since = "-" if row.since is None else str(series.at[row.since])
         yield f"{row.name:<{widest}}  {''.join(row.marks)}  {since:>4}  {row.last}".rstrip(), {}
-    yield LEGEND, {}
+    yield f"{series.legend}    {LEGEND}".strip(), {}
 
 
 def _scale(at: Sequence[int]) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from models.training import EPOCHS, train
 from studies.__main__ import main
-from studies.timeline import unsearched
+from studies.timeline import series, unsearched
 from tests.processes import ROOT, one_thread
 from tests.studies.test_seeds import MODEL, TRAIN
 from verdicts.plots import trend
@@ -193,3 +193,29 @@ def test_bad_arguments_are_told_in_one_sentence(kept: Path, tmp_path: Path, caps
     ]:
         assert timeline(*arguments) == 2
         assert message in capsys.readouterr().err
+
+
+SAID = {
+    "some neuron of the first MLP follows degree": "layer_0_neurons_follow_degree",
+    "a reader is found": "reader",
+    "a pointer is found": "pointer",
+    "taking the reader away costs answers on one graph in twenty": "reader_is_necessary",
+    "right on 95 in 100 graphs of every number of edges": "accurate_at_every_edge_count",
+    "the positional query is −2v": "position_subtracts_two_neighbours",
+    "right on 99 in 100 graphs of the validation set": "classifies_the_validation_set",
+    "renaming the vertices changes fewer than 1 answer in 100": "answers_survive_relabelling",
+    "clear anchors": "anchors",
+}
+
+
+def test_the_docs_say_what_the_shipped_timelines_say() -> None:
+    told = (ROOT / "docs" / "timeline.md").read_text(encoding="utf-8")
+    columns = []
+    for name in ("seed-8", "seed-9"):
+        shown = series(read_record(ROOT / "studies" / "timelines" / f"{name}.json")["subjects"])
+        since = {row.name: row.since for row in shown.rows()}
+        columns.append([since[row] for row in SAID.values()])
+        at = shown.at
+    for words, *steps in zip(SAID, *columns, strict=True):
+        cells = ["–" if step is None else str(at[step]) for step in steps]
+        assert f"| {words} | {' | '.join(cells)} |" in told
