@@ -15,7 +15,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from circuits.roles import Head, Roles
 from circuits.subject import Subject
 from models.graphs import GraphSet
 from models.transformer import Transformer
@@ -40,20 +39,6 @@ class Renaming:
         """New index of a vertex."""
         return int((self.vertices == position).nonzero())
 
-    def roles(self, roles: Roles) -> Roles:
-        """The same parts under their new names."""
-        found = dict(roles.found)
-        for role in ("reader", "pointer"):
-            if found.get(role) is not None:
-                found[role] = Head(
-                    found[role].layer, self.head(found[role].layer, found[role].index)
-                )
-        if found.get("anchors") is not None:
-            found["anchors"] = tuple(sorted(self.vertex(position) for position in found["anchors"]))
-        if found.get("target") is not None:
-            found["target"] = self.vertex(found["target"])
-        return Roles(found, roles.reasons)
-
 
 def under_gauge(subject: Subject, gauge: str) -> Subject:
     """The subject with its weights changed and its roles renamed; where vertices are, its graphs
@@ -68,7 +53,7 @@ def under_gauge(subject: Subject, gauge: str) -> Subject:
         name=f"{subject.name} under {gauge}",
         content_hash=f"{subject.content_hash} under {gauge}",
         model=model,
-        roles=renaming.roles(subject.roles),
+        roles=subject.roles.renamed(renaming),
         graphs=graphs,
         vertex_order=order,
     )

@@ -6,16 +6,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from reprlib import repr as brief
-from typing import Any
+from typing import Any, Protocol
 
 from models.checkpoint import write_json
 from models.config import ModelConfig
 
 MAX_BYTES = 1_000_000
-ROLES = ("reader", "anchors", "pointer", "target", "dimension")
 
 
 class Absent(LookupError):
@@ -49,6 +48,81 @@ class Head:
 
     def __str__(self) -> str:
         return f"{self.layer}.{self.index}"
+
+
+class Renaming(Protocol):
+    """Where heads and vertices went when weights were put in another order."""
+
+    def head(self, layer: int, index: int) -> int:
+        """New index of a head."""
+
+    def vertex(self, position: int) -> int:
+        """New index of a vertex."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What can play a role: how it is read from JSON, written to it, and named after a renaming."""
+
+    parse: Callable[[object, ModelConfig], Any]
+    """`ValueError` for what the model does not have."""
+    write: Callable[[Any], Any]
+    rename: Callable[[Any, Renaming], Any]
+
+
+def _parse_head(value: object, cfg: ModelConfig) -> Head:
+    head = Head.parse(value)
+    if head.layer >= cfg.n_layers or head.index >= cfg.n_heads:
+        raise ValueError(
+            f"got {brief(value)}, but the model has {cfg.n_layers} layers of {cfg.n_heads} heads"
+        )
+    return head
+
+
+def _parse_positions(value: object, cfg: ModelConfig) -> tuple[int, ...]:
+    if not isinstance(value, list) or not value or len(set(map(repr, value))) < len(value):
+        raise ValueError(f"expected a list of distinct positions, got {brief(value)}")
+    positions = tuple(sorted(_index(item, cfg.n_vertices) for item in value))
+    if len(positions) == cfg.n_vertices:
+        raise ValueError("every position is one; at least one must not be")
+    return positions
+
+
+def _index(value: object, size: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < size:
+        raise ValueError(f"expected an integer from 0 to {size - 1}, got {brief(value)}")
+    return value
+
+
+HEAD = Kind(
+    parse=_parse_head,
+    write=str,
+    rename=lambda head, new: Head(head.layer, new.head(head.layer, head.index)),
+)
+POSITION = Kind(
+    parse=lambda value, cfg: _index(value, cfg.n_vertices),
+    write=int,
+    rename=lambda position, new: new.vertex(position),
+)
+POSITIONS = Kind(
+    parse=_parse_positions,
+    write=list,
+    rename=lambda positions, new: tuple(sorted(map(new.vertex, positions))),
+)
+DIMENSION = Kind(
+    parse=lambda value, cfg: _index(value, cfg.d_model),
+    write=int,
+    rename=lambda dimension, new: dimension,
+)
+
+ROLES: Mapping[str, Kind] = {
+    "reader": HEAD,
+    "anchors": POSITIONS,
+    "pointer": HEAD,
+    "target": POSITION,
+    "dimension": DIMENSION,
+}
+"""Every role with its kind; `circuits.finder` says how each is found."""
 
 
 def require_layer_0(head: Head) -> None:
@@ -107,18 +181,20 @@ class Roles:
         """Residual basis dimension that carries degree from the reader to the pointer."""
         return self._get("dimension")
 
+    def renamed(self, renaming: Renaming) -> Roles:
+        """The same parts under their new names."""
+        found = {
+            role: value if value is None else ROLES[role].rename(value, renaming)
+            for role, value in self.found.items()
+        }
+        return Roles(found, self.reasons)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON values by role; `null` for a role that is absent."""
-        values = {role: self.found.get(role) for role in ROLES}
+        found = {role: self.found.get(role) for role in ROLES}
         return {
-            role: (
-                str(value)
-                if isinstance(value, Head)
-                else list(value)
-                if isinstance(value, tuple)
-                else value
-            )
-            for role, value in values.items()
+            role: value if value is None else ROLES[role].write(value)
+            for role, value in found.items()
         }
 
 
@@ -126,44 +202,16 @@ def parse_roles(values: Mapping[str, Any], *, cfg: ModelConfig, source: str) -> 
     """Roles from JSON values; `ValueError` names `source` and the role that this model cannot
     have."""
     found: dict[str, Any] = {}
-    for role in ROLES:
-        value = values.get(role)
-        if value is None:
-            continue
+    for role, kind in ROLES.items():
         try:
-            if role in ("reader", "pointer"):
-                found[role] = head = Head.parse(value)
-                if head.layer >= cfg.n_layers or head.index >= cfg.n_heads:
-                    raise ValueError(
-                        f"got {brief(value)}, but the model has {cfg.n_layers} layers of"
-                        f" {cfg.n_heads} heads"
-                    )
-            elif role == "anchors":
-                if (
-                    not isinstance(value, list)
-                    or not value
-                    or len(set(map(repr, value))) < len(value)
-                ):
-                    raise ValueError(f"expected a list of distinct positions, got {brief(value)}")
-                found[role] = tuple(sorted(_index(item, cfg.n_vertices) for item in value))
-            else:
-                found[role] = _index(value, cfg.n_vertices if role == "target" else cfg.d_model)
+            if values.get(role) is not None:
+                found[role] = kind.parse(values[role], cfg)
         except ValueError as error:
             raise ValueError(f"{source}: {role}: {error}") from None
-    if "anchors" in found and len(found["anchors"]) == cfg.n_vertices:
-        raise ValueError(
-            f"{source}: anchors: every position is an anchor; at least one must not be"
-        )
     reasons = values.get("reasons", {})
     if not isinstance(reasons, dict) or not all(isinstance(text, str) for text in reasons.values()):
         raise ValueError(f"{source}: reasons: expected sentences by role, got {brief(reasons)}")
     return Roles(found, reasons)
-
-
-def _index(value: object, size: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < size:
-        raise ValueError(f"expected an integer from 0 to {size - 1}, got {brief(value)}")
-    return value
 
 
 def read_roles(path: Path, *, cfg: ModelConfig, content_hash: str) -> Roles:

@@ -57,7 +57,7 @@ def test_roles_survive_being_written(tmp_path: Path) -> None:
         ({"reader": "0.9"}, "reader: got '0.9', but the model has 2 layers of 2 heads"),
         ({"anchors": [1, 1]}, "anchors: expected a list of distinct positions"),
         ({"anchors": [1, 10]}, "anchors: expected an integer from 0 to 9, got 10"),
-        ({"anchors": list(range(10))}, "every position is an anchor"),
+        ({"anchors": list(range(10))}, "anchors: every position is one"),
         ({"target": 10}, "target: expected an integer from 0 to 9, got 10"),
         ({"dimension": 16}, "dimension: expected an integer from 0 to 15"),
         ({"dimension": True}, "dimension: expected an integer"),
@@ -105,7 +105,7 @@ def _same_roles(model: Transformer, gauge: str) -> None:
     roles, _ = find_roles(model, graphs)
     same, renaming = transformed(model, gauge, generator=named_generator(0, gauge))
     found, scores = find_roles(same, graphs)
-    expected = renaming.roles(roles).to_dict()
+    expected = roles.renamed(renaming).to_dict()
     assert None not in expected.values()
     if gauge in ("residual rotation", "residual basis"):
         expected["dimension"] = None
