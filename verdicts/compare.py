@@ -149,3 +149,14 @@ def comparison_complaints(comparison: Mapping[str, Any]) -> Iterator[str]:
                 f"{name}:"
                 f" {claim['status']}{', ' + '; '.join(claim['moved']) if claim['moved'] else ''}"
             )
+
+
+def changed(comparison: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
+    """What did not come out as before, the worst first: status, claim, and what moved."""
+    return [
+        (status, name, claim["moved"])
+        for status in STATUSES
+        if status not in ("holds still", "fails still")
+        for name, claim in comparison["claims"].items()
+        if claim["status"] == status
+    ]

@@ -8,21 +8,19 @@ the extras.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
-from verdicts.axes import has_axis, measurement_axis
-from verdicts.compare import FAILING, STATUSES, comparison_summary
+from verdicts.compare import FAILING
+from verdicts.environment import environment
 from verdicts.frequencies import frequency
 from verdicts.judge import VERDICTS
 from verdicts.project import PLAIN, Project
 from verdicts.record import worst_first
-from verdicts.table import SIGNS, beside_chance, bound, number, shown
+from verdicts.table import SIGNS, bound, shown
 
 _VERDICT_WORDS = {
     "holds": "every measurement meets its bound, with its whole interval",
@@ -84,7 +82,7 @@ def render_page(
     subjects = record["subjects"]
     cards = _cards(subjects, extras)
     return (
-        _environment()
+        environment()
         .get_template("page.html")
         .render(
             record=record,
@@ -102,38 +100,6 @@ def render_page(
             frequencies=_frequencies(extras),
         )
     )
-
-
-@functools.cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("verdicts"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "shown": shown,
-        "bound": bound,
-        "number": number,
-        "beside_chance": beside_chance,
-        "words": lambda name: str(name).replace("_", " "),
-    }
-    environment.filters |= {"comparison_summary": comparison_summary, "changed": _changed}
-    environment.globals |= {"has_axis": has_axis, "measurement_axis": measurement_axis}
-    return environment
-
-
-def _changed(comparison: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
-    """What did not come out as before, the worst first: status, claim, and what moved."""
-    return [
-        (status, name, claim["moved"])
-        for status in STATUSES
-        if status not in ("holds still", "fails still")
-        for name, claim in comparison["claims"].items()
-        if claim["status"] == status
-    ]
 
 
 def _cards(subjects: Sequence[Mapping[str, Any]], extras: PageExtras) -> list[dict[str, Any]]:

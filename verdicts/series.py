@@ -4,13 +4,10 @@ a page."""
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
+from verdicts.environment import environment
 from verdicts.plots import trend
 from verdicts.table import LEGEND, SIGNS, Line, bound, sign
 
@@ -150,7 +147,7 @@ def render_series_page(series: Series, *, title: str, lead: str) -> str:
         if row.name in series.claims()
     }
     return (
-        _environment()
+        environment()
         .get_template("series.html")
         .render(
             series=series,
@@ -175,16 +172,3 @@ def _draw(series: Series, chart: Chart) -> dict[str, Any]:
         y=chart.name,
     )
     return {"name": chart.name, "said": chart.said, "plot": plot}
-
-
-@functools.cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("verdicts"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["words"] = lambda name: Markup(str(name).replace("_", " "))
-    return environment

@@ -107,10 +107,12 @@ def test_a_trend_has_gaps_bands_and_bounds() -> None:
 
 
 def test_the_page_escapes_what_a_record_says() -> None:
-    page = render_series_page(SERIES, title="<b>one</b>", lead="a & b")
-    assert "<b>one</b>" not in page
+    hostile = {"claims": [{**step("holds")["claims"][0], "id": "<b>two</b>"}]}
+    series = Series("epoch", [*SERIES.at, 8], [*SERIES.subjects, hostile])
+    page = render_series_page(series, title="<b>one</b>", lead="a & b")
+    assert "<b>" not in page
     assert "a &amp; b" in page
-    assert page.count("<svg") == 1
+    assert page.count("<svg") == 2
 
 
 @pytest.fixture(scope="module")
