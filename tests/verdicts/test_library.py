@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -41,6 +42,21 @@ def test_its_words_are_a_claims(path: Path) -> None:
     ]  # one of the packages that a record names
     found = [line for line in lines if re.search(OURS, line, flags=re.IGNORECASE)]
     assert not found, f"{path.name} knows of what this project is about"
+
+
+def test_the_docs_name_every_key_of_a_record() -> None:
+    schema = json.loads((LIBRARY / "record.schema.json").read_text(encoding="utf-8"))
+    told = (ROOT / "docs" / "record.md").read_text(encoding="utf-8")
+
+    def keys(part: object) -> set[str]:
+        found: set[str] = set()
+        for name, value in part.items() if isinstance(part, dict) else ():
+            if name == "properties":
+                found |= set(value)
+            found |= keys(value)
+        return found
+
+    assert [key for key in sorted(keys(schema)) if f"`{key}`" not in told] == []
 
 
 def test_the_example_of_its_readme_runs_and_says_what_it_says(tmp_path: Path) -> None:
