@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from reprlib import repr as brief
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from models.checkpoint import write_json
 from models.config import ModelConfig
@@ -50,6 +50,7 @@ class Head:
         return f"{self.layer}.{self.index}"
 
 
+@runtime_checkable
 class Renaming(Protocol):
     """Where heads and vertices went when weights were put in another order."""
 
