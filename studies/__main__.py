@@ -214,6 +214,10 @@ def _seeds(options: argparse.Namespace) -> int:
     if options.keep is not None:
         require_directory(options.keep, option="--keep")
     registration, commit = _registration(options)
+    if options.keep is not None and options.claim:
+        raise ValueError("--keep takes records of all claims; drop --claim")
+    if commit is not None:
+        _require_plan(options, registration, (model_config, train_config))
 
     with imports():  # after all that can be looked at without torch
         import torch
@@ -293,6 +297,30 @@ def _registration(options: argparse.Namespace) -> tuple[Registration, str | None
     return registration, registered_commit(registration) if options.registered is not None else None
 
 
+def _require_plan(
+    options: argparse.Namespace, registration: Registration, recipe: tuple[object, object]
+) -> None:
+    """`ValueError` for a run that is not the one that was registered: nobody may choose later."""
+    from models.config import read_recipe
+    from studies.registration import registered_recipe
+
+    seeds = range(options.first, options.first + options.count)
+    plan = registration.seeds
+    if seeds[0] < plan[0] or seeds[-1] > plan[-1]:
+        raise ValueError(
+            f"--registered: is of seeds {plan[0]} to {plan[-1]}, not {seeds[0]} to {seeds[-1]}"
+        )
+    if options.claims_seed != registration.claims_seed:
+        raise ValueError(
+            f"--registered: is of --claims-seed {registration.claims_seed}, not"
+            f" {options.claims_seed}"
+        )
+    if options.validation_set is not None:
+        raise ValueError("--registered: is of the usual graphs; drop --validation-set")
+    if recipe != read_recipe(registered_recipe(registration)):
+        raise ValueError(f"--registered: is of --config {registration.recipe}, and of no other")
+
+
 def _table(options: argparse.Namespace) -> int:
     from studies.tables import print_tables, read_subjects
 
@@ -319,6 +347,10 @@ def _timeline(options: argparse.Namespace) -> int:
     if options.claim and options.searches:
         raise ValueError("--claim and --searches: name the claims, or ask for all")
     require_existing(options.run_directory)
+    if options.out is not None and options.out == options.page:
+        raise ValueError(f"--out and --page are both {options.out}; name two files")
+    if options.run_directory.is_file() and (options.claim or options.searches):
+        raise ValueError("--claim and --searches are for a run; a record is shown as it is")
     for name in ("out", "page"):
         if getattr(options, name) is not None:
             require_file(getattr(options, name), option=f"--{name}")
@@ -336,16 +368,15 @@ def _timeline(options: argparse.Namespace) -> int:
         write_lines(options.out, trimmed(record))
     if options.page is not None:
         training = record["subjects"][-1]["about"]["training"]
-        accuracy = (
-            f"Seed {training['seed']}; {training['metrics']['validation_accuracy']:.2%} of the"
-            " validation graphs right in the end."
+        right = training["metrics"].get("validation_accuracy")
+        said = "" if right is None else f" {right:.2%} of the validation graphs are right then."
+        options.page.parent.mkdir(parents=True, exist_ok=True)
+        page = render_series_page(
+            shown,
+            title=f"The life of a circuit: seed {training['seed']}",
+            lead=f"Seed {training['seed']}, to epoch {shown.at[-1]}.{said}",
         )
-        write_text(
-            options.page,
-            render_series_page(
-                shown, title=f"The life of a circuit: seed {training['seed']}", lead=accuracy
-            ),
-        )
+        write_text(options.page, page)
     print(*(text for text, _ in render_series(shown)), sep="\n")
     return 0
 
@@ -361,8 +392,9 @@ def _judge_epochs(options: argparse.Namespace) -> dict[str, Any]:
         from studies.timeline import kept_targets, study_of, unsearched
         from verdicts.record import make_record
 
-    targets = kept_targets(options.run_directory)
-    study = study_of(targets, tuple(options.claim) or (() if options.searches else unsearched()))
+    claims = tuple(options.claim) or (() if options.searches else unsearched())
+    targets = kept_targets(options.run_directory, claims)
+    study = study_of(targets, claims)
     study.chosen()
     with (
         hold(options.run_directory),

@@ -34,24 +34,37 @@ def keep(record: Path, registration: Registration, place: Path) -> None:
 
 
 def read_seeds(directory: Path, registration: Registration | None = None) -> dict[int, Record]:
-    """The records of a directory by seed; `RegistrationError` for one that was not judged under the
-    registration that is given."""
+    """The records of a directory by seed; `RegistrationError` for one that says nothing of its
+    training, is of another seed than its name says, or was not judged as the registration that is
+    given says."""
     found: dict[int, Record] = {}
-    for path in directory.glob("seed-*.json"):
-        (subject,) = read_record(path)["subjects"]
+    for path in sorted(directory.glob("seed-*.json")):
+        record = read_record(path)
+        subject = record["subjects"][0]
         about = subject.get("about", {})
-        if "training" not in about:
+        training, scores = (about.get(key) for key in ("training", "role_scores"))
+        if not isinstance(training, dict) or "seed" not in training or not isinstance(scores, dict):
             raise RegistrationError(
                 f"{path}: does not say how it was trained; write it with: seeds --keep"
             )
-        if (
-            registration is not None
-            and about.get("registration", {}).get("sha256") != registration.sha256
-        ):
-            raise RegistrationError(
-                f"{path}: was judged for other predictions than those of {registration.path}"
-            )
-        found[about["training"]["seed"]] = subject
+        seed, registered = training["seed"], about.get("registration")
+        if path.stem != f"seed-{seed}":
+            raise RegistrationError(f"{path}: is of seed {seed}; its name must be seed-{seed}.json")
+        if registration is not None:
+            named = registered.get("sha256") if isinstance(registered, dict) else None
+            if named != registration.sha256:
+                raise RegistrationError(
+                    f"{path}: was judged for other predictions than those of {registration.path}"
+                )
+            if record["run"]["seed"] != registration.claims_seed:
+                raise RegistrationError(
+                    f"{path}: was judged with --claims-seed {record['run']['seed']}, and the plan"
+                    f" says {registration.claims_seed}"
+                )
+        found[seed] = subject
+    sets = {subject.get("validation_set") for subject in found.values()}
+    if len(sets) > 1:
+        raise RegistrationError(f"{directory}: its seeds were judged on {len(sets)} different sets")
     return dict(sorted(found.items()))
 
 
@@ -147,6 +160,10 @@ def table_of_recipes(
 def report(registration: Registration, directory: Path) -> str:
     """All tables, from the records in a directory that has one of each recipe."""
     own = Path(registration.recipe).stem
+    if not (directory / own).is_dir():
+        raise RegistrationError(
+            f"{directory}: has no directory {own}; name the one that has a directory of each recipe"
+        )
     seeds = read_seeds(directory / own, registration)
     others = {
         path.name: read_seeds(path)

@@ -13,10 +13,13 @@ from pathlib import Path
 from reprlib import repr as brief
 from typing import Any
 
+from verdicts.judge import VERDICTS
 from verdicts.statistics import CONFIDENCE, clopper_pearson
 
 FEWEST = 3
-"""Seeds on either side of a difference; with fewer it is open."""
+"""Seeds on either side of a difference; with fewer, or all alike, there is no interval."""
+SCORES = ("score", "runner_up_score", "floor", "margin")
+"""What the finder says of each role."""
 
 Record = Mapping[str, Any]
 """A subject of a record, with its roles and their scores in `about`."""
@@ -57,10 +60,31 @@ class Condition:
                 "a condition names a claim with its verdict or measure, or a role with found or"
                 f" score; got {named}"
             )
+        # what is misspelt is never met, and that would count as evidence
+        if self.verdict is not None and self.verdict not in VERDICTS:
+            raise ValueError(f"verdict must be one of {', '.join(VERDICTS)}, got {self.verdict!r}")
+        if self.score is not None and self.score not in SCORES:
+            raise ValueError(f"score must be one of {', '.join(SCORES)}, got {self.score!r}")
+        for bound in (self.at_least, self.at_most):
+            if isinstance(bound, bool) or not isinstance(bound, int | float):
+                raise ValueError(f"at_least and at_most must be numbers, got {bound!r}")
+        if self.bounded and not self.of_a_number:
+            raise ValueError(f"at_least and at_most are for a measure or a score, not for {named}")
+
+    @property
+    def of_a_number(self) -> bool:
+        """Whether it is about a measure or a score."""
+        return self.measure is not None or self.score is not None
+
+    @property
+    def bounded(self) -> bool:
+        """Whether any number could miss it."""
+        return math.isfinite(self.at_least) or math.isfinite(self.at_most)
 
     def value(self, seed: Record) -> float | None:
         """The number that it is about; `None` where the seed has none."""
         if self.role is not None:
+            _require_role(seed, self.role)
             scores = seed["about"]["role_scores"].get(self.role, {})
             return scores.get(self.score)
         measured = _claim(seed, self.claim)["measurements"].get(self.measure)
@@ -71,6 +95,7 @@ class Condition:
         if self.verdict is not None:
             return _claim(seed, self.claim)["verdict"] == self.verdict
         if self.found is not None:
+            _require_role(seed, self.role)
             return (seed["roles"][self.role] is not None) == self.found
         value = self.value(seed)
         return value is not None and self.at_least <= value <= self.at_most
@@ -81,6 +106,11 @@ def _claim(seed: Record, claim: str | None) -> Mapping[str, Any]:
         if one["id"] == claim:
             return one
     raise RegistrationError(f"{seed['name']}: its record has no claim {claim}")
+
+
+def _require_role(seed: Record, role: str | None) -> None:
+    if role not in seed["roles"]:
+        raise RegistrationError(f"{seed['name']}: its record has no role {role}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,11 +132,27 @@ class Prediction:
     def __post_init__(self) -> None:
         as_rate = self.rate is not None and bool(self.where) != bool(self.agree)
         as_difference = None not in (self.difference, self.between, self.within)
-        if as_rate == as_difference:
+        mixed = bool(self.where or self.agree or self.rate) and any(
+            (self.difference, self.between, self.within)
+        )
+        if as_rate == as_difference or mixed:
             raise ValueError(
                 "a prediction has a rate of where= or agree=, or a difference= between= two groups"
                 " within= a range"
             )
+        for condition in (*self.among, *self.where, *self.agree, *filter(None, [self.between])):
+            if condition.of_a_number and not condition.bounded:
+                raise ValueError("a measure or score needs at_least or at_most")
+        if self.difference is not None and (
+            not self.difference.of_a_number or self.difference.bounded
+        ):
+            raise ValueError("a difference is of a measure or score, without bounds")
+        if (
+            self.says is None
+            and [one.claim for one in self.where if one.verdict]
+            != [one.claim for one in (*self.where, *self.agree)][:1]
+        ):
+            raise ValueError("say in says= what is predicted, where it is not one claim")
         low, high = self.range
         if not low < high or (self.rate and not (low >= 0 and high <= 1)):
             raise ValueError(
@@ -181,10 +227,18 @@ def read_registration(path: Path) -> Registration:
         seeds = range(plan["first_seed"], plan["last_seed"] + 1)
         predictions = tuple(_prediction(path, entry) for entry in tables["prediction"])
         recipe, claims_seed = str(plan["recipe"]), int(plan["claims_seed"])
+    except RegistrationError:
+        raise
+    except ValueError as error:
+        raise RegistrationError(f"{path}: [plan]: {error}") from None
     except (KeyError, TypeError) as error:
         raise RegistrationError(
             f"{path}: has no entry {error}; it needs [plan] and at least one [[prediction]]"
         ) from None
+    if not seeds or not predictions:
+        raise RegistrationError(
+            f"{path}: predicts nothing: {len(seeds)} seeds, {len(predictions)} predictions"
+        )
     ids = [prediction.id for prediction in predictions]
     for name in ids:
         if ids.count(name) > 1:
@@ -218,14 +272,15 @@ def registered_commit(registration: Registration) -> str:
     Who judges what it is about names that commit, so that nobody can say that the prediction came
     afterwards.
     """
-    directory, name = registration.path.resolve().parent, registration.path.name
+    path = registration.path.resolve()
+    directory, name = path.parent, path.name
     commit = _git(directory, "log", "-1", "--format=%H", "--", name)
-    if commit is None:
+    if not commit:
         raise RegistrationError(
             f"{registration.path}: git does not know it; commit the predictions before anything is"
             " judged"
         )
-    if _git(directory, "diff", "--name-only", "HEAD", "--", name):
+    if _git(directory, "diff", "--name-only", "HEAD", "--", name) != "":
         raise RegistrationError(
             f"{registration.path}: is not as it was committed; commit the predictions before"
             " anything is judged"
@@ -234,14 +289,20 @@ def registered_commit(registration: Registration) -> str:
 
 
 def _git(directory: Path, *arguments: str) -> str | None:
-    """What git says in one line; `None` where there is no git, no repository, or nothing to say."""
+    """What git says, empty where that is nothing; `None` where there is no git or no repository."""
     try:
         result = subprocess.run(
             ["git", *arguments], cwd=directory, capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return result.stdout.strip() or None
+    return result.stdout.strip()
+
+
+def registered_recipe(registration: Registration) -> Path:
+    """The recipe that the predictions are about: its path is from the root of the repository."""
+    root = _git(registration.path.resolve().parent, "rev-parse", "--show-toplevel")
+    return Path(root or ".") / registration.recipe
 
 
 def outcome(prediction: Prediction, seeds: Sequence[Record], *, left: int) -> Outcome:
@@ -280,6 +341,8 @@ def _of_difference(prediction: Prediction, seeds: Sequence[Record], left: int) -
     assert between is not None
     groups: tuple[list[float], list[float]] = [], []
     for seed in seeds:
+        if not all(condition.met(seed) for condition in prediction.among):
+            continue
         value = difference.value(seed)
         if value is not None:
             groups[not between.met(seed)].append(value)
@@ -288,7 +351,7 @@ def _of_difference(prediction: Prediction, seeds: Sequence[Record], left: int) -
         return Outcome(prediction, "open", None, (-math.inf, math.inf), count, of)
     value = float(np.mean(groups[0]) - np.mean(groups[1]))
     interval = (-math.inf, math.inf)
-    if min(map(len, groups)) >= FEWEST:
+    if min(map(len, groups)) >= FEWEST and all(len(set(group)) > 1 for group in groups):
         limits = ttest_ind(*groups, equal_var=False).confidence_interval(CONFIDENCE)
         interval = (float(limits.low), float(limits.high))
     decided = "open" if left else _place(interval, prediction.range)

@@ -197,7 +197,8 @@ def judged(study: Study, target: Target, graphs_hash: str) -> dict[str, Any] | N
 
 def _require_registration(study: Study, target: Target, found: Mapping[str, str] | None) -> None:
     """Whether a seed was judged when these predictions stood, and not before or for others."""
-    if found != study.registration:
+    assert study.registration is not None
+    if (found or {}).get("sha256") != study.registration["sha256"]:
         then = f"for those of commit {found['commit']}" if found else "without any"
         raise RegistrationError(
             f"{study.place_of(target)}: was judged {then}; a prediction is of seeds that nobody has"

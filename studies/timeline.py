@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,12 @@ def unsearched() -> tuple[str, ...]:
     return tuple(claim.id for claim in all_claims() if claim.evidence != "searched")
 
 
-def kept_targets(run: Path) -> list[Target]:
-    """The epochs that a run has kept and its end, in order; `ValueError` where it kept none."""
+def kept_targets(run: Path, claims: tuple[str, ...]) -> list[Target]:
+    """The epochs that a run has kept and its end, in order; `ValueError` where it kept none.
+
+    Each choice of claims has records of its own, so that none replaces another.
+    """
+    chosen = hashlib.sha256(" ".join(sorted(claims)).encode()).hexdigest()[:8] if claims else "all"
     kept = [path for path in (run / EPOCHS).glob("epoch-*") if path.is_dir()]
     found = {int(path.name.removeprefix("epoch-")): path for path in kept}
     if not found:
@@ -30,7 +35,9 @@ def kept_targets(run: Path) -> list[Target]:
     if (run / "config.json").exists():
         found[TrainConfig.from_dict(load_checkpoint(run).recipe["train"]).epochs] = run
     return [
-        Target.of_epoch(found[epoch], epoch, record=run / EPOCHS / f"epoch-{epoch:03}.json")
+        Target.of_epoch(
+            found[epoch], epoch, record=run / EPOCHS / f"epoch-{epoch:03}.{chosen}.json"
+        )
         for epoch in sorted(found)
     ]
 
@@ -50,14 +57,13 @@ def series(subjects: Sequence[Mapping[str, Any]]) -> Series:
         at = [subject["about"]["training"]["epochs_done"] for subject in subjects]
         scores = [subject["about"]["role_scores"] for subject in subjects]
         metrics = [subject["about"]["training"]["metrics"] for subject in subjects]
-    except KeyError as error:
+        roles = [list(subject["roles"]) for subject in subjects][-1]
+    except (KeyError, TypeError) as error:
         raise ValueError(f"not the record of a timeline: a subject has no {error}") from None
-    parts = [_role(role, subjects) for role in subjects[-1]["roles"]]
+    parts = [_role(role, subjects) for role in roles]
     charts = [_curve(name, [one.get(name) for one in metrics]) for name in SPLITS]
     charts += [
-        _score(role, [one.get(role, {}) for one in scores])
-        for role in subjects[-1]["roles"]
-        if role != "target"
+        _score(role, [one.get(role, {}) for one in scores]) for role in roles if role != "target"
     ]
     legend = "■  found    □  found, but another than in the end"
     return Series("epoch", at, subjects, parts, charts, legend)

@@ -78,7 +78,57 @@ def test_a_record_for_other_predictions_is_refused(tmp_path: Path) -> None:
     assert list(read_seeds(tmp_path)) == [8]
 
 
-@pytest.mark.parametrize("about", [None, {"commit": "1" * 40, "sha256": REGISTRATION.sha256}])
+def test_a_record_that_is_not_as_the_plan_says_is_refused(tmp_path: Path) -> None:
+    keep(record_of(tmp_path), REGISTRATION, tmp_path / "seed-8.json")
+    record = read_record(tmp_path / "seed-8.json")
+    record["run"]["seed"] = 5
+    write_record(tmp_path / "seed-8.json", record)
+    with pytest.raises(RegistrationError, match="judged with --claims-seed 5, and the plan says 0"):
+        read_seeds(tmp_path, REGISTRATION)
+    record["run"]["seed"] = 0
+    write_record(tmp_path / "seed-8-old.json", record)
+    with pytest.raises(RegistrationError, match=r"seed-8-old.json: is of seed 8; its name must be"):
+        read_seeds(tmp_path)
+    (tmp_path / "seed-8-old.json").unlink()
+    write_record(tmp_path / "seed-8.json", record)
+    record["subjects"][0]["validation_set"] = "sha256:others"
+    record["subjects"][0]["about"]["training"]["seed"] = 9
+    write_record(tmp_path / "seed-9.json", record)
+    with pytest.raises(RegistrationError, match="were judged on 2 different sets"):
+        read_seeds(tmp_path)
+    del record["subjects"][0]["about"]["role_scores"]
+    write_record(tmp_path / "seed-9.json", record)
+    with pytest.raises(RegistrationError, match="does not say how it was trained"):
+        read_seeds(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--first=0"], "is of seeds 8 to 39, not 0 to 0"),
+        (["--first=39", "--count=2"], "is of seeds 8 to 39, not 39 to 40"),
+        (["--first=8", "--claims-seed=5"], "is of --claims-seed 0, not 5"),
+        (["--first=8", f"--validation-set={LEDGER}"], "is of the usual graphs"),
+        (
+            ["--first=8", "--config=checkpoints/small.toml"],
+            "is of --config checkpoints/recipe.toml",
+        ),
+        (
+            ["--first=8", "--keep=kept", "--claim=reader_is_necessary"],
+            "--keep takes records of all",
+        ),
+    ],
+)
+def test_nobody_may_choose_after_the_predictions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    plan = ["--count=1", "--config=checkpoints/recipe.toml", f"--registered={REGISTERED}"]
+    assert main(["seeds", f"--out={tmp_path / 'out'}", *plan, *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("about", [None, {"commit": "1" * 40, "sha256": "0" * 64}])
 def test_a_seed_judged_before_its_predictions_is_refused(
     tmp_path: Path, about: dict[str, str] | None
 ) -> None:
@@ -120,6 +170,8 @@ def test_the_command_line_counts_from_the_records(
     )  # nothing was predicted of it
     assert main(["laws", "--records", str(tmp_path / "none")]) == 2
     assert "none: no such file or directory" in capsys.readouterr().err
+    assert main(["laws", "--records", str(tmp_path / "recipe")]) == 2
+    assert "has no directory recipe; name the one" in capsys.readouterr().err
 
 
 def test_a_page_gets_the_tables_between_its_marks(
@@ -189,11 +241,28 @@ def test_the_predictions_were_committed_before_the_seed_was_judged(path: Path) -
         "log", "--diff-filter=A", "--format=%H", "--", str(path.relative_to(ROOT))
     ).splitlines()
     if added:  # or it is not committed yet
+        first = git("rev-parse", f"{added[-1]}:{path.relative_to(ROOT)}")
+        assert git("hash-object", str(path)) == first, "the record of a seed was replaced"
         subprocess.run(
             ["git", "merge-base", "--is-ancestor", registered["commit"], f"{added[-1]}~"],
             cwd=ROOT,
             check=True,
         )
+
+
+def test_all_seeds_were_judged_by_the_same_sentences_and_bounds() -> None:
+    """And by those of today: a claim that changed would be another claim under the same name."""
+    ledger = read_record(LEDGER)["subjects"][0]
+    today = {claim["id"]: claim for claim in ledger["claims"]}
+    for seed, subject in read_seeds(RECORDS / "recipe").items():
+        for claim in subject["claims"]:
+            now = today[claim["id"]]
+            assert claim["statement"] == now["statement"], seed
+            for name, measured in claim["measurements"].items():
+                bounds = [measured["at_least"], measured["at_most"]]
+                known = now["measurements"].get(name)
+                same = known is None or bounds == [known["at_least"], known["at_most"]]
+                assert same, (seed, claim["id"], name)
 
 
 def test_the_docs_have_the_tables_as_they_are_now() -> None:

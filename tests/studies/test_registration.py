@@ -76,7 +76,7 @@ def test_what_is_not_among_those_it_is_about_does_not_count() -> None:
 
 def test_agreement_is_of_all_or_of_none() -> None:
     high = Condition(claim="it_learns", measure="accuracy", at_least=0.5)
-    both = Prediction("both", "", agree=(HOLDS, high), rate=(0.8, 1.0))
+    both = Prediction("both", "", "they agree", agree=(HOLDS, high), rate=(0.8, 1.0))
     assert both.met(seed())
     assert both.met(seed("refuted", value=0.1))
     assert not both.met(seed("refuted"))
@@ -87,8 +87,9 @@ def test_a_condition_reads_scores_and_numbers() -> None:
     assert Condition(role="pointer", score="score", at_least=0.9).met(seed())
     assert not Condition(role="pointer", score="score", at_least=0.91).met(seed())
     assert not Condition(role="pointer", score="runner_up_score", at_most=1.0).met(seed())
-    assert not Condition(role="target", score="score").met(seed())
-    assert not Condition(claim="it_learns", measure="loss").met(seed())
+    with pytest.raises(RegistrationError, match="its record has no role target"):
+        Condition(role="target", score="score", at_least=0.5).met(seed())
+    assert not Condition(claim="it_learns", measure="loss", at_most=9.0).met(seed())
     with pytest.raises(RegistrationError, match="its record has no claim it_forgets"):
         Condition(claim="it_forgets", verdict="holds").met(seed())
 
@@ -100,6 +101,7 @@ def test_a_condition_reads_scores_and_numbers() -> None:
         ([0.99, 0.991, 0.992], [0.9905, 0.991, 0.9915], 1, "open"),
         ([0.99, 0.991, 0.992], [0.9905, 0.991], 0, "open"),  # too few
         ([0.99, 0.991, 0.992], [], 0, "open"),
+        ([1.0, 1.0, 1.0], [0.9905, 0.991, 0.9915], 0, "open"),  # all alike say nothing of a spread
         ([0.99, 0.991, 0.992], [0.5, 0.501, 0.502], 0, "failed"),
     ],
 )
@@ -121,6 +123,8 @@ def test_a_difference_between_two_groups(
 
 ENTRY = "[[prediction]]\nid = 'x'\nbasis = ''\n"
 WHERE = "where = [{claim = 'c', verdict = 'holds'}]\n"
+RATE = "rate = [0.8, 1.0]\n"
+X = PLAN + ENTRY
 
 
 @pytest.mark.parametrize(
@@ -128,13 +132,37 @@ WHERE = "where = [{claim = 'c', verdict = 'holds'}]\n"
     [
         ("", "has no entry 'plan'"),
         (PLAN, "has no entry 'prediction'"),
-        (PLAN + ENTRY + "rate = [0.8, 1.0]", "prediction 'x': a prediction has a rate of where="),
+        (X + "rate = [0.8, 1.0]", "prediction 'x': a prediction has a rate of where="),
         (
-            PLAN + ENTRY + "where = [{claim = 'c'}]\nrate = [0.8, 1.0]",
+            X + "where = [{claim = 'c'}]\nrate = [0.8, 1.0]",
             "'x': a condition names a claim",
         ),
-        (PLAN + ENTRY + WHERE + "rate = [1.0, 0.8]", "rate must be a range"),
-        (PLAN + ENTRY + "weight = 1", "'x': .*weight"),
+        (X + WHERE + "rate = [1.0, 0.8]", "rate must be a range"),
+        (X + "weight = 1", "'x': .*weight"),
+        (
+            X + WHERE.replace("holds", "hold") + RATE,
+            "verdict must be one of.*'hold'",
+        ),
+        (
+            X + WHERE.replace("'holds'", "'holds', at_least = 1") + RATE,
+            "are for a measure",
+        ),
+        (
+            X + "where = [{claim = 'c', measure = 'm'}]\nsays = 's'\n" + RATE,
+            "needs at_least",
+        ),
+        (
+            X + "where = [{role = 'r', score = 'name', at_least = 1}]\n" + RATE,
+            "score must be",
+        ),
+        (X + "where = [{role = 'r', found = true}]\n" + RATE, "say in says="),
+        (X + WHERE + RATE + "within = [0, 1]\n", "or a difference= between="),
+        (PLAN.replace("39", "7") + ENTRY + WHERE + RATE, "predicts nothing: 0 seeds"),
+        (
+            PLAN.replace("claims_seed = 0", "claims_seed = 'x'") + ENTRY + WHERE + RATE,
+            r"\[plan\]: ",
+        ),
+        ("prediction = []\n" + PLAN, "predicts nothing: 32 seeds, 0 predictions"),
         (PLAN + (ENTRY + WHERE + "rate = [0.8, 1.0]\n") * 2, "two predictions x"),
         ("plan = ", "not a readable TOML file"),
     ],

@@ -192,6 +192,8 @@ def test_bad_arguments_are_told_in_one_sentence(kept: Path, tmp_path: Path, caps
             [kept, "--claim=a", "--searches"],
             "--claim and --searches: name the claims, or ask for all",
         ),
+        ([record, "--claim=a"], "--claim and --searches are for a run; a record is shown as it is"),
+        ([kept, "--out=x", "--page=x"], "--out and --page are both x; name two files"),
     ]:
         assert timeline(*arguments) == 2
         assert message in capsys.readouterr().err

@@ -77,3 +77,6 @@ def test_the_example_of_its_readme_runs_and_says_what_it_says(tmp_path: Path) ->
     assert "UNRESOLVED  The coin shows heads in 49 to 51 of 100 throws." in done.stdout
     assert re.search(r"about [\d,]+\s+cases\s+would\s+settle\s+it", done.stdout)
     assert "graphs" not in done.stdout
+    told = re.search(r"```\n(UNRESOLVED.*?)```", shown, flags=re.DOTALL)
+    assert told is not None
+    assert told[1] in "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines())
