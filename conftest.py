@@ -42,14 +42,11 @@ def pytest_claims_subjects(config: pytest.Config) -> list[Subject]:
     import torch  # here and not above: `pytest --help` need not wait for it
 
     from circuits.subject import REGISTRY, load_subject
+    from models.arguments import chosen_device
 
     if hasattr(config, "workerinput"):
         torch.set_num_threads(1)  # as many workers as cores
-    device = config.getoption("device")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    elif device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device=cuda: this machine has no CUDA device")
+    device = chosen_device(config.getoption("device"))
     paths = config.getoption("checkpoint") or [
         os.environ.get("CLAIMS_CHECKPOINT") or REGISTRY / "default"
     ]

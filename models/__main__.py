@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from models.arguments import Commands, imports, main_of, require_directory
+from models.arguments import Commands, chosen_device, imports, main_of, require_directory
 
 
 def add_commands(commands: Commands) -> None:
@@ -58,22 +58,14 @@ def _train(options: argparse.Namespace) -> None:
 
         from models.training import train
 
-    name = (
-        options.device
-        if options.device != "auto"
-        else "cuda"
-        if torch.cuda.is_available()
-        else "cpu"
-    )
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: this machine has no CUDA device")
+    device = torch.device(chosen_device(options.device))
     model_config, train_config = recipe
     train(
         options.out,
         seed=options.seed,
         model_config=model_config,
         train_config=train_config,
-        device=torch.device(name),
+        device=device,
         keep_every=options.keep_every,
     )
     print(f"trained: {options.out}")

@@ -28,6 +28,16 @@ def named_path(text: str) -> Path:
     return Path(text)
 
 
+def chosen_device(name: str) -> str:
+    """`cpu` or `cuda` by what `--device` says; `ValueError` where there is no CUDA device."""
+    import torch  # here and not above: what can be refused without it is refused before
+
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise ValueError("--device cuda: this machine has no CUDA device")
+    return name if name != "auto" else "cuda" if there else "cpu"
+
+
 Commands = Any
 """The subparsers that a room adds its commands to; argparse has no public name for their type."""
 

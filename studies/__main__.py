@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.arguments import (
     Commands,
+    chosen_device,
     imports,
     main_of,
     require_directory,
@@ -220,7 +221,6 @@ def _seeds(options: argparse.Namespace) -> int:
         _require_plan(options, registration, (model_config, train_config))
 
     with imports():  # after all that can be looked at without torch
-        import torch
         from tqdm import tqdm
 
         from models.lock import hold
@@ -228,15 +228,7 @@ def _seeds(options: argparse.Namespace) -> int:
         from studies.laws import keep
         from studies.seeds import Study, Target, run_study
 
-    device = (
-        options.device
-        if options.device != "auto"
-        else "cuda"
-        if torch.cuda.is_available()
-        else "cpu"
-    )
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: this machine has no CUDA device")
+    device = chosen_device(options.device)
     named = {"commit": commit, "sha256": registration.sha256} if commit is not None else None
     study = Study(
         model_config,
