@@ -228,16 +228,15 @@ def _seeds(options: argparse.Namespace) -> int:
         from studies.laws import keep
         from studies.seeds import Study, Target, run_study
 
-    device = chosen_device(options.device)
     named = {"commit": commit, "sha256": registration.sha256} if commit is not None else None
     study = Study(
-        model_config,
-        train_config,
-        device,
-        options.validation_set,
-        options.claims_seed,
-        tuple(options.claim),
-        named,
+        model_config=model_config,
+        train_config=train_config,
+        device=chosen_device(options.device),
+        validation=options.validation_set,
+        claims_seed=options.claims_seed,
+        claims=tuple(options.claim),
+        registration=named,
     )
     study.chosen()
     seeds = [
@@ -266,16 +265,13 @@ def _seeds(options: argparse.Namespace) -> int:
         {t.name: subjects[t.name] for t in targets if t.name in subjects}
         for targets in (seeds, beside)
     )
-    if options.keep is not None:
-        for target in seeds:
-            if target.name in trained:
-                keep(
-                    study.place_of(target), registration, options.keep / f"seed-{target.seed}.json"
-                )
     if trained:
         print_tables(trained, others)
     for name, reason in failed.items():
         print(f"{name} failed: {reason}", file=sys.stderr)
+    for target in seeds if options.keep is not None else ():
+        if target.name in trained:
+            keep(study.place_of(target), registration, options.keep / f"seed-{target.seed}.json")
     return 1 if failed else 0
 
 

@@ -19,11 +19,13 @@ from circuits.finder import find_roles
 from circuits.roles import read_roles
 from circuits.subject import load_subject
 from circuits.variants import Variants
+from claims.project import PROJECT
 from models.checkpoint import load_checkpoint
 from studies.__main__ import main
 from tests.mutants import COPIED, MUTANTS
 from verdicts.judge import Claim, judge
 from verdicts.record import read_record
+from verdicts.table import render
 from verdicts.variants import VariantRunner, control_complaints, gauge_complaints
 
 ROOT = Path(__file__).parent.parent.parent
@@ -46,6 +48,53 @@ def test_it_can_be_read_in_three_minutes() -> None:
 def test_no_link_leads_nowhere(path: Path) -> None:
     for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
         assert (path.parent / link).exists(), link
+
+
+def ledger(name: str) -> dict[str, Any]:
+    """The one subject of a shipped ledger."""
+    return read_record(ROOT / "checkpoints" / name / "verdicts.json")["subjects"][0]
+
+
+def test_its_verdict_is_printed_so() -> None:
+    subject = ledger("default")
+    accepted = {claim["id"]: claim["verdict"] for claim in subject["claims"]}
+    printed = "\n".join(line for line, _ in render(subject, accepted=accepted, project=PROJECT))
+    (shown,) = re.findall(r"```\n(REFUTED.*?)```", README, flags=re.DOTALL)
+    assert shown in printed
+
+
+def test_its_findings_have_the_numbers_of_the_ledgers() -> None:
+    measured = {
+        name: {claim["id"]: claim["measurements"] for claim in ledger(name)["claims"]}
+        for name in ("transformer_2024-09-05_13-28-07", "default")
+    }
+    theirs, ours = measured.values()
+
+    def value(of: dict[str, Any], claim: str, measure: str) -> float:
+        return float(of[claim][measure]["value"])
+
+    offsets = [
+        f"{value(one, 'position_subtracts_two_neighbours', 'mean_coefficient'):.2f}"
+        for one in (theirs, ours)
+    ]
+    accuracy = value(theirs, "classifies_the_validation_set", "accuracy")
+    without = value(theirs, "reader_is_necessary", "ablated_accuracy")
+    lost = [100 * value(one, "pointer_is_dispensable", "accuracy_drop") for one in (theirs, ours)]
+    held, read = (
+        value(theirs, "the_pointer_needs_that_dimension", measure)
+        for measure in ("attention_shift", "reading_direction_shift")
+    )
+    values = value(theirs, "reader_values_hold_degree", "degree_correlation")
+    told = " ".join(README.split())
+    for said in (
+        f"is {offsets[0]} times that of a neighbour, ours {offsets[1]}".replace("-", "−"),
+        f"accuracy falls from {accuracy:.3f} to {without:.3f}",
+        f"loses {lost[0]:.1f} of a point. In ours, another kind, it costs {lost[1]:.0f} points",
+        f"takes away {held:.3f} of the attention",
+        f"that the pointer reads takes {read:.2f}",
+        f"(r = {values:.2f})",
+    ):
+        assert said in told, said
 
 
 def test_its_counts_are_those_of_the_ledgers() -> None:
