@@ -42,6 +42,10 @@ class Figure:
     source: str
     claims: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        if not self.claims:
+            raise ValueError(f"figure {self.id!r} names no claim to stand beside")
+
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
@@ -75,12 +79,14 @@ def render_page(
     *,
     project: Project = PLAIN,
     served: bool = False,
+    lacking: str = "",
 ) -> str:
     """The page; the extras is of the record's first subject. A `served` page may ask the server
-    that it came from."""
+    that it came from. What it is `lacking` it says at the top."""
     extras = extras or PageExtras()
     subjects = record["subjects"]
     cards = _cards(subjects, extras)
+    found = sorted({card["claim"]["evidence"] for card in cards})
     return (
         environment()
         .get_template("page.html")
@@ -90,10 +96,12 @@ def render_page(
             extras=extras,
             cards=cards,
             served=served,
+            lacking=lacking,
             counts=Counter(card["verdict"] for card in cards),
             verdicts=VERDICTS,
             project=project,
             parts=_parts(cards, project),
+            evidence=list(dict.fromkeys([*project.evidence, *found])),
             failing=FAILING,
             verdict_words=_VERDICT_WORDS,
             signs=SIGNS,

@@ -11,7 +11,9 @@ import pytest
 
 from verdicts.record import RecordError, require_writable
 
-OUTPUTS = ("--claims-json", "--claims-markdown", "--claims-page")
+DRAWN = ("--claims-page", "--claims-bundle")
+"""Outputs that are of a whole run alone."""
+OUTPUTS = ("--claims-json", "--claims-markdown", *DRAWN)
 
 
 def _path(text: str) -> Path:
@@ -35,6 +37,12 @@ def add_options(parser: pytest.Parser) -> None:
         type=_path,
         metavar="PATH",
         help="write a page that shows the claims and what the project adds",
+    )
+    group.addoption(
+        "--claims-bundle",
+        type=_path,
+        metavar="PATH",
+        help="write what the project adds to a page, so that one can be made from the record alone",
     )
     group.addoption(
         "--claims-baseline",
@@ -77,11 +85,10 @@ def check_options(config: pytest.Config) -> None:
         )
     if config.getoption("claims_accept"):
         _require_plain_run(config)
-    if (page := config.getoption("claims_page")) is not None:
+    for drawn in DRAWN:
         for option, value in selections(config).items():
-            raise pytest.UsageError(
-                f"--claims-page={page} draws a whole run; drop {option} {value}"
-            )
+            if (path := config.getoption(drawn)) is not None:
+                raise pytest.UsageError(f"{drawn}={path} draws a whole run; drop {option} {value}")
     _require_different_files(config)
     try:
         for option in OUTPUTS:
