@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 LACKING = (
     "This page was made from a record alone. It lacks the circuit, the attention viewer, the"
     " figures, the drawings of counterexamples and the table of seeds, which are measured on the"
-    " weights. A run with --claims-bundle=PATH leaves them in a file, from which --bundle PATH draws"
-    " them; with the checkpoint named they are measured anew."
+    " weights. A run with --claims-bundle=PATH leaves them in a file, from which --bundle PATH"
+    " draws them; with the checkpoint named they are measured anew."
 )
 """What the page of a record without weights and bundle says."""
 
