@@ -1,11 +1,18 @@
-"""Command line: `python -m verdicts page`, of records alone: it needs no project and no weights."""
+"""Command line: `python -m verdicts page` and `compare`. They need records alone, no project and no
+weights."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from verdicts.project import PLAIN, Project
+
+Commands = Any
+"""The subparsers that commands are added to; argparse has no public name for their type."""
 LACKING = (
     "This page was made from a record alone. It lacks what the project draws beside its claims, and"
     " the project's words. A run with --claims-bundle=PATH leaves them in a file, from which"
@@ -20,7 +27,28 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
-def _add_page(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(commands: Commands, project: Callable[[], Project] = lambda: PLAIN) -> None:
+    """`compare`, in the words of a project."""
+    compare = commands.add_parser(
+        "compare",
+        help="write a page of two or more records side by side, on one axis a measurement",
+    )
+    compare.add_argument(
+        "records", type=_path, nargs="+", metavar="RECORD", help="records or ledgers, in order"
+    )
+    compare.add_argument("--out", type=_path, required=True, metavar="PATH", help="where it goes")
+    compare.set_defaults(run=_compare, project=project)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from verdicts.record import require_writable, write_text
+    from verdicts.side_by_side import render_side_by_side
+
+    require_writable(options.out, option="--out")
+    write_text(options.out, render_side_by_side(options.records, project=options.project()))
+
+
+def _add_page(commands: Commands) -> None:
     page = commands.add_parser("page", help="write the page of a record")
     page.add_argument("record", type=_path, metavar="RECORD", help="what --claims-json wrote")
     page.add_argument("--bundle", type=_path, metavar="BUNDLE", help="what --claims-bundle wrote")
@@ -41,7 +69,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m verdicts", description="What can be made of records alone."
     )
-    _add_page(parser.add_subparsers(dest="command", required=True, metavar="COMMAND"))
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_page(commands)
+    add_commands(commands)
     options = parser.parse_args(arguments)
     try:
         options.run(options)

@@ -6,9 +6,9 @@ import functools
 
 import jinja2
 
-from verdicts.axes import has_axis, measurement_axis
+from verdicts.axes import has_axis, mark, measurement_axis
 from verdicts.compare import changed, comparison_summary
-from verdicts.table import beside_chance, bound, number, shown
+from verdicts.table import SIGNS, beside_chance, bound, number, role, shown
 
 
 @functools.cache
@@ -27,8 +27,14 @@ def environment() -> jinja2.Environment:
         "changed": changed,
         "comparison_summary": comparison_summary,
         "number": number,
+        "role": role,
         "shown": shown,
         "words": lambda name: str(name).replace("_", " "),
     }
-    made.globals |= {"has_axis": has_axis, "measurement_axis": measurement_axis}
+    made.globals |= {
+        "has_axis": has_axis,
+        "mark": mark,
+        "measurement_axis": measurement_axis,
+        "signs": SIGNS,
+    }
     return made

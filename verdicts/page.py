@@ -20,7 +20,8 @@ from verdicts.frequencies import frequency
 from verdicts.judge import VERDICTS
 from verdicts.project import PLAIN, Project
 from verdicts.record import worst_first
-from verdicts.table import SIGNS, bound, shown
+from verdicts.side_by_side import MOST, by_part, labelled
+from verdicts.table import bound, shown
 
 _VERDICT_WORDS = {
     "holds": "every measurement meets its bound, with its whole interval",
@@ -85,6 +86,7 @@ def render_page(
     that it came from. What it is `lacking` it says at the top."""
     extras = extras or PageExtras()
     subjects = record["subjects"]
+    labels = labelled(subjects)
     cards = _cards(subjects, extras)
     found = sorted({card["claim"]["evidence"] for card in cards})
     return (
@@ -97,6 +99,8 @@ def render_page(
             cards=cards,
             served=served,
             lacking=lacking,
+            labels=labels,
+            shared=by_part(labels, project) if 1 < len(subjects) <= MOST else {},
             counts=Counter(card["verdict"] for card in cards),
             verdicts=VERDICTS,
             project=project,
@@ -104,7 +108,6 @@ def render_page(
             evidence=list(dict.fromkeys([*project.evidence, *found])),
             failing=FAILING,
             verdict_words=_VERDICT_WORDS,
-            signs=SIGNS,
             frequencies=_frequencies(extras),
         )
     )
