@@ -8,7 +8,7 @@ import jinja2
 
 from verdicts.axes import has_axis, mark, measurement_axis
 from verdicts.compare import changed, comparison_summary
-from verdicts.table import SIGNS, beside_chance, bound, number, role, shown
+from verdicts.table import SIGNS, beside_chance, bound, number, role, shown, summary
 
 
 @functools.cache
@@ -29,6 +29,7 @@ def environment() -> jinja2.Environment:
         "number": number,
         "role": role,
         "shown": shown,
+        "summary": summary,
         "words": lambda name: str(name).replace("_", " "),
     }
     made.globals |= {

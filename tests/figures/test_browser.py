@@ -17,6 +17,7 @@ from claims.project import PROJECT
 from figures.diagram import claims_by_part
 from tests.pages import shipped, shipped_page
 from tests.served import PATIENCE, serving
+from verdicts.history import read_history, render_history_page
 from verdicts.side_by_side import render_side_by_side
 
 sync_api = pytest.importorskip(
@@ -381,4 +382,25 @@ def test_records_side_by_side_fit_and_can_be_read(
     assert page.locator(place).evaluate("e => e.getBoundingClientRect().top") < 900
     assert opened.complaints == []
     assert [url for url in opened.requests if not url.startswith(("data:", "file:"))] == []
+    page.close()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_history_fits_and_can_be_read(
+    browser: sync_api.Browser, tmp_path: Path, width: int
+) -> None:
+    names = ("default", "seed-2", "seed-5", "seed-6", "seed-7")
+    history = read_history([REGISTRY / name / "verdicts.json" for name in names])
+    path = tmp_path / "history.html"
+    path.write_text(render_history_page(history), encoding="utf-8")
+    opened = Watched(browser, path.as_uri(), width=width, dark=width == WIDTHS[0])
+    page = opened.page
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    is_readable(page)
+    assert page.locator("#lost ~ .lost li").count() == len(history.losses())
+    link = page.locator("#lost ~ .lost a").last
+    link.click()
+    heading = page.locator(f"h4{link.get_attribute('href')}")
+    assert heading.evaluate("e => e.getBoundingClientRect().top") < 900
+    assert opened.complaints == []
     page.close()
