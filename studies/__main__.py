@@ -1,4 +1,5 @@
-"""Command line: `python -m studies seeds`, `table`, `laws`, `timeline` and `census`."""
+"""Command line: `python -m studies seeds`, `table`, `laws`, `timeline`, `census` and
+`wrong-graphs`."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ EXECUTORS = "process, or dask://HOST:PORT of a scheduler whose workers see the s
 
 
 def add_commands(commands: Commands) -> None:
-    """`seeds`, `table`, `laws`, `timeline` and `census`."""
+    """`seeds`, `table`, `laws`, `timeline`, `census` and `wrong-graphs`."""
     _add_seeds(
         commands.add_parser(
             "seeds",
@@ -126,6 +127,12 @@ def add_commands(commands: Commands) -> None:
                 " to isomorphism, and write what it gets wrong. Stopped at any moment, the same"
                 " command goes on where it was."
             ),
+        )
+    )
+    _add_wrong_graphs(
+        commands.add_parser(
+            "wrong-graphs",
+            help="how often models are wrong, and whether about the same graphs, in Markdown",
         )
     )
 
@@ -241,6 +248,23 @@ def _add_census(census: argparse.ArgumentParser) -> None:
         help="default: cuda where there is one",
     )
     census.set_defaults(run=_census, resumes="out")
+
+
+def _add_wrong_graphs(wrong_graphs: argparse.ArgumentParser) -> None:
+    wrong_graphs.add_argument(
+        "censuses",
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="directories with census.json and census.wrong.tsv",
+    )
+    wrong_graphs.add_argument(
+        "--into", type=Path, metavar="FILE.md", help="write them into a page, between its marks"
+    )
+    wrong_graphs.add_argument(
+        "--nauty", type=Path, metavar="DIR", help="where nauty's programs are; default: the PATH"
+    )
+    wrong_graphs.set_defaults(run=_wrong_graphs)
 
 
 def _seeds(options: argparse.Namespace) -> int:
@@ -464,6 +488,25 @@ def _census(options: argparse.Namespace) -> int:
 
         census = take(plan, executor, report=report)
     print(*table(census), sep="\n")
+    return 0
+
+
+def _wrong_graphs(options: argparse.Namespace) -> int:
+    require_existing(*options.censuses, options.nauty, options.into)
+
+    from studies.nauty import Nauty
+
+    nauty = Nauty(options.nauty)
+    nauty.require()
+
+    from studies.laws import insert
+    from studies.wrong_graphs import Taken, report
+
+    text = report([Taken.read(directory, nauty=nauty) for directory in options.censuses])
+    if options.into is None:
+        print(text)
+    else:
+        insert(text, options.into, name="census")
     return 0
 
 

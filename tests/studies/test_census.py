@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from circuits.subject import answer
-from claims.census import RESULT, WRONG, Census, read_census
+from claims.census import RESULT, WRONG, Census, Settings, Tally, read_census
 from models.checkpoint import load_checkpoint, save_checkpoint
 from models.config import ModelConfig
 from models.graph6 import decode_lines, encode_lines
@@ -31,6 +31,7 @@ from studies.__main__ import main
 from studies.census import Plan, take
 from studies.counting import Counted, Part, count_part
 from studies.nauty import PROGRAMS, Nauty
+from studies.wrong_graphs import Taken, report
 from tests.processes import ROOT, killing_once
 
 NAUTY = Nauty()
@@ -435,6 +436,78 @@ def test_a_file_that_is_no_census_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / RESULT).write_text(text, encoding="latin-1")
     with pytest.raises(ValueError, match=r"census.json: not a census: "):
         read_census(tmp_path / RESULT)
+
+
+# several
+
+SETTINGS = Settings("sha256:a", 6, 7, 8, 1, 0, "cpu")
+OF_CELLS = {(7, True): 20, (7, False): 10, (8, False): 4}
+
+
+def taken(name: str, wrong: dict[bytes, tuple[int, bool]]) -> Taken:
+    """A census with these wrong graphs, of so many in each cell."""
+    tallies = [
+        Tally(*cell, times, graphs, graphs)
+        for cell, number in OF_CELLS.items()
+        for times, graphs in enumerate([number - list(wrong.values()).count(cell), 0])
+    ]
+    tallies += [Tally(*cell, 1, 1, 1) for cell in wrong.values()]
+    settings = dataclasses.replace(SETTINGS, content_hash=f"sha256:{name}")
+    return Taken(name, Census(settings, tallies, None, "", {}), wrong)
+
+
+def test_chance_keeps_how_many_of_each_class_and_number_of_edges_are_wrong() -> None:
+    one = taken("one", {b"a": (7, True), b"b": (7, True), b"c": (7, False), b"d": (8, False)})
+    other = taken("other", {b"a": (7, True), b"c": (7, False), b"e": (7, False)})
+    text = report([one, other])
+    # 2 · 1 / 20 + 1 · 2 / 10 = 0.3
+    assert "| one | other | 2 | 0.3 | 7 |" in text
+    assert "| 1 | 3 | 6.4 |\n| 2 | 2 | 0.3 |" in text  # 4 + 3 wrong in all, less twice 0.3
+    assert "| one | 4 | 2 | 2 | 88.235% | 90.000% | 75.000% | 88.235% |" in text
+
+
+def test_the_same_weights_labelled_anew_count_once_among_all() -> None:
+    one, other = taken("one", {b"a": (7, True)}), taken("other", {b"b": (8, False)})
+    again = dataclasses.replace(one, name="again", wrong={b"b": (8, False)})
+    text = report([one, other, again])
+    assert "| other | again | 1 | 0.2 | 4 |" in text
+    assert "| one | again | 0 | 0.0 | – |" in text
+    assert "of 2 models" in text
+    assert "All together" not in report([one, again])
+
+
+def test_censuses_of_different_graphs_are_not_compared() -> None:
+    one = taken("one", {})
+    settings = dataclasses.replace(SETTINGS, max_edges=9)
+    other = dataclasses.replace(one, census=dataclasses.replace(one.census, settings=settings))
+    with pytest.raises(ValueError, match="the censuses are of 2 ranges of graphs"):
+        report([one, other])
+
+
+@needs_nauty
+def test_the_command_finds_the_same_graph_in_other_labellings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = saved(tmp_path / "model", always_planar())
+    places = [tmp_path / "one", tmp_path / "two"]
+    for seed, out in enumerate(places):
+        wrong = census(Plan.of(path, out=out, seed=seed)).wrong
+    assert (places[0] / WRONG).read_bytes() != (places[1] / WRONG).read_bytes()
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- census -->\nold\n<!-- end of census -->\nafter\n")
+    assert main(["wrong-graphs", *map(str, places)]) == 0
+    text = capsys.readouterr().out
+    assert f"| one | two | {wrong} | {wrong}.0 | 1 |" in text
+    assert main(["wrong-graphs", *map(str, places), f"--into={page}"]) == 0
+    assert page.read_text() == (
+        f"before\n<!-- census -->\n{text.strip()}\n<!-- end of census -->\nafter\n"
+    )
+    (places[0] / WRONG).write_text("")
+    assert main(["wrong-graphs", *map(str, places)]) == 2
+    assert "is not that of the census.json beside it" in capsys.readouterr().err
+    (places[0] / RESULT).unlink()
+    assert main(["wrong-graphs", *map(str, places)]) == 2
+    assert "has no census.json; circuit-claims census writes it" in capsys.readouterr().err
 
 
 # those that are shipped
