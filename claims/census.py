@@ -7,7 +7,11 @@ import dataclasses
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import mean
 from typing import Any
+
+from circuits.roles import Absent
+from circuits.subject import Subject
 
 RESULT, WRONG = "census.json", "census.wrong.tsv"
 FORMAT_VERSION = 1
@@ -91,6 +95,17 @@ class Census:
             right += weight * (self.settings.labellings - tally.wrong_in)
         return right / asked if asked else float("nan")
 
+    @property
+    def balanced_accuracy(self) -> float:
+        """What a set can be expected to show that has as many labelled graphs of each class and
+        number of edges."""
+        cells = [
+            self.of(edges=edges, planar=planar)
+            for edges in self.settings.edge_counts
+            for planar in (True, False)
+        ]
+        return mean(self.accuracy(cell, labelled=True) for cell in cells if cell)
+
     def to_dict(self) -> dict[str, Any]:
         """As the file holds it."""
         return {"format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
@@ -110,3 +125,20 @@ def read_census(path: Path) -> Census | None:
         return None
     except (OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a census: {type(error).__name__}: {error}") from None
+
+
+def census_of(subject: Subject) -> Census:
+    """The census beside a checkpoint. `Absent` where there is none, or one of other weights or of
+    another range."""
+    census = read_census(subject.directory / RESULT)
+    if census is None:
+        raise Absent("no census of it was taken: circuit-claims census CHECKPOINT takes one")
+    settings = census.settings
+    if settings.content_hash != subject.content_hash:
+        raise Absent(f"the {RESULT} beside it is of other weights, {settings.content_hash}")
+    if settings.edge_counts != subject.edge_counts:
+        raise Absent(
+            f"the {RESULT} beside it is of {settings.min_edges} to {settings.max_edges} edges, and"
+            f" its range is {subject.edge_counts[0]} to {subject.edge_counts[-1]}"
+        )
+    return census

@@ -90,9 +90,9 @@ def _by_model(several: Sequence[Taken]) -> Iterator[str]:
     ends = [settings.min_edges, settings.max_edges]
     yield (
         "| model | wrong graphs | planar ones | non-planar ones | right | at"
-        f" {ends[0]} edges | at {ends[1]} edges | of labelled graphs |"
+        f" {ends[0]} edges | at {ends[1]} edges | of labelled graphs | balanced |"
     )
-    yield f"|{'---|' * 8}"
+    yield f"|{'---|' * 9}"
     for one in several:
         census = one.census
         of_class = Counter(planar for _, planar in one.wrong.values())
@@ -100,6 +100,7 @@ def _by_model(several: Sequence[Taken]) -> Iterator[str]:
             census.accuracy(),
             *(census.accuracy(census.of(edges=edges)) for edges in ends),
             census.accuracy(labelled=True),
+            census.balanced_accuracy,
         ]
         counts = [census.wrong, of_class[True], of_class[False]]
         cells = [*(f"{count:,}" for count in counts), *(f"{share:.3%}" for share in shares)]

@@ -184,6 +184,8 @@ def test_a_model_that_always_says_planar_is_right_on_the_planar_graphs(tmp_path:
     not_planar = sum(one.graphs for one in found.tallies if not one.planar)
     assert found.wrong == len(wrong_graphs(tmp_path)) == not_planar
     assert found.accuracy() == 1 - not_planar / found.graphs
+    classes = [len(set(planar[edges == m].tolist())) for m in range(7, 13)]
+    assert found.balanced_accuracy == len(classes) / sum(classes)
     assert found.unsteady == 0
     assert found.first_wrong is not None
     assert not list(tmp_path.glob("census.parts")), "parts are gone when all are there"
@@ -463,7 +465,7 @@ def test_chance_keeps_how_many_of_each_class_and_number_of_edges_are_wrong() -> 
     # 2 · 1 / 20 + 1 · 2 / 10 = 0.3
     assert "| one | other | 2 | 0.3 | 7 |" in text
     assert "| 1 | 3 | 6.4 |\n| 2 | 2 | 0.3 |" in text  # 4 + 3 wrong in all, less twice 0.3
-    assert "| one | 4 | 2 | 2 | 88.235% | 90.000% | 75.000% | 88.235% |" in text
+    assert "| one | 4 | 2 | 2 | 88.235% | 90.000% | 75.000% | 88.235% | 85.000% |" in text
 
 
 def test_the_same_weights_labelled_anew_count_once_among_all() -> None:
