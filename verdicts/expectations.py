@@ -24,7 +24,9 @@ def plain(value: object) -> Plain:
         return {str(key): plain(item) for key, item in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
-            field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+            field.name: plain(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if field.compare  # what an estimate is made of is no part of it
         }
     if hasattr(value, "tolist"):
         value = value.tolist()
