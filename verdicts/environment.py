@@ -7,7 +7,7 @@ import functools
 import jinja2
 
 from verdicts.axes import has_axis, measurement_axis
-from verdicts.compare import changed, comparison_summary
+from verdicts.compare import changed, comparison_summary, headline, smallest_seen
 from verdicts.table import beside_chance, bound, number, shown
 
 
@@ -26,8 +26,10 @@ def environment() -> jinja2.Environment:
         "bound": bound,
         "changed": changed,
         "comparison_summary": comparison_summary,
+        "headline": headline,
         "number": number,
         "shown": shown,
+        "smallest_seen": smallest_seen,
         "words": lambda name: str(name).replace("_", " "),
     }
     made.globals |= {"has_axis": has_axis, "measurement_axis": measurement_axis}

@@ -107,6 +107,8 @@ class Gate:
     acknowledged: Sequence[Acknowledgement] = ()
     today: datetime.date = dataclasses.field(default_factory=datetime.date.today)
     drift: float = DRIFT
+    cases: str = "cases"
+    """What the project calls them."""
 
     @property
     def rule(self) -> str:
