@@ -145,8 +145,8 @@ def _told(
     if now is None or status not in ("lost", "law broken", "acknowledged", "gone"):
         return
     yield from _misses(before, now)
-    if status == "law broken" or now["id"] in gate.laws:
-        yield f"a law: it holds in {gate.laws[now['id']]:.0%} of trainings"
+    if now["id"] in gate.laws:
+        yield f"it holds in {gate.laws[now['id']]:.0%} of trainings"
     if (known := gate.acknowledgement(now["id"])) is not None:
         over = (
             ""

@@ -139,7 +139,7 @@ def render_comparison(subject: Mapping[str, Any], *, verbose: bool = False) -> I
 def _became(status: Status, name: str, moved: Sequence[str], *, indent: str) -> Line:
     style = "red" if status in FAILING else "green" if status == "gained" else "yellow"
     word = status.upper() if status in FAILING else status
-    return f"{indent}{word:<{_INDENT}}{name}  {'; '.join(moved)}".rstrip(), {style: True}
+    return f"{indent}{word:<{_INDENT - 1}} {name}  {'; '.join(moved)}".rstrip(), {style: True}
 
 
 def _smallest(comparison: Mapping[str, Any]) -> Iterator[Line]:
