@@ -17,12 +17,33 @@ if TYPE_CHECKING:
     from circuits.subject import Subject
 
 
+LACKING = (
+    "This page was made from a record alone. It lacks the circuit, the attention viewer, the"
+    " figures, the drawings of counterexamples and the table of seeds, which are measured on the"
+    " weights. A run with --claims-bundle=PATH leaves them in a file, from which --bundle PATH"
+    " draws them; with the checkpoint named they are measured anew."
+)
+"""What the page of a record without weights and bundle says."""
+
+
 def add_commands(commands: Commands) -> None:
     """`page` and `serve`."""
     page = commands.add_parser(
-        "page", help="write the page of a checkpoint from its record, without judging it again"
+        "page",
+        help="write the page of a record, without judging anything again",
+        description=(
+            "Write the page of a record. With --record and without PATH no weights are needed:"
+            " figures are those of --bundle, and without one the page has the claims alone. With"
+            " PATH, or without either, the figures are measured on the weights."
+        ),
     )
     page.add_argument("--out", type=Path, required=True, metavar="PATH", help="where the page goes")
+    page.add_argument(
+        "--bundle",
+        type=Path,
+        metavar="BUNDLE",
+        help="what --claims-bundle wrote in the run of the record",
+    )
     page.set_defaults(run=_page)
     serve = commands.add_parser(
         "serve",
@@ -58,9 +79,28 @@ def _page(options: argparse.Namespace) -> None:
     from verdicts.record import require_writable, write_text
 
     require_writable(options.out, option="--out")
-    page = _render(*_load(options))
+    if options.bundle is not None and (options.checkpoint or options.record is None):
+        raise ValueError("--bundle needs --record and no checkpoint: it has the figures already")
+    if options.record is not None and options.checkpoint is None:
+        page = _from_the_record(options)
+    else:
+        page = _render(*_load(options))
     write_text(options.out, page)
     print(f"{options.out}: {len(page.encode()) / 1e6:.1f} MB")
+
+
+def _from_the_record(options: argparse.Namespace) -> str:
+    """The page without weights."""
+    if options.validation_set is not None:
+        raise ValueError("--validation-set is for a checkpoint; name one, or drop it")
+    _require_record(options.record)
+
+    from claims.project import PROJECT
+    from verdicts.bundle import page_of_record
+
+    if options.bundle is None:
+        print(LACKING, file=sys.stderr)
+    return page_of_record(options.record, options.bundle, project=PROJECT, lacking=LACKING)
 
 
 def _serve(options: argparse.Namespace) -> None:

@@ -20,7 +20,8 @@ from verdicts.gates import FAILING
 from verdicts.judge import VERDICTS
 from verdicts.project import PLAIN, Project
 from verdicts.record import worst_first
-from verdicts.table import SIGNS, bound, shown
+from verdicts.side_by_side import MOST, by_part, labelled
+from verdicts.table import bound, shown
 
 _VERDICT_WORDS = {
     "holds": "every measurement meets its bound, with its whole interval",
@@ -41,6 +42,10 @@ class Figure:
     body: Markup
     source: str
     claims: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.claims:
+            raise ValueError(f"figure {self.id!r} names no claim to stand beside")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,12 +82,15 @@ def render_page(
     *,
     project: Project = PLAIN,
     served: bool = False,
+    lacking: str = "",
 ) -> str:
     """The page; the extras is of the record's first subject. A `served` page may ask the server
-    that it came from."""
+    that it came from. What it is `lacking` it says at the top."""
     extras = extras or PageExtras()
     subjects = record["subjects"]
+    labels = labelled(subjects)
     cards = _cards(subjects, extras)
+    found = sorted({card["claim"]["evidence"] for card in cards})
     return (
         environment()
         .get_template("page.html")
@@ -92,13 +100,16 @@ def render_page(
             extras=extras,
             cards=cards,
             served=served,
+            lacking=lacking,
+            labels=labels,
+            shared=by_part(labels, project) if 1 < len(subjects) <= MOST else {},
             counts=Counter(card["verdict"] for card in cards),
             verdicts=VERDICTS,
             project=project,
             parts=_parts(cards, project),
+            evidence=list(dict.fromkeys([*project.evidence, *found])),
             failing=FAILING,
             verdict_words=_VERDICT_WORDS,
-            signs=SIGNS,
             frequencies=_frequencies(extras),
         )
     )

@@ -212,7 +212,7 @@ def _gauge_mark(claim: Mapping[str, Any], gauge: str) -> str:
 
 def _heading(subject: Mapping[str, Any]) -> Iterator[Line]:
     yield f"{subject['name']}  {subject['content_hash'][:19]}…", {"bold": True}
-    roles = "  ".join(f"{role} {_role(value)}" for role, value in subject.get("roles", {}).items())
+    roles = "  ".join(f"{name} {role(value)}" for name, value in subject.get("roles", {}).items())
     yield from ((line, {}) for line in textwrap.wrap(roles, WIDTH))
     yield "─" * WIDTH, {}
     yield (
@@ -225,7 +225,8 @@ def _heading(subject: Mapping[str, Any]) -> Iterator[Line]:
     yield "─" * WIDTH, {}
 
 
-def _role(value: object) -> str:
+def role(value: object) -> str:
+    """What plays a role, as text."""
     if value is None:
         return "absent"
     return "{" + ", ".join(map(str, value)) + "}" if isinstance(value, list) else str(value)

@@ -12,9 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from circuits.subject import REGISTRY
+from claims.project import PROJECT
 from figures.diagram import claims_by_part
 from tests.pages import shipped, shipped_page
 from tests.served import PATIENCE, serving
+from verdicts.history import read_history, render_history_page
+from verdicts.side_by_side import render_side_by_side
 
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="the page is not tested in a browser: pip install playwright"
@@ -122,9 +126,8 @@ def test_every_claim_is_shown_and_nothing_runs_over_the_edge(watched: Watched) -
     assert watched.page.eval_on_selector_all("main *:not(svg *)", over) == 0
 
 
-def test_no_text_is_too_small_to_read(watched: Watched) -> None:
-    page = watched.page
-    page.get_by_role("button", name="Open those shown").click()
+def is_readable(page: sync_api.Page) -> None:
+    """No text is too small."""
     in_drawings = (
         "ts => ts.map(t => parseFloat(getComputedStyle(t).fontSize) *"
         " Math.hypot(t.getScreenCTM().a, t.getScreenCTM().b))"
@@ -132,6 +135,11 @@ def test_no_text_is_too_small_to_read(watched: Watched) -> None:
     assert min(page.eval_on_selector_all("svg text", in_drawings)) >= 11
     elsewhere = "es => es.map(e => parseFloat(getComputedStyle(e).fontSize))"
     assert min(page.eval_on_selector_all("body *:not(svg *)", elsewhere)) >= 11
+
+
+def test_no_text_is_too_small_to_read(watched: Watched) -> None:
+    watched.page.get_by_role("button", name="Open those shown").click()
+    is_readable(watched.page)
 
 
 def test_cards_are_closed_until_they_are_asked_for(watched: Watched) -> None:
@@ -343,3 +351,56 @@ def test_the_served_page_looks_at_what_is_typed(browser: sync_api.Browser) -> No
         } == {PAGE_HOST}
         assert [text for text in opened.complaints if "400" not in text] == []
         page.close()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_records_side_by_side_fit_and_can_be_read(
+    browser: sync_api.Browser, tmp_path: Path, width: int, dark: bool
+) -> None:
+    names = ("default", "seed-2", "seed-5", "seed-6", "seed-7", "transformer_2024-09-05_13-28-07")
+    path = tmp_path / "compare.html"
+    path.write_text(
+        render_side_by_side([REGISTRY / name / "verdicts.json" for name in names], project=PROJECT),
+        encoding="utf-8",
+    )
+    opened = Watched(browser, path.as_uri(), width=width, dark=dark)
+    page = opened.page
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    is_readable(page)
+    colours = page.eval_on_selector_all(
+        "#values ~ .lead .mark path", "ps => ps.map(p => getComputedStyle(p).fill)"
+    )
+    assert len(set(colours)) == len(names)
+    shown = page.locator(".both:visible")
+    assert shown.count() == len(ids())
+    page.get_by_role("checkbox", name="Only claims whose verdicts differ").check()
+    assert 0 < shown.count() == page.locator("#differ ~ .scrolls tbody tr").count() < len(ids())
+    link = page.locator("#differ ~ .scrolls a").last
+    link.click()
+    place = link.get_attribute("href")
+    assert page.locator(place).evaluate("e => e.getBoundingClientRect().top") < 900
+    assert opened.complaints == []
+    assert [url for url in opened.requests if not url.startswith(("data:", "file:"))] == []
+    page.close()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_history_fits_and_can_be_read(
+    browser: sync_api.Browser, tmp_path: Path, width: int
+) -> None:
+    names = ("default", "seed-2", "seed-5", "seed-6", "seed-7")
+    history = read_history([REGISTRY / name / "verdicts.json" for name in names])
+    path = tmp_path / "history.html"
+    path.write_text(render_history_page(history), encoding="utf-8")
+    opened = Watched(browser, path.as_uri(), width=width, dark=width == WIDTHS[0])
+    page = opened.page
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    is_readable(page)
+    assert page.locator("#lost ~ .lost li").count() == len(history.losses())
+    link = page.locator("#lost ~ .lost a").last
+    link.click()
+    heading = page.locator(f"h4{link.get_attribute('href')}")
+    assert heading.evaluate("e => e.getBoundingClientRect().top") < 900
+    assert opened.complaints == []
+    page.close()

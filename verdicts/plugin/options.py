@@ -14,7 +14,9 @@ from verdicts.cases import require_numpy
 from verdicts.gates import DRIFT, MODES
 from verdicts.record import RecordError, require_writable
 
-OUTPUTS = ("--claims-json", "--claims-markdown", "--claims-page", "--claims-cases")
+DRAWN = ("--claims-page", "--claims-bundle")
+"""Outputs that are of a whole run alone."""
+OUTPUTS = ("--claims-json", "--claims-markdown", "--claims-cases", *DRAWN)
 
 
 def _path(text: str) -> Path:
@@ -103,6 +105,12 @@ def add_options(parser: pytest.Parser) -> None:
         help="write a page that shows the claims and what the project adds",
     )
     group.addoption(
+        "--claims-bundle",
+        type=_path,
+        metavar="PATH",
+        help="write what the project adds to a page, so that one can be made from the record alone",
+    )
+    group.addoption(
         "--claims-baseline",
         type=_path,
         metavar="PATH",
@@ -148,11 +156,10 @@ def check_options(config: pytest.Config) -> None:
         for option in ("--claims-baseline-cases", "--claims-gate", "--claims-acknowledged"):
             if (value := config.getoption(option)) is not None:
                 raise pytest.UsageError(f"{option}={value}: is for a run with --claims-baseline")
-    if (page := config.getoption("claims_page")) is not None:
+    for drawn in DRAWN:
         for option, value in selections(config).items():
-            raise pytest.UsageError(
-                f"--claims-page={page} draws a whole run; drop {option} {value}"
-            )
+            if (path := config.getoption(drawn)) is not None:
+                raise pytest.UsageError(f"{drawn}={path} draws a whole run; drop {option} {value}")
     _require_different_files(config)
     try:
         if config.getoption("claims_cases") is not None:

@@ -13,7 +13,7 @@ from verdicts.cases import write_cases
 from verdicts.compare import comparison_complaints
 from verdicts.markdown import markdown
 from verdicts.nulls import null_complaints
-from verdicts.plugin.options import selections
+from verdicts.plugin.options import DRAWN, selections
 from verdicts.plugin.run import Run
 from verdicts.plugin.subjects import JudgedSubject, labels
 from verdicts.project import Case
@@ -60,11 +60,11 @@ class Writing:
                 f"{error.filename or 'the record'}: not written: {error.strerror}"
             )
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        if (path := self.run.config.getoption("claims_page")) is not None:
-            if self.run.partial is None:
-                self._write_page(path, record, session)
-            else:
-                self.run.messages.append(f"--claims-page={path}: not written: {self.run.partial}")
+        drawn = [f"{option}={path}" for option in DRAWN if (path := self._drawn(option))]
+        if drawn and self.run.partial is not None:
+            self.run.messages += [f"{one}: not written: {self.run.partial}" for one in drawn]
+        elif drawn:
+            self._draw(record, session, drawn)
 
     def _with_cases(self, record: dict[str, Any]) -> dict[str, Any]:
         """The record with the names of the cases that came out otherwise, and of the file of all of
@@ -148,24 +148,34 @@ class Writing:
             )
         return place
 
-    def _write_page(self, path: Path, record: Mapping[str, Any], session: pytest.Session) -> None:
-        """The page of the record; its extras is of the first subject, which only the workers have
-        under xdist."""
-        # drawing takes time to import, and most runs have no page
-        from verdicts.page import PageExtras, render_page
+    def _drawn(self, option: str) -> Path | None:
+        path: Path | None = self.run.config.getoption(option)
+        return path
 
+    def _draw(
+        self, record: Mapping[str, Any], session: pytest.Session, wanted: Sequence[str]
+    ) -> None:
+        """Page and bundle; what they show is of the first subject, which only the workers have
+        under xdist."""
+        from verdicts.bundle import write_bundle  # drawing takes time to import, and most runs
+        from verdicts.page import PageExtras, render_page  # have no page
+
+        project = self.run.project
         try:
             result = record["subjects"][0]
             judged = self._judged(result["content_hash"])
             extras = self.run.config.hook.pytest_claims_page_extras(subject=judged, result=result)
             if self.run.drawings:
                 extras = dataclasses.replace(extras or PageExtras(), cases=self.run.drawings)
-            write_text(path, render_page(record, extras, project=self.run.project))
+            if (path := self._drawn("--claims-page")) is not None:
+                write_text(path, render_page(record, extras, project=project))
+            if (path := self._drawn("--claims-bundle")) is not None:
+                write_bundle(path, record, extras or PageExtras(), project=project)
         except (
             Exception
         ) as error:  # neither a full disk nor a figure that breaks may take the verdicts with it
             self.run.complaints.append(
-                f"--claims-page={path}: not written: {type(error).__name__}: {error}"
+                f"{', '.join(wanted)}: not written: {type(error).__name__}: {error}"
             )
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
