@@ -124,9 +124,9 @@ class Gate:
         if not gating:
             return "trained anew: no law is known that could gate, so nothing fails"
         return (
-            f"trained anew: {len(gating)} of {len(self.laws)} laws gate, of which a sound training"
-            f" breaks any in {false_alarms(gating):.0%} of cases; the rest is an accident of the"
-            " seed"
+            f"trained anew: {len(gating)} of {len(self.laws)} laws gate, of which by their rates a"
+            f" sound training breaks any in at most {false_alarms(gating):.0%} of cases; the rest"
+            " is an accident of the seed"
         )
 
     def acknowledgement(self, claim: str) -> Acknowledgement | None:
