@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from verdicts.page import PageExtras
     from verdicts.project import Project
 
-pytest_plugins = ["verdicts.plugin"]
+pytest_plugins = ["verdicts.plugin", "studies.gate", "figures.cases"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from circuits.statistics import worst_rate
+from circuits.statistics import share, worst_rate
 from circuits.subject import Subject, answer
 from claims.census import census_of
 from claims.untrained import among_untrained
 from models.graph6 import decode_lines
 from models.graphs import edge_list, is_planar, random_graphs, relabel
-from verdicts.statistics import clopper_pearson
 
 if TYPE_CHECKING:
     from verdicts.expectations import Expect
@@ -29,12 +28,12 @@ UNIFORM_GRAPHS = 1000
 def test_classifies_the_validation_set(subject: Subject, expect: Expect) -> None:
     """The model tells planar from non-planar graphs."""
     subject.require_both_classes()
-    accuracy = clopper_pearson(int(subject.right.sum()), len(subject.right))
     expect(
         "accuracy",
-        accuracy,
+        share(subject.right),
         at_least=0.99,
         because="more than one error in a hundred is not telling them apart; guessing gives 0.5",
+        kept=True,
     )
     among_untrained(subject, expect, "accuracy")
 
@@ -99,13 +98,13 @@ def test_answers_survive_relabelling(subject: Subject, expect: Expect) -> None:
     # conservative
     expect(
         "flip_rate",
-        clopper_pearson(flips.double().mean(0).sum().item(), len(answers)),
+        share(flips.double().mean(0)),
         at_most=0.01,
         because="fewer than 1 in 100, as the statement says",
     )
     expect(
         "rarer_answer",
-        clopper_pearson(int(answers.bincount(minlength=2).min()), len(answers)),
+        share(answers == answers.bincount(minlength=2).argmin()),
         at_least=0.25,
         because=(
             "a model that always answers the same survives any relabelling; the classes are"

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from verdicts.nulls import Draws, NullTest
+from verdicts.packing import pack_answers
+from verdicts.statistics import PerCase
 
 Plain = float | list[Any] | dict[str, Any] | None
 SIGNIFICANT_DIGITS = 6  # what float32 measurements carry; more would differ between machines
@@ -22,7 +24,9 @@ def plain(value: object) -> Plain:
         return {str(key): plain(item) for key, item in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
-            field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+            field.name: plain(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if field.compare  # what an estimate is made of is no part of it
         }
     if hasattr(value, "tolist"):
         value = value.tolist()
@@ -54,10 +58,15 @@ class Measurement:
     controls checks."""
     note: str | None
     outcome: str | None
+    answers: str | None = None
+    """Yes or no of each case, packed, where they are kept."""
 
     def to_dict(self) -> dict[str, Any]:
         """As the record holds it."""
-        return dataclasses.asdict(self)
+        fields = dataclasses.asdict(self)
+        if self.answers is None:
+            del fields["answers"]
+        return fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +88,8 @@ class Expect:
         self.nulls: dict[str, NullTest] = {}
         self.unasked: str | None = None
         self.counterexample: dict[str, Any] | None = None
+        self.per_case: dict[str, PerCase] = {}
+        """What measures are made of, case by case, where that is known."""
         self._among: dict[str, str] = {}
 
     def __call__(
@@ -93,6 +104,7 @@ class Expect:
         from_controls: bool = False,
         note: str | None = None,
         among: str | None = None,
+        kept: bool = False,
     ) -> None:
         """Record `value` under `name` and hold it to its bounds, which need a `because`.
 
@@ -101,7 +113,9 @@ class Expect:
         the size of the sample: then the whole interval must meet the bound, and where it straddles
         the bound the claim is unresolved. `from_controls` says that the bound lies between the
         trained value and the best control. `among` names the kind of `enough` that it was measured
-        on; without it every kind that the claim counts must be seen often enough.
+        on; without it every kind that the claim counts must be seen often enough. `kept` puts the
+        answers that a share is of into record and ledger, a bit a case, so that a later run names
+        those that are newly wrong.
         """
         if name in self.measurements:
             raise ValueError(
@@ -162,6 +176,17 @@ class Expect:
                     " expect.enough first"
                 )
             self._among[name] = among
+        per_case: PerCase | None = getattr(value, "per_case", None)
+        if per_case is not None:
+            self.per_case[name] = per_case
+        answers = None
+        if kept:
+            if per_case is None or per_case.kind != "share":
+                raise ValueError(
+                    f"expect({name!r}): kept=True keeps right or wrong of each case; give an"
+                    " Estimate whose per_case is a share"
+                )
+            answers = pack_answers(per_case.columns[0])
         self.measurements[name] = Measurement(
             recorded,
             _limit(low),
@@ -172,6 +197,7 @@ class Expect:
             from_controls,
             note,
             outcome,
+            answers,
         )
 
     def enough(self, kind: str, seen: int, *, needed: int) -> None:

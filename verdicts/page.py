@@ -14,9 +14,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from verdicts.compare import FAILING
 from verdicts.environment import environment
 from verdicts.frequencies import frequency
+from verdicts.gates import FAILING
 from verdicts.judge import VERDICTS
 from verdicts.project import PLAIN, Project
 from verdicts.record import worst_first
@@ -65,6 +65,8 @@ class PageExtras:
     panels: Sequence[Panel] = ()
     counterexamples: Mapping[str, Markup] = dataclasses.field(default_factory=dict)
     """Drawings of counterexamples by claim."""
+    cases: Mapping[int, Markup] = dataclasses.field(default_factory=dict)
+    """Drawings of the cases that are newly wrong or newly right, by their number."""
     counted: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     """Subjects of other records by name, to count in how many each claim holds."""
     beside: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)

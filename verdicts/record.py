@@ -35,13 +35,21 @@ class RecordError(ValueError):
 
 
 def make_record(
-    subjects: Iterable[Mapping[str, Any]], *, seed: int, device: str, partial: str | None = None
+    subjects: Iterable[Mapping[str, Any]],
+    *,
+    seed: int,
+    device: str,
+    partial: str | None = None,
+    cases: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The record of a run; `subjects` are descriptions with their `claims` in the order of the run.
 
-    `partial` says why claims may be missing, where not all of them were judged.
+    `partial` says why claims may be missing, where not all of them were judged. `cases` names the
+    file of what was seen case by case, and its hash.
     """
     run: dict[str, Any] = {"seed": seed, "device": device}
+    if cases is not None:
+        run["cases"] = dict(cases)
     return {
         "schema_version": SCHEMA_VERSION,
         "environment": {
@@ -161,7 +169,7 @@ def as_ledger(record: Mapping[str, Any], subject: Mapping[str, Any]) -> dict[str
     return {
         "schema_version": SCHEMA_VERSION,
         "environment": {},
-        "run": record["run"],
+        "run": {key: value for key, value in record["run"].items() if key != "cases"},
         "subjects": [{**subject, "claims": claims}],
     }
 

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from verdicts.compare import FAILING, STATUSES, comparison_summary
+from verdicts.compare import changed, comparison_summary, headline, smallest_seen
+from verdicts.gates import FAILING, Status
 from verdicts.judge import VERDICTS
 from verdicts.project import PLAIN, Project
 from verdicts.record import worst_first
@@ -107,7 +108,7 @@ def _cell(trial: Mapping[str, Any]) -> str:
     return "×" if trial["required"] else "o"
 
 
-def render_comparison(subject: Mapping[str, Any]) -> Iterator[Line]:
+def render_comparison(subject: Mapping[str, Any], *, verbose: bool = False) -> Iterator[Line]:
     """What became of each claim of the baseline, worst first, those that came out the same as a
     number only."""
     comparison = subject.get("comparison")
@@ -118,15 +119,36 @@ def render_comparison(subject: Mapping[str, Any]) -> Iterator[Line]:
         f"{subject['name']} against {comparison['name']}: {comparison_summary(comparison)}",
         {"bold": True},
     )
-    for status in STATUSES:
-        for name, claim in comparison["claims"].items():
-            if claim["status"] == status and status not in ("holds still", "fails still"):
-                moved = f"  {'; '.join(claim['moved'])}" if claim["moved"] else ""
-                style = "red" if status in FAILING else "green" if status == "gained" else "yellow"
-                yield (
-                    f"{status.upper() if status in FAILING else status:<{_INDENT}}{name}{moved}",
-                    {style: True},
-                )
+    for line in headline(comparison):
+        yield from ((part, {}) for part in textwrap.wrap(line, WIDTH))
+    for answers in comparison.get("answers", []):
+        for now in ("wrong", "right"):
+            names = [case["name"] for case in answers["shown"] if case["now"] == now]
+            if names:
+                listed = textwrap.wrap(f"{now} now: {', '.join(names)}", WIDTH - 2)
+                yield from ((f"  {part}", {}) for part in listed)
+    for part, claims in changed(comparison):
+        if part is not None:
+            yield part, {"bold": True}
+        for status, name, moved in claims:
+            yield _became(status, name, moved, indent="" if part is None else "  ")
+    if verbose:
+        yield from _smallest(comparison)
+
+
+def _became(status: Status, name: str, moved: Sequence[str], *, indent: str) -> Line:
+    style = "red" if status in FAILING else "green" if status == "gained" else "yellow"
+    word = status.upper() if status in FAILING else status
+    return f"{indent}{word:<{_INDENT - 1}} {name}  {'; '.join(moved)}".rstrip(), {style: True}
+
+
+def _smallest(comparison: Mapping[str, Any]) -> Iterator[Line]:
+    seen = smallest_seen(comparison)
+    if seen:
+        yield "", {}
+        yield "the smallest change that would have been seen in four cases of five", {"bold": True}
+    for claim, measure, smallest in seen:
+        yield f"{smallest:<{_INDENT}.3g}{claim}, {measure}", {}
 
 
 def render_side_by_side(subjects: Sequence[Mapping[str, Any]]) -> Iterator[Line]:

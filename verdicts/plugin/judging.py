@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from verdicts.judge import Claim, ClaimNotHeld, Verdict, judge
+from verdicts.packing import pack
 from verdicts.plugin.collection import claim_of, subject_of
 from verdicts.plugin.run import Run
 from verdicts.plugin.subjects import JudgedSubject
@@ -57,6 +58,12 @@ class Judging:
             "accepted": accepted,
             "collected": self.run.collected,
         }
+        if self.run.keeps_cases:
+            pyfuncitem.stash[_RESULT]["cases"] = {
+                name: pack(per_case) for name, per_case in verdict.expect.per_case.items()
+            }
+        if (gate := self.run.gates.get(about["content_hash"])) is not None:
+            pyfuncitem.stash[_RESULT]["gate"] = [gate.mode, gate.why, gate.laws]
         pyfuncitem.user_properties += junit_properties(result)
         if complaints and verdict.error is None:
             raise pytest.fail.Exception("\n".join(complaints), pytrace=False)
@@ -94,6 +101,10 @@ class Judging:
             return
         accepted = self.run.accepted(content_hash).get(verdict.claim.id)
         if self.run.baseline is not None:
+            gate, claim = self.run.gates[content_hash], verdict.claim.id
+            if accepted in (None, "holds") and gate.forgives(claim, accepted, verdict.verdict):
+                status = gate.status(claim, accepted, verdict.verdict)
+                pytest.xfail(f"{gate.acknowledgement(claim) or status}; {verdict.verdict}")
             lost = "lost since the baseline; " if accepted == "holds" else ""
             raise ClaimNotHeld(f"{lost}{verdict.verdict}: {_misses(verdict)}")
         if accepted is not None and accepted not in ("holds", verdict.verdict):
@@ -129,6 +140,14 @@ class Judging:
             "accepted"
         ]
         self.run.collected = result["collected"]  # xdist's controller collects nothing itself
+        self.run.seen.setdefault(about["content_hash"], {}).update(
+            {
+                (result["claim"]["id"], measure): packed
+                for measure, packed in result.get("cases", {}).items()
+            }
+        )
+        if "gate" in result:
+            self.run.gates[about["content_hash"]] = self.run.gate(*result["gate"])
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from verdicts.cases import write_cases
 from verdicts.compare import comparison_complaints
 from verdicts.markdown import markdown
 from verdicts.nulls import null_complaints
 from verdicts.plugin.options import DRAWN, selections
 from verdicts.plugin.run import Run
-from verdicts.plugin.subjects import labels
+from verdicts.plugin.subjects import JudgedSubject, labels
+from verdicts.project import Case
 from verdicts.record import as_ledger, place_for, write_record, write_text
 from verdicts.table import summary
+
+SHOWN_CASES = 10
 
 
 class Writing:
@@ -36,6 +41,8 @@ class Writing:
             return
         self.run.partial = self._why_partial(exitstatus)
         record = self.run.record()
+        if record is not None:
+            record = self._with_cases(record)
         self.run.complaints = list(self._complaints(record))
         if self.run.complaints and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -58,6 +65,57 @@ class Writing:
             self.run.messages += [f"{one}: not written: {self.run.partial}" for one in drawn]
         elif drawn:
             self._draw(record, session, drawn)
+
+    def _with_cases(self, record: dict[str, Any]) -> dict[str, Any]:
+        """The record with the names of the cases that came out otherwise, and of the file of all of
+        them, once it is written."""
+        for result in record["subjects"]:
+            found = result.get("comparison", {}).get("answers", [])
+            if any(one["newly_wrong"] or one["newly_right"] for one in found):
+                self.run.shown[result["content_hash"]] = self._shown(result, found)
+        if (path := self.run.config.getoption("claims_cases")) is not None:
+            try:
+                place = place_for(path, partial=self.run.partial is not None)
+                self.run.cases = write_cases(
+                    place,
+                    [(one, self.run.cases_of(one["content_hash"])) for one in record["subjects"]],
+                )
+            except OSError as error:
+                self.run.complaints.append(f"{path}: not written: {error.strerror}")
+        return self.run.record() or record
+
+    def _shown(
+        self, result: Mapping[str, Any], answers: Sequence[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """The first cases that are newly wrong, and then newly right, as the project names them."""
+        chosen = {
+            case: now
+            for now in ("wrong", "right")
+            for one in answers
+            for case in one[f"newly_{now}"]
+        }
+        found = []
+        for case, now in list(chosen.items())[:SHOWN_CASES]:
+            named = self._case(result["content_hash"], case) or Case(f"no. {case}")
+            found.append({"case": case, "now": now, "name": named.name})
+            if named.mermaid is not None:
+                found[-1]["picture"] = named.mermaid
+            if named.drawing is not None:
+                self.run.drawings[case] = named.drawing
+        return found
+
+    def _case(self, content_hash: str, case: int) -> Case | None:
+        hook = self.run.config.hook.pytest_claims_case
+        judged = self._judged(content_hash) if hook.get_hookimpls() else None
+        return None if judged is None else cast(Case, hook(subject=judged, case=case))
+
+    def _judged(self, content_hash: str) -> JudgedSubject:
+        """The subject itself, which only the workers have under xdist."""
+        if not self.run.subjects:
+            self.run.subjects = self.run.config.hook.pytest_claims_subjects(config=self.run.config)
+        return next(
+            one for one in self.run.subjects if one.describe()["content_hash"] == content_hash
+        )
 
     def _why_partial(self, exitstatus: int) -> str | None:
         """Why not all claims that were collected have a verdict, or those collected are not all;
@@ -104,14 +162,11 @@ class Writing:
 
         project = self.run.project
         try:
-            subjects = self.run.subjects or self.run.config.hook.pytest_claims_subjects(
-                config=self.run.config
-            )
             result = record["subjects"][0]
-            judged = next(
-                one for one in subjects if one.describe()["content_hash"] == result["content_hash"]
-            )
+            judged = self._judged(result["content_hash"])
             extras = self.run.config.hook.pytest_claims_page_extras(subject=judged, result=result)
+            if self.run.drawings:
+                extras = dataclasses.replace(extras or PageExtras(), cases=self.run.drawings)
             if (path := self._drawn("--claims-page")) is not None:
                 write_text(path, render_page(record, extras, project=project))
             if (path := self._drawn("--claims-bundle")) is not None:
