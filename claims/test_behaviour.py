@@ -10,8 +10,10 @@ import torch
 
 from circuits.statistics import share, worst_rate
 from circuits.subject import Subject, answer
+from claims.census import census_of
 from claims.untrained import among_untrained
-from models.graphs import is_planar, random_graphs, relabel
+from models.graph6 import decode_lines
+from models.graphs import edge_list, is_planar, random_graphs, relabel
 
 if TYPE_CHECKING:
     from verdicts.expectations import Expect
@@ -110,3 +112,36 @@ def test_answers_survive_relabelling(subject: Subject, expect: Expect) -> None:
         ),
     )
     among_untrained(subject, expect, "agreement_under_relabelling")
+
+
+@pytest.mark.claim(source="0", evidence="exhausted", parts={"whole model"})
+def test_right_on_every_graph_of_the_range(subject: Subject, expect: Expect) -> None:
+    """The model is right on every graph with a number of edges that it was trained on, in a random
+    labelling of each."""
+    subject.require_both_classes()
+    if subject.searching:
+        census = census_of(subject)
+        graphs, wrong = census.graphs, census.wrong
+        expect("accuracy", census.accuracy())
+        expect(
+            "accuracy_of_labelled_graphs",
+            census.accuracy(labelled=True),
+            note="each graph counted as often as it has labellings",
+        )
+        if census.first_wrong is not None:
+            n = subject.model.cfg.n_vertices
+            graph = decode_lines(f"{census.first_wrong}\n".encode(), n_vertices=n)
+            names = ["non-planar", "planar"]
+            label = bool(is_planar(graph)[0])
+            expect.show_counterexample(
+                graph6=census.first_wrong,
+                edges=" ".join(f"{i}-{j}" for i, j in edge_list(graph[0])),
+                label=names[label],
+                answer=names[not label],
+            )
+    else:  # other weights have no census: some of the graphs are enough to break it
+        graphs, wrong = len(subject.right), int((~subject.right).sum())
+    expect("graphs", graphs)
+    expect(
+        "wrong_graphs", wrong, at_most=0, because="one graph that it gets wrong is a counterexample"
+    )

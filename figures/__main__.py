@@ -1,4 +1,4 @@
-"""Command line: `python -m figures page` and `serve` of a checkpoint."""
+"""Command line: `python -m figures page`, `serve` and `wrong` of a checkpoint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.arguments import Commands, imports, main_of, require_existing
+from models.arguments import Commands, imports, main_of, require_existing, require_file
 
 if TYPE_CHECKING:
     from circuits.subject import Subject
@@ -27,7 +27,7 @@ LACKING = (
 
 
 def add_commands(commands: Commands) -> None:
-    """`page` and `serve`."""
+    """`page`, `serve` and `wrong`."""
     page = commands.add_parser(
         "page",
         help="write the page of a record, without judging anything again",
@@ -73,6 +73,22 @@ def add_commands(commands: Commands) -> None:
             metavar="NPZ",
             help="that of the record; default: from a fixed seed",
         )
+    wrong = commands.add_parser(
+        "wrong", help="draw a few of the graphs that a census found a model to get wrong, as SVG"
+    )
+    wrong.add_argument("census", type=Path, metavar="DIR", help="directory with census.wrong.tsv")
+    wrong.add_argument("--out", type=Path, required=True, metavar="SVG", help="where it goes")
+    wrong.set_defaults(run=_wrong)
+
+
+def _wrong(options: argparse.Namespace) -> None:
+    require_existing(options.census)
+    require_file(options.out, option="--out")
+
+    from figures.wrong import picture
+    from verdicts.record import write_text
+
+    write_text(options.out, picture(options.census))
 
 
 def _page(options: argparse.Namespace) -> None:

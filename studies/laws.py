@@ -181,11 +181,9 @@ def report(registration: Registration, directory: Path) -> str:
     return "\n\n".join("\n".join(lines) for lines in parts)
 
 
-MARKS = ("<!-- laws -->", "<!-- end of laws -->")
-
-
-def insert(text: str, page: Path, *, marks: tuple[str, str] = MARKS) -> None:
-    """Put the tables between the marks of a page; `ValueError` where it has none."""
+def insert(text: str, page: Path, *, name: str = "laws") -> None:
+    """Put tables between the marks of their name in a page; `ValueError` where it has none."""
+    marks = (f"<!-- {name} -->", f"<!-- end of {name} -->")
     before, start, rest = page.read_text(encoding="utf-8").partition(marks[0])
     _, end, after = rest.partition(marks[1])
     if not start or not end:

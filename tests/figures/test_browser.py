@@ -174,13 +174,13 @@ def test_filters_show_what_fits_and_reset(watched: Watched) -> None:
     page.get_by_role("checkbox", name=re.compile("^searched")).check()
     assert sorted(watched.shown_claims()) == sorted(ids(verdict="refuted", evidence="searched"))
     page.get_by_role("button", name="Show all").click()
-    shows(page, 49)
+    shows(page, 50)
     page.get_by_role("checkbox", name=re.compile("^last MLP")).check()
     assert sorted(watched.shown_claims()) == sorted(about("last MLP"))
     page.get_by_role("button", name="Show all").click()
     page.get_by_label("Find").fill("erasing degree")
     assert watched.shown_claims() == ["the_pointer_needs_degree"]
-    assert page.locator("output").inner_text() == "1 of 49 shown"
+    assert page.locator("output").inner_text() == "1 of 50 shown"
 
 
 def test_filters_work_by_keyboard(watched: Watched) -> None:
@@ -190,7 +190,7 @@ def test_filters_work_by_keyboard(watched: Watched) -> None:
     assert sorted(watched.shown_claims()) == sorted(ids(evidence="proved"))
     page.get_by_role("button", name="Show all").focus()
     page.keyboard.press("Enter")
-    shows(page, 49)
+    shows(page, 50)
 
 
 def test_a_link_into_what_is_filtered_away_shows_it(watched: Watched) -> None:
@@ -198,7 +198,7 @@ def test_a_link_into_what_is_filtered_away_shows_it(watched: Watched) -> None:
     page.get_by_role("checkbox", name=re.compile("^proved")).check()
     page.evaluate("location.hash = 'figure-dimensions'")
     sync_api.expect(page.locator("#figure-dimensions")).to_be_visible()
-    shows(page, 49)
+    shows(page, 50)
 
 
 def test_a_node_or_path_of_the_circuit_opens_its_claims(watched: Watched) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import html
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,14 @@ def test_without_a_bundle_the_page_has_the_claims_and_says_what_it_lacks(
     assert 'id="claim-x_is_large"' in page
     assert LACKING in html.unescape(page)
     assert "<svg><text>" not in page
+
+
+def test_kinds_of_evidence_of_another_project_can_be_filtered(tmp_path: Path) -> None:
+    one = subject(c=claim(evidence="weighed"), d=claim(evidence="exact"))
+    write_record(tmp_path / "out.json", make_record([one], seed=0, device="cpu"))
+    page = page_of_record(tmp_path / "out.json")
+    kinds = re.findall(r'name="evidence" value="(\w+)"', page)
+    assert kinds == ["exact", "weighed"]
 
 
 def test_a_part_of_a_run_has_no_bundle(drawing: pytest.Pytester) -> None:
