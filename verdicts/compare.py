@@ -3,6 +3,7 @@ drifted."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -51,11 +52,13 @@ def compare(
     say which. In a run that is not `whole`, claims that were not judged are left out."""
     before, now = ({claim["id"]: claim for claim in one["claims"]} for one in (baseline, subject))
     same = baseline["content_hash"] == subject["content_hash"]
-    gate = gate or Gate(*mode_of(None, same_weights=same, retrained=None))
+    asked = gate or Gate(*mode_of(None, same_weights=same, retrained=None))
     claims = {}
     for name in sorted(before.keys() | now.keys()):
         if name in now or whole:
             then, since = before.get(name), now.get(name)
+            drift = asked.drift if since is None else since.get("drift", asked.drift)
+            gate = dataclasses.replace(asked, drift=drift)
             moves = moves_of(then, since, gate)
             was, is_now = (None if one is None else one["verdict"] for one in (then, since))
             status = gate.status(name, was, is_now, moves)
@@ -64,13 +67,13 @@ def compare(
     return {
         "name": baseline["name"],
         "content_hash": baseline["content_hash"],
-        "mode": gate.mode,
-        "why": gate.why,
-        "rule": gate.rule,
-        "pairs": gate.pairs,
+        "mode": asked.mode,
+        "why": asked.why,
+        "rule": asked.rule,
+        "pairs": asked.pairs,
         "parts": _parts(baseline, subject, claims),
-        "answers": list(_answers(now, gate)),
-        "smallest": _smallest(before, now, gate),
+        "answers": list(_answers(now, asked)),
+        "smallest": _smallest(before, now, asked),
         "claims": claims,
     }
 

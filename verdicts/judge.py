@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import math
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -24,6 +25,7 @@ _KEYWORDS = (
     "broken_by",
     "spared",
     "at_chance",
+    "drift",
 )
 VERDICTS = ("error", "refuted", "unresolved", "absent", "holds")  # worst first
 
@@ -52,6 +54,9 @@ class Claim:
     """Controls that cannot break it, each with the reason."""
     at_chance: str | None
     """Why it is worth stating where it holds and chance does as well."""
+    drift: float | None
+    """Share of the distance to its bound that a measure may lose in changed weights; `None` for
+    what the run says."""
     function: Callable[..., None]
     project: Project = PLAIN
 
@@ -97,6 +102,12 @@ class Claim:
                 f"{name}: at_chance must say why the claim is worth stating where chance does as"
                 f" well, got {at_chance!r}"
             )
+        drift = values.get("drift")
+        if drift is not None and not (isinstance(drift, int | float) and 0 <= drift < math.inf):
+            raise ValueError(
+                f"{name}: drift must be a share of the distance to the bound, 0 or more, got"
+                f" {drift!r}"
+            )
         if bool(values.get("gauge")) != bool(values.get("companion")):
             raise ValueError(
                 f"{name}: a claim that depends on a gauge names its companion that does not, and no"
@@ -138,6 +149,7 @@ class Claim:
             broken_by=frozenset(values.get("broken_by", ())),
             spared=spared,
             at_chance=at_chance,
+            drift=drift,
             function=function,
             project=project,
         )
@@ -193,6 +205,7 @@ class Verdict:
             "at_chance": claim.at_chance,
             "counterexample": self.expect.counterexample,
             "duration_s": round(self.duration_s, 3),
+            **({} if claim.drift is None else {"drift": claim.drift}),
         }
 
 
