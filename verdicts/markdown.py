@@ -55,7 +55,9 @@ def _lines(record: Mapping[str, Any], complaints: Sequence[str]) -> Iterator[str
 
 def _comparison(comparison: Mapping[str, Any]) -> Iterator[str]:
     yield f"Against **{_escaped(comparison['name'])}**: {comparison_summary(comparison)}\n"
-    yield from (f"{_escaped(line)}\n" for line in headline(comparison))
+    yield ""
+    yield from (f"- {_escaped(line)}" for line in headline(comparison))
+    yield ""
     for answers in comparison.get("answers", []):
         yield from _cases(answers["shown"])
     for part, claims in changed(comparison):
@@ -68,11 +70,13 @@ def _comparison(comparison: Mapping[str, Any]) -> Iterator[str]:
             )
     yield ""
     if seen := smallest_seen(comparison):
-        yield "<details><summary>The smallest change that would have been seen</summary>\n"
-        yield "In four cases of five.\n\n| claim | measure | change |\n|---|---|---|"
+        yield (
+            "<details><summary>The smallest change that would have been seen in four cases of"
+            " five</summary>\n\n| claim | measure | change |\n|---|---|---|"
+        )
         for claim, measure, smallest in seen:
             yield f"| `{claim}` | {_escaped(measure)} | {smallest:.3g} |"
-        yield "\n</details>\n"
+        yield "\n</details>\n\n"
 
 
 def _cases(shown: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -81,13 +85,13 @@ def _cases(shown: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         names = [case["name"] for case in shown if case["now"] == now]
         if names:
             listed = ", ".join(f"<code>{_escaped(name)}</code>" for name in names)
-            yield f"{now.capitalize()} now: {listed}\n"
+            yield f"{now.capitalize()} now: {listed}\n\n"
     if pictures := [case for case in shown if "picture" in case]:
-        yield "<details><summary>Their pictures</summary>\n"
+        yield "<details><summary>Their pictures</summary>\n\n"
         for case in pictures:
-            yield f"{_escaped(case['name'])}, {case['now']} now\n"
-            yield f"```mermaid\n{case['picture'].replace('`', '')}\n```\n"
-        yield "</details>\n"
+            yield f"<code>{_escaped(case['name'])}</code>, {case['now']} now\n\n"
+            yield f"```mermaid\n{case['picture'].replace('`', '')}\n```\n\n"
+        yield "</details>\n\n"
 
 
 def _claim(claim: Mapping[str, Any]) -> Iterator[str]:

@@ -226,6 +226,32 @@ def test_a_part_that_is_gone_is_said_first_with_the_claims_that_hang_on_it() -> 
     ]
 
 
+def test_a_loss_that_a_control_reproduces_is_said_to_look_like_it() -> None:
+    def tried(**broken: bool) -> dict[str, Any]:
+        trials = {
+            name: {"verdict": "refuted" if is_so else "holds"} for name, is_so in broken.items()
+        }
+        return claim() | {"controls": trials}
+
+    before = subject(
+        a=tried(fresh=True, negated=True),
+        b=tried(fresh=True, negated=True),
+        c=tried(fresh=True, negated=True),
+        d=tried(fresh=True, negated=False),
+        e=tried(fresh=True, negated=False),
+        f=claim("refuted"),
+    )
+    verdicts = {name: claim("refuted") for name in "abc"}
+    now = subject("sha256:b", **verdicts, d=claim(), e=claim(), f=claim("refuted"))
+    found = compare(before, now, whole=True)
+    assert found["looks_like"] == (
+        "looks like the control “negated”: it breaks 3 of the 3 claims that are lost, and 0 others"
+    )
+    assert found["looks_like"] in headline(found)
+    kept = subject("sha256:b", **verdicts | {"c": claim()}, d=claim(), e=claim())
+    assert compare(before, kept, whole=True)["looks_like"] == ""  # two are a pattern of many things
+
+
 def seen(kind: str, *columns: Any) -> Seen:
     return Seen(kind, tuple(np.array(column) for column in columns))
 
