@@ -290,15 +290,13 @@ class _Sides:
         pre, direct = (self._by_component(graphs, *into) for into in (self.into_mlp, self.direct))
         bits = sets.bits.to(pre)
         q_through, k_through = (part.contiguous() for part in self.through_mlp.chunk(2, dim=-1))
-        queries, keys = [], []
-        for of_mlp, by_itself in zip(pre, direct, strict=True):
-            post = torch.ops.aten.gelu_(affine(bits, of_mlp.flatten(1))).unflatten(
-                1, of_mlp.shape[1:]
-            )
-            q_direct, k_direct = torch.einsum("sc,cvh->svh", bits, by_itself).chunk(2, dim=-1)
-            queries.append(affine(post[: sets.n_query], q_through) + q_direct[: sets.n_query])
-            keys.append(affine(post[-sets.n_key :], k_through) + k_direct[-sets.n_key :])
-        return torch.stack(queries), torch.stack(keys)
+        flat = pre.flatten(2)
+        mlp_in = affine(bits, flat[0])[None] if len(flat) == 1 else bits @ flat
+        post = torch.ops.aten.gelu_(mlp_in).unflatten(2, pre.shape[2:])
+        q_direct, k_direct = torch.einsum("sc,gcvh->gsvh", bits, direct).chunk(2, dim=-1)
+        q = affine(post[:, : sets.n_query], q_through) + q_direct[:, : sets.n_query]
+        k = affine(post[:, -sets.n_key :], k_through) + k_direct[:, -sets.n_key :]
+        return q, k
 
     def _by_component(
         self,

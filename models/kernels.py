@@ -27,6 +27,7 @@ def affine(
         _plain(x, weight)
         and x.dtype == weight.dtype == torch.float32
         and x.shape[:-1].numel() >= _FEWEST_ROWS
+        and weight.numel() > 0
         and not torch.is_autocast_enabled("cpu")
         and _has_onednn()
     ):

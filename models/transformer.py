@@ -88,6 +88,15 @@ class Attention(nn.Module):
         q = self.hook_q(self._project(x, self.W_Q, self.b_Q))
         k = self.hook_k(self._project(x, self.W_K, self.b_K))
         v = self.hook_v(self._project(x, self.W_V, self.b_V))
+        return self.mix(q, k, v)
+
+    def mix(
+        self,
+        q: Float[Tensor, "batch vertex head d_head"],
+        k: Float[Tensor, "batch vertex head d_head"],
+        v: Float[Tensor, "batch vertex head d_head"],
+    ) -> Float[Tensor, "batch vertex head d_head"]:
+        """z from query, key and value."""
         scores = einops.einsum(
             q, k, "batch query head d_head, batch key head d_head -> batch head query key"
         ) / math.sqrt(self.cfg.d_head)
@@ -213,6 +222,35 @@ class Transformer(HookedRootModule):
         if stop_at_layer is not None:
             return resid
         return self.unembed(resid.mean(dim=1))
+
+    @torch.no_grad()
+    def entering(self, graphs: object, layer: int) -> Float[Tensor, "batch vertex d_model"]:
+        """`forward` with `stop_at_layer`, for inference: the hooks of layer 0's input, query, key
+        and value are not called.
+
+        These are linear in the graph, X (W_E W) + W_pos W + b, so that ten numbers of a vertex are
+        multiplied and not d_model.
+        """
+        adjacency = as_adjacency(graphs, n_vertices=self.cfg.n_vertices).to(self.W_pos)
+        resid = affine(adjacency, self.W_E) + self.W_pos
+        if layer == 0:
+            return resid
+        first, block = self.attention(0), cast(Block, self.blocks[0])
+        q, k, v = (
+            affine(adjacency, self.W_E @ flat).unflatten(-1, bias.shape)
+            + (self.W_pos @ flat + bias.flatten()).unflatten(-1, bias.shape)
+            for weight, bias in (
+                (first.W_Q, first.b_Q),
+                (first.W_K, first.b_K),
+                (first.W_V, first.b_V),
+            )
+            for flat in [weight.transpose(0, 1).flatten(1)]
+        )
+        resid = resid + affine(first.mix(q, k, v).flatten(-2), first.W_O.flatten(0, 1), first.b_O)
+        resid = resid if block.mlp is None else resid + block.mlp(resid)
+        for later in self.blocks[1:layer]:
+            resid = later(resid)
+        return resid
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> Transformer:

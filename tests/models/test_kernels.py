@@ -26,6 +26,9 @@ def random(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
 def test_an_affine_map_is_that_of_torch(rows: int, dtype: torch.dtype) -> None:
     """Whole weights, transposed ones, and part of a matrix; with a bias and without."""
     x, weight, bias = random(2, rows, 24, dtype=dtype), random(24, 40, dtype=dtype), random(40)
+    nothing = random(rows, 0, dtype=dtype)
+    with torch.no_grad():
+        assert not affine(nothing, nothing[:0].T.reshape(0, 3)).any()  # an MLP without neurons
     weights = [weight, weight.T.contiguous().T, random(24, 80, dtype=dtype)[:, 40:]]
     for part in weights:
         for b in (None, bias.to(dtype)):
