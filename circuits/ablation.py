@@ -20,7 +20,7 @@ from models.kernels import affine, softmax
 from models.transformer import Transformer
 
 ABLATIONS = ("zero", "mean", "resample")
-_BATCH = 256
+_BATCH = 128
 
 
 @dataclasses.dataclass(frozen=True)

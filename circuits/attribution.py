@@ -17,7 +17,7 @@ from circuits.residual import activation
 from models.graphs import Adjacency
 from models.transformer import Transformer
 
-_BATCH = 256
+_BATCH = 128
 
 
 def logit_diff_directions(

@@ -37,7 +37,7 @@ Affine = tuple[Tensor, Tensor]
 MAX_HEADS = 12  # 8,192 sets of components of one side; each head more is twice as many
 _SETS_AT_A_TIME = 512  # of one graph or spread over several: 10 MB of MLP activations
 _PATTERNS_AT_A_TIME = 8192  # 3 MB: stays in the cache
-_BATCH = 256
+_BATCH = 128
 
 
 class TooManySets(Absent, ValueError):
@@ -289,14 +289,12 @@ class _Sides:
         """Query and key of the head on some graphs, with the components of each set patched."""
         pre, direct = (self._by_component(graphs, *into) for into in (self.into_mlp, self.direct))
         bits = sets.bits.to(pre)
-        q_through, k_through = (part.contiguous() for part in self.through_mlp.chunk(2, dim=-1))
         flat = pre.flatten(2)
         mlp_in = affine(bits, flat[0])[None] if len(flat) == 1 else bits @ flat
         post = torch.ops.aten.gelu_(mlp_in).unflatten(2, pre.shape[2:])
-        q_direct, k_direct = torch.einsum("sc,gcvh->gsvh", bits, direct).chunk(2, dim=-1)
-        q = affine(post[:, : sets.n_query], q_through) + q_direct[:, : sets.n_query]
-        k = affine(post[:, -sets.n_key :], k_through) + k_direct[:, -sets.n_key :]
-        return q, k
+        by_itself = torch.einsum("sc,gcvh->gsvh", bits, direct)
+        q, k = (affine(post, self.through_mlp) + by_itself).chunk(2, dim=-1)
+        return q[:, : sets.n_query], k[:, -sets.n_key :]
 
     def _by_component(
         self,

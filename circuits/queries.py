@@ -27,7 +27,7 @@ Parts = Mapping[str, Float[Tensor, "#graph vertex d_head"]]
 """Query or key parts by component: `embed`, `pos_embed`, `0.0`, `0.1`, …; batch 1 where no graph
 changes it."""
 
-_BATCH = 256
+_BATCH = 128
 
 
 def query_parts(model: Transformer, adjacency: Adjacency, head: Head) -> Parts:

@@ -21,7 +21,7 @@ from models.graphs import Adjacency
 from models.transformer import Transformer
 from verdicts.statistics import Estimate
 
-_BATCH = 256
+_BATCH = 128
 _NEGLIGIBLE = 1e-5
 
 

@@ -113,8 +113,8 @@ class Attention(nn.Module):
         weight: Float[Tensor, "head d_model d_head"],
         bias: Float[Tensor, "head d_head"],
     ) -> Float[Tensor, "batch vertex head d_head"]:
-        flat = einops.rearrange(weight, "head d_model d_head -> d_model (head d_head)")
-        return affine(x, flat, bias.flatten()).unflatten(-1, bias.shape)
+        flat = einops.rearrange(weight, "head d_model d_head -> (head d_head) d_model")
+        return affine(x, flat.mT, bias.flatten()).unflatten(-1, bias.shape)
 
 
 class MLP(nn.Module):

@@ -106,7 +106,7 @@ MUTANTS = (
     Mutant("anchor scores not centred", B, "(scores - scores.mean(-1, keepdim=True))", "(scores)", "measurements"),
     Mutant("b_O of layer 0 dropped from the base", P, "model.W_pos + model.b_O[0]", "model.W_pos", "patching"),
     Mutant("query patched with the key's sets", P, "numerator[graphs] = distances", "numerator[graphs] = distances.flip(1)", "patching"),
-    Mutant("direct path around the MLP missing", P, "q_through) + q_direct[:, : sets.n_query]", "q_through)", "patching"),
+    Mutant("direct path around the MLP missing", P, "(affine(post, self.through_mlp) + by_itself)", "affine(post, self.through_mlp)", "patching"),
     Mutant("1/√d_head missing from patched patterns", P, "keys = (k / math.sqrt(k.shape[-1]))", "keys = k", "patching"),
     Mutant("mean of ratios for ratio of means", P, "self.numerator.double().mean(0) / self.denominator.double().mean()", "self.per_graph.double().mean(0)", "patching"),
     Mutant("Shapley weights of another size", X, "1 / (n * math.comb(n - 1, size))", "1 / (n * math.comb(n, size))", "patching"),
