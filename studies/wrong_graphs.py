@@ -159,8 +159,7 @@ def asked_again(several: Sequence[Taken], labellings: int) -> str:
         chance = named_generator(settings.seed, "census: asked again")
         wrong = torch.stack(
             [
-                answer(checkpoint.model, relabel(graphs, chance), batch_size=256).argmax(-1)
-                != labels
+                answer(checkpoint.model, relabel(graphs, chance)).argmax(-1) != labels
                 for _ in range(labellings)
             ]
         )
