@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from models.arguments import (
     Commands,
@@ -20,6 +20,7 @@ from models.arguments import (
 
 if TYPE_CHECKING:
     from studies.registration import Registration
+    from verdicts.schema import Record
 
 EXECUTORS = "process, or dask://HOST:PORT of a scheduler whose workers see the same files"
 
@@ -351,11 +352,11 @@ def _timeline(options: argparse.Namespace) -> int:
 
     if record is None:
         record = read_record(options.run_directory)
-    shown = series(record["subjects"])
+    shown = series(record.subjects)
     if options.out is not None:
         write_lines(options.out, trimmed(record))
     if options.page is not None:
-        training = record["subjects"][-1]["about"]["training"]
+        training = record.subjects[-1].about["training"]
         right = training["metrics"].get("validation_accuracy")
         said = "" if right is None else f" {right:.2%} of the validation graphs are right then."
         options.page.parent.mkdir(parents=True, exist_ok=True)
@@ -369,7 +370,7 @@ def _timeline(options: argparse.Namespace) -> int:
     return 0
 
 
-def _judge_epochs(options: argparse.Namespace) -> dict[str, Any]:
+def _judge_epochs(options: argparse.Namespace) -> Record:
     """The record of every epoch, judged where that is not done yet."""
     with imports():
         from tqdm import tqdm

@@ -4,11 +4,11 @@ reach."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from markupsafe import Markup
 
 from verdicts.drawing import WIDTH, Scale, short
+from verdicts.schema import Measurement, Trial
 from verdicts.table import bound, number, shown
 
 _LEFT, _RIGHT = 14, WIDTH - 14
@@ -16,15 +16,15 @@ _MIDDLE, _CONTROLS, _TICKS = 20, 38, 58
 _HEIGHT = 62
 
 
-def has_axis(measurement: Mapping[str, Any]) -> bool:
+def has_axis(measurement: Measurement) -> bool:
     """Whether it is a number that is held to a bound."""
-    return isinstance(measurement["value"], int | float) and bound(measurement) != ""
+    return measurement.number is not None and bound(measurement) != ""
 
 
 def measurement_axis(
     name: str,
-    measurement: Mapping[str, Any],
-    controls: Mapping[str, Mapping[str, Any]],
+    measurement: Measurement,
+    controls: Mapping[str, Trial],
     *,
     key: str,
 ) -> Markup:
@@ -33,16 +33,14 @@ def measurement_axis(
 
     A control far beyond the rest stands at the edge.
     """
-    value = float(measurement["value"])
-    limits = [
-        measurement[key]
-        for key in ("low", "high", "at_least", "at_most")
-        if measurement[key] is not None
-    ]
+    assert measurement.number is not None, "has_axis"
+    value, low, high = float(measurement.number), measurement.at_least, measurement.at_most
+    interval = [at for at in (measurement.low, measurement.high) if at is not None]
+    limits = [*interval, *(at for at in (low, high) if at is not None)]
     reached = {
-        control: float(trial["values"][key])
+        control: float(trial.values[key])
         for control, trial in controls.items()
-        if isinstance(trial["values"].get(key), int | float)
+        if isinstance(trial.values.get(key), int | float)
     }
     own = Scale.over([value, *limits], _LEFT, _RIGHT, margin=0.15)
     span = own.high - own.low
@@ -50,9 +48,8 @@ def measurement_axis(
         other for other in reached.values() if own.low - 2 * span <= other <= own.high + 2 * span
     ]
     scale = Scale.over([own.low, own.high, *near], _LEFT, _RIGHT, margin=0.02)
-    low, high = measurement["at_least"], measurement["at_most"]
     left, right = scale(low) if low is not None else 0, scale(high) if high is not None else WIDTH
-    held = measurement["outcome"] == "holds"
+    held = measurement.outcome == "holds"
     words = f"{name}: {shown(measurement)}, must be {bound(measurement)}" + (
         f"; {len(reached)} control{'s' * (len(reached) > 1)}" if reached else ""
     )
@@ -75,10 +72,10 @@ def measurement_axis(
         ),
         *(_control(control, other, scale) for control, other in reached.items()),
     ]
-    if measurement["low"] is not None and measurement["high"] is not None:
+    if len(interval) == 2:
         parts.append(
             Markup('<path class="interval" d="M{a} {y}H{b}M{a} {t}v8M{b} {t}v8"/>').format(
-                a=scale(measurement["low"]), b=scale(measurement["high"]), y=_MIDDLE, t=_MIDDLE - 4
+                a=scale(interval[0]), b=scale(interval[1]), y=_MIDDLE, t=_MIDDLE - 4
             )
         )
     sign = (

@@ -7,9 +7,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from verdicts.nulls import Draws, NullTest
+from msgspec.structs import replace
 
-Plain = float | list[Any] | dict[str, Any] | None
+from verdicts.nulls import Draws, NullTest
+from verdicts.schema import Count, Measurement, Number, Outcome, Plain
+
 SIGNIFICANT_DIGITS = 6  # what float32 measurements carry; more would differ between machines
 
 
@@ -38,34 +40,11 @@ def plain(value: object) -> Plain:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Measurement:
-    """One measured quantity against its bounds. `outcome` is `None` where it has no bound and is
-    only reported."""
-
-    value: Plain
-    low: float | None
-    high: float | None
-    at_least: float | None
-    at_most: float | None
-    because: str | None
-    from_controls: bool
-    """Whether the bound was set between the trained value and the best control, which a run with
-    controls checks."""
-    note: str | None
-    outcome: str | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """As the record holds it."""
-        return dataclasses.asdict(self)
-
-
-@dataclasses.dataclass(frozen=True)
-class Count:
-    """How many cases a statement about all of a kind saw, and how many it needs."""
-
-    seen: int
-    needed: int
+def rounded(value: float | None) -> Number | None:
+    """A number to six digits; `None` where it is not finite."""
+    recorded = plain(value)
+    assert not isinstance(recorded, list | dict)
+    return recorded
 
 
 class Expect:
@@ -164,8 +143,8 @@ class Expect:
             self._among[name] = among
         self.measurements[name] = Measurement(
             recorded,
-            _limit(low),
-            _limit(high),
+            rounded(low),
+            rounded(high),
             at_least,
             at_most,
             because,
@@ -201,9 +180,7 @@ class Expect:
             shown = self.counterexample is not None and measured.outcome == "refuted"
             if measured.outcome is not None and too_few and not shown:
                 note = "; ".join(filter(None, [measured.note, *too_few]))
-                self.measurements[name] = dataclasses.replace(
-                    measured, outcome="unresolved", note=note
-                )
+                self.measurements[name] = replace(measured, outcome="unresolved", note=note)
 
     def null(
         self, name: str, observed: float, draws: Draws | Sequence[float], *, kind: str
@@ -269,12 +246,6 @@ def _cases_to_settle(value: object, bounds: list[float]) -> int | None:
     return math.ceil(cases * max(POWER * reach / gap for gap, reach in reaches) ** 2)
 
 
-def _limit(limit: float | None) -> float | None:
-    recorded = plain(limit)
-    assert recorded is None or isinstance(recorded, (int, float))
-    return recorded
-
-
 def _outcome(
     point: object,
     low: float | None,
@@ -282,7 +253,7 @@ def _outcome(
     *,
     at_least: float | None,
     at_most: float | None,
-) -> str:
+) -> Outcome:
     """`holds` if the whole interval meets the bound, `refuted` if it lies wholly outside,
     `unresolved` otherwise."""
     if point is None:

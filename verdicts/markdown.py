@@ -4,18 +4,18 @@ first, and never too long."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from verdicts.compare import FAILING, STATUSES, comparison_summary
 from verdicts.record import PARTIAL_SUMMARY, worst_first
+from verdicts.schema import ClaimResult, Comparison, Record
 from verdicts.table import beside_chance, bound, shown, summary
 
 MAX_BYTES = 900_000  # a CI step summary takes a megabyte
 _SIGN = {"error": "💥", "refuted": "❌", "unresolved": "❔", "absent": "➖", "holds": "✅"}
 
 
-def markdown(record: Mapping[str, Any], complaints: Sequence[str] = ()) -> str:
+def markdown(record: Record, complaints: Sequence[str] = ()) -> str:
     """The summary, cut at a whole line below 900 kB with a word on what was left out."""
     lines = [line for part in _lines(record, complaints) for line in part.splitlines() or [""]]
     size = 0
@@ -33,32 +33,29 @@ def markdown(record: Mapping[str, Any], complaints: Sequence[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _lines(record: Mapping[str, Any], complaints: Sequence[str]) -> Iterator[str]:
-    if (partial := record["run"].get("partial")) is not None:
-        yield f"{PARTIAL_SUMMARY}{_escaped(partial)}\n"
+def _lines(record: Record, complaints: Sequence[str]) -> Iterator[str]:
+    if record.run.partial:
+        yield f"{PARTIAL_SUMMARY}{_escaped(record.run.partial)}\n"
     for complaint in complaints:
         yield f"> ❌ {_escaped(complaint)}\n"
-    for subject in record["subjects"]:
-        yield f"## {_escaped(subject['name'])}: {summary(subject)}\n"
-        if "comparison" in subject:
-            yield from _comparison(subject["comparison"])
-        yield (
-            f"`{subject['content_hash'][:19]}…`, seed {record['run']['seed']},"
-            f" {record['run']['device']}\n"
-        )
+    for subject in record.subjects:
+        yield f"## {_escaped(subject.name)}: {summary(subject)}\n"
+        if subject.comparison:
+            yield from _comparison(subject.comparison)
+        yield (f"`{subject.content_hash[:19]}…`, seed {record.run.seed}, {record.run.device}\n")
         yield "| | claim | measured | bound |\n|---|---|---|---|"
-        for claim in worst_first(subject["claims"]):
+        for claim in worst_first(subject.claims):
             yield from _claim(claim)
         yield ""
 
 
-def _comparison(comparison: Mapping[str, Any]) -> Iterator[str]:
-    yield f"Against **{_escaped(comparison['name'])}**: {comparison_summary(comparison)}\n"
+def _comparison(comparison: Comparison) -> Iterator[str]:
+    yield f"Against **{_escaped(comparison.name)}**: {comparison_summary(comparison)}\n"
     for status in STATUSES:
-        names = [name for name, claim in comparison["claims"].items() if claim["status"] == status]
+        names = [name for name, claim in comparison.claims.items() if claim.status == status]
         if names and status not in ("holds still", "fails still"):
             for name in names:
-                moved = "; ".join(comparison["claims"][name]["moved"])
+                moved = "; ".join(comparison.claims[name].moved)
                 yield (
                     f"- {'❌ ' if status in FAILING else ''}**{status}**: `{name}`"
                     f" {_escaped(moved)}".rstrip()
@@ -66,17 +63,16 @@ def _comparison(comparison: Mapping[str, Any]) -> Iterator[str]:
     yield ""
 
 
-def _claim(claim: Mapping[str, Any]) -> Iterator[str]:
-    gating = {name: m for name, m in claim["measurements"].items() if m["outcome"] is not None}
-    missed = {name: m for name, m in gating.items() if m["outcome"] != "holds"}
-    chosen = missed or gating
+def _claim(claim: ClaimResult) -> Iterator[str]:
+    missed = {name: m for name, m in claim.deciding.items() if m.outcome != "holds"}
+    chosen = missed or claim.deciding
     measured = "<br>".join(
         f"{_escaped(name)} {_escaped(shown(m))}" for name, m in chosen.items()
-    ) or _escaped(claim["reason"] or "")
+    ) or _escaped(claim.reason or "")
     bounds = "<br>".join(_escaped(bound(m)) for m in chosen.values())
-    verdict = ", ".join(filter(None, [claim["verdict"], beside_chance(claim)]))
+    verdict = ", ".join(filter(None, [claim.verdict, beside_chance(claim)]))
     yield (
-        f"| {_SIGN[claim['verdict']]} {verdict} | {_escaped(claim['statement'])}<br>`{claim['id']}`"
+        f"| {_SIGN[claim.verdict]} {verdict} | {_escaped(claim.statement)}<br>`{claim.id}`"
         f" | {measured} | {bounds} |"
     )
 

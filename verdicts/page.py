@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
+from msgspec.structs import replace
 
 from verdicts.compare import FAILING
 from verdicts.environment import environment
@@ -20,6 +21,7 @@ from verdicts.frequencies import frequency
 from verdicts.judge import VERDICTS
 from verdicts.project import PLAIN, Project
 from verdicts.record import worst_first
+from verdicts.schema import ClaimResult, Record, SubjectResult
 from verdicts.table import SIGNS, bound, shown
 
 _VERDICT_WORDS = {
@@ -60,9 +62,9 @@ class PageExtras:
     panels: Sequence[Panel] = ()
     counterexamples: Mapping[str, Markup] = dataclasses.field(default_factory=dict)
     """Drawings of counterexamples by claim."""
-    counted: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    counted: Mapping[str, SubjectResult] = dataclasses.field(default_factory=dict)
     """Subjects of other records by name, to count in how many each claim holds."""
-    beside: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    beside: Mapping[str, SubjectResult] = dataclasses.field(default_factory=dict)
     """Subjects that are shown with those and not counted."""
     style: str = ""
     script: str = ""
@@ -70,7 +72,7 @@ class PageExtras:
 
 
 def render_page(
-    record: Mapping[str, Any],
+    record: Record,
     extras: PageExtras | None = None,
     *,
     project: Project = PLAIN,
@@ -79,7 +81,7 @@ def render_page(
     """The page; the extras is of the record's first subject. A `served` page may ask the server
     that it came from."""
     extras = extras or PageExtras()
-    subjects = record["subjects"]
+    subjects = record.subjects
     cards = _cards(subjects, extras)
     return (
         environment()
@@ -102,22 +104,22 @@ def render_page(
     )
 
 
-def _cards(subjects: Sequence[Mapping[str, Any]], extras: PageExtras) -> list[dict[str, Any]]:
+def _cards(subjects: Sequence[SubjectResult], extras: PageExtras) -> list[dict[str, Any]]:
     """One for each claim of any subject: those of the first subject worst first, then those of it
     alone that others have."""
-    results: dict[str, list[tuple[Mapping[str, Any], Mapping[str, Any]]]] = {}
+    results: dict[str, list[tuple[SubjectResult, ClaimResult]]] = {}
     for subject in subjects:
-        for claim in worst_first(subject["claims"]):
-            results.setdefault(claim["id"], []).append((subject, claim))
+        for claim in worst_first(subject.claims):
+            results.setdefault(claim.id, []).append((subject, claim))
     return [
         {
             "id": id_,
             "claim": found[0][1],
-            "verdict": found[0][1]["verdict"],
+            "verdict": found[0][1].verdict,
             "results": found,
-            "verdicts": sorted({claim["verdict"] for _, claim in found}),
+            "verdicts": sorted({claim.verdict for _, claim in found}),
             "headline": _headline(found[0][1]),
-            "parts": found[0][1].get("parts", []),
+            "parts": found[0][1].parts or (),
             "figures": [figure for figure in extras.figures if figure.claims[0] == id_],
             "elsewhere": [figure for figure in extras.figures if id_ in figure.claims[1:]],
         }
@@ -125,13 +127,13 @@ def _cards(subjects: Sequence[Mapping[str, Any]], extras: PageExtras) -> list[di
     ]
 
 
-def _headline(claim: Mapping[str, Any]) -> str:
+def _headline(claim: ClaimResult) -> str:
     """The number that a claim stands or falls with: the first that misses its bound, or the first
     that has one."""
-    deciding = {name: m for name, m in claim["measurements"].items() if m["outcome"] is not None}
-    missed = [name for name, measurement in deciding.items() if measurement["outcome"] != "holds"]
+    deciding = claim.deciding
+    missed = [name for name, measurement in deciding.items() if measurement.outcome != "holds"]
     for name in [*missed, *deciding][:1]:
-        number_alone = {**deciding[name], "low": None, "high": None}
+        number_alone = replace(deciding[name], low=None, high=None)
         return f"{name.replace('_', ' ')} {shown(number_alone)} {bound(deciding[name])}"
     return ""
 
@@ -165,5 +167,5 @@ def _frequencies(extras: PageExtras) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -row["count"])
 
 
-def _verdicts(subject: Mapping[str, Any]) -> dict[str, str]:
-    return {claim["id"]: claim["verdict"] for claim in subject["claims"]}
+def _verdicts(subject: SubjectResult) -> dict[str, str]:
+    return {claim.id: claim.verdict for claim in subject.claims}

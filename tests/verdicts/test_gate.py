@@ -13,13 +13,16 @@ from typing import Any
 
 import pytest
 import torch
+from msgspec.structs import replace
 
 from circuits.roles import Head, read_roles, write_roles
 from models.checkpoint import load_checkpoint, save_checkpoint
+from tests.records import subject_of
 from tests.verdicts.test_plugin import CLAIMS, facts, project, record, run
 from verdicts.compare import baseline_for, compare, comparison_complaints, comparison_summary
 from verdicts.markdown import MAX_BYTES, markdown
-from verdicts.record import RecordError
+from verdicts.record import RecordError, make_record
+from verdicts.schema import SubjectResult
 
 pytest_plugins = ["pytester"]
 __all__ = ["project"]  # a fixture
@@ -66,15 +69,9 @@ def claim(
 
 def subject(
     weights: str = "sha256:a", graphs: str = "sha256:v", /, **claims: dict[str, Any]
-) -> dict[str, Any]:
+) -> SubjectResult:
     listed = [{"id": name, **one} for name, one in claims.items()]
-    return {
-        "name": "toy",
-        "content_hash": weights,
-        "roles": {},
-        "validation_set": graphs,
-        "claims": listed,
-    }
+    return subject_of(*listed, content_hash=weights, validation_set=graphs)
 
 
 def status(
@@ -86,7 +83,8 @@ def status(
 ) -> str | None:
     old = subject(**({} if before is None else {"c": before}))
     new = subject(weights, **({} if now is None else {"c": now}))
-    return compare(old, new, whole=whole)["claims"].get("c", {}).get("status")
+    found = compare(old, new, whole=whole).claims.get("c")
+    return found and found.status
 
 
 @pytest.mark.parametrize(
@@ -185,11 +183,9 @@ def test_comparing_nothing_is_a_complaint() -> None:
 
 
 def test_a_baseline_of_several_checkpoints_is_that_of_the_same_weights() -> None:
-    several = {"subjects": [subject("sha256:a"), subject("sha256:b")]}
-    assert (
-        baseline_for(several, subject("sha256:b"), source=Path("old.json"))["content_hash"]
-        == "sha256:b"
-    )
+    several = make_record([subject("sha256:a"), subject("sha256:b")], seed=0, device="cpu")
+    found = baseline_for(several, subject("sha256:b"), source=Path("old.json"))
+    assert found.content_hash == "sha256:b"
     with pytest.raises(
         RecordError, match=r"old.json: is of toy, toy, and none has the weights of toy"
     ):
@@ -334,9 +330,9 @@ def test_markdown_is_worst_first_and_escapes_what_comes_from_outside() -> None:
         fine=claim(x=measurement(0.9, 0.85, 0.95)),
         bad=claim("refuted", y=measurement(0.1, outcome="refuted")),
     )
-    ugly["name"] = "a|b <script>`"
-    ugly["comparison"] = compare(subject(bad=claim(), fine=claim()), ugly, whole=True)
-    text = markdown({"subjects": [ugly], "run": {"seed": 0, "device": "cpu"}}, ["bad: lost"])
+    compared = compare(subject(bad=claim(), fine=claim()), ugly, whole=True)
+    ugly = replace(ugly, name="a|b <script>`", comparison=compared)
+    text = markdown(make_record([ugly], seed=0, device="cpu"), ["bad: lost"])
     assert "<script>" not in text
     assert text.index("**lost**: `bad`") < text.index("❌ refuted") < text.index("✅ holds")
     assert "| x 0.9 &#91;0.85, 0.95&#93; | ≥ 0.5 |" in text
@@ -347,7 +343,7 @@ def test_markdown_stays_below_900_kilobytes_and_says_what_is_left_out() -> None:
     many = subject(
         **{f"claim_{index}": claim(x=measurement(0.9, note="n" * 100)) for index in range(16_000)}
     )
-    text = markdown({"subjects": [many], "run": {"seed": 0, "device": "cpu"}})
+    text = markdown(make_record([many], seed=0, device="cpu"))
     assert 0.9 * MAX_BYTES < len(text.encode()) < MAX_BYTES
     assert text.rstrip().endswith("more lines are left out; the record has them.*")
 

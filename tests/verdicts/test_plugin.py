@@ -498,7 +498,7 @@ def test_a_part_of_a_run_says_so_and_replaces_no_record(
     )
     assert [(project.path / name).read_bytes() for name in ("out.json", "out.md")] == whole
     part = read_record(project.path / "out.partial.json")
-    assert part["run"]["partial"].startswith(
+    assert part.run.partial.startswith(
         ("-k x_is", "-m claim", "--deselect", "a part of the claims")
     )
     assert (
@@ -508,7 +508,7 @@ def test_a_part_of_a_run_says_so_and_replaces_no_record(
         (project.path / name).unlink()
     for _ in range(2):  # nothing is there, or what is there is of a part itself
         result = run(project, *outputs, *arguments)
-        assert read_record(project.path / "out.json")["run"]["partial"]
+        assert read_record(project.path / "out.json").run.partial
     result.stdout.fnmatch_lines(
         ["out.json: of a part of the claims (*)", "out.md: of a part of the claims (*)"]
     )
@@ -518,7 +518,7 @@ def test_a_run_that_stops_early_is_a_part(project: pytest.Pytester) -> None:
     facts(project, x=3)
     for arguments in (["-x"], ["-x", "-n1"]):
         run(project, "--claims-json=out.json", *arguments)
-        assert read_record(project.path / "out.json")["run"]["partial"].endswith(
+        assert read_record(project.path / "out.json").run.partial.endswith(
             "1 of 2 claims not judged"
         )
     project.makepyfile(test_broken="1 / 0")
@@ -529,7 +529,7 @@ def test_a_run_that_stops_early_is_a_part(project: pytest.Pytester) -> None:
         "--continue-on-collection-errors",
     )
     assert (
-        read_record(project.path / "out.json")["run"]["partial"]
+        read_record(project.path / "out.json").run.partial
         == "0 of 2 claims not judged, 1 files could not be collected"
     )
     result.stdout.fnmatch_lines(["--claims-page=out.html: not written: 0 of 2 claims not judged*"])

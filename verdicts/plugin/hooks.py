@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from verdicts.plugin.subjects import JudgedSubject
 from verdicts.project import Project
+from verdicts.schema import SubjectResult
 from verdicts.variants import Variants
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class ClaimsHooks:
 
     @pytest.hookspec(firstresult=True)
     def pytest_claims_page_extras(
-        self, subject: JudgedSubject, result: dict[str, Any]
+        self, subject: JudgedSubject, result: SubjectResult
     ) -> PageExtras | None:
         """What the page shows of a subject beside its claims; `result` is what the record says
         of it.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from verdicts.compare import baseline_for, compare
 from verdicts.lock import hold
@@ -15,22 +16,33 @@ from verdicts.plugin.options import selections
 from verdicts.plugin.subjects import JudgedSubject
 from verdicts.project import PLAIN, Project
 from verdicts.record import RecordError, make_record, read_whole_record
+from verdicts.schema import ClaimResult, Description, Record, SubjectResult
 from verdicts.variants import VariantRunner
+
+
+@dataclasses.dataclass
+class Results:
+    """What came of one subject so far, and its place among those of the run."""
+
+    subject: Description
+    device: str
+    place: int
+    claims: list[ClaimResult] = dataclasses.field(default_factory=list)
 
 
 class Run:
     """Its subjects, their ledgers, and the verdicts as they come in."""
 
-    def __init__(self, config: pytest.Config, baseline: dict[str, Any] | None) -> None:
+    def __init__(self, config: pytest.Config, baseline: Record | None) -> None:
         self.config = config
         self.baseline = baseline
-        self.baselines: dict[str, dict[str, Any]] = {}
+        self.baselines: dict[str, SubjectResult] = {}
         """What each subject is compared with, by its content hash."""
         self.subjects: Sequence[JudgedSubject] = ()
         self.runners: dict[str, VariantRunner] = {}
         """Broken and equivalent copies of each subject, by its content hash, where they were asked
         for."""
-        self.ledgers: dict[str, dict[str, Any]] = {}
+        self.ledgers: dict[str, Record] = {}
         self.complaints: list[str] = []
         """What is wrong with the claims of the run taken together."""
         self.messages: list[str] = []
@@ -43,9 +55,8 @@ class Run:
         """Claims times subjects, before any was deselected."""
         self.partial: str | None = None
         """Why claims are missing, at the end of a run that did not judge all that it collected."""
-        self.results: dict[str, dict[str, Any]] = {}
-        """Description of each subject with its claims, by content hash, from reports: the same
-        under xdist."""
+        self.results: dict[str, Results] = {}
+        """What came of each subject, by content hash, from reports: the same under xdist."""
         self.known: dict[str, dict[str, str]] = {}
         """Verdicts that the baseline or ledger expects, by content hash and claim, from reports as
         well."""
@@ -68,59 +79,49 @@ class Run:
             self.config.add_cleanup(lock.release)
         self._read_ledger(judged)
         if self.baseline is not None:
-            about = judged.describe()
+            about = Description.of(judged)
             source = self.config.getoption("claims_baseline")
-            self.baselines[about["content_hash"]] = baseline_for(
-                self.baseline, about, source=source
-            )
+            self.baselines[about.content_hash] = baseline_for(self.baseline, about, source=source)
 
     def _read_ledger(self, judged: JudgedSubject) -> None:
-        description = judged.describe()
+        description = Description.of(judged)
         if not judged.ledger_path.exists():
             return
         ledger = read_whole_record(judged.ledger_path)
-        if ledger["subjects"][0]["content_hash"] != description["content_hash"]:
+        if ledger.subjects[0].content_hash != description.content_hash:
             raise RecordError(
-                f"{judged.ledger_path}: is of other weights:"
-                f" {ledger['subjects'][0]['content_hash']}, not {description['content_hash']}"
+                f"{judged.ledger_path}: is of other weights: {ledger.subjects[0].content_hash},"
+                f" not {description.content_hash}"
             )
-        self.ledgers[description["content_hash"]] = ledger
+        self.ledgers[description.content_hash] = ledger
 
     def accepted(self, content_hash: str) -> dict[str, str]:
         """Verdicts by claim of the baseline, or else of the ledger; none where there is neither."""
-        expected = (
-            self.baselines.get(content_hash)
-            or self.ledgers.get(content_hash, {"subjects": [None]})["subjects"][0]
-        )
-        return (
-            {}
-            if expected is None
-            else {claim["id"]: claim["verdict"] for claim in expected["claims"]}
-        )
+        expected = self.baselines.get(content_hash)
+        if expected is None and content_hash in self.ledgers:
+            expected = self.ledgers[content_hash].subjects[0]
+        return {} if expected is None else {claim.id: claim.verdict for claim in expected.claims}
 
-    def record(self) -> dict[str, Any] | None:
+    def record(self) -> Record | None:
         """The record of the run so far; `None` where no claim was judged."""
         if not self.results:
             return None
-        in_order = sorted(
-            self.results.values(), key=lambda result: result["place"]
-        )  # of the subjects; xdist reports in any
-        subjects = [
-            {key: value for key, value in result.items() if key not in ("device", "place")}
-            for result in in_order
-        ]
-        for result in subjects:
-            result["claims"] = with_corrected(
-                sorted(result["claims"], key=lambda claim: claim["id"])
-            )  # xdist reports in any order
+        # in the order of the subjects and of the claims' ids; xdist reports in any
+        in_order = sorted(self.results.values(), key=lambda results: results.place)
+        subjects = []
+        for results in in_order:
+            claims = sorted(results.claims, key=lambda claim: claim.id)
+            result = results.subject.judged(with_corrected(claims))
             if (
                 self.baseline is not None
             ):  # and not self.baselines: under xdist only the workers load the subjects
                 baseline = baseline_for(
                     self.baseline, result, source=self.config.getoption("claims_baseline")
                 )
-                result["comparison"] = compare(baseline, result, whole=not selections(self.config))
-        device = next(iter(self.results.values()))["device"]
+                comparison = compare(baseline, result, whole=not selections(self.config))
+                result = replace(result, comparison=comparison)
+            subjects.append(result)
+        device = next(iter(self.results.values())).device
         return make_record(
             subjects, seed=self.config.getoption("claims_seed"), device=device, partial=self.partial
         )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,6 +14,7 @@ from verdicts.plugin.options import selections
 from verdicts.plugin.run import Run
 from verdicts.plugin.subjects import labels
 from verdicts.record import as_ledger, place_for, write_record, write_text
+from verdicts.schema import Description, Record
 from verdicts.table import summary
 
 
@@ -65,7 +65,7 @@ class Writing:
         if selected := selections(self.run.config):
             return "; ".join(f"{option} {value}" for option, value in selected.items())
         missing = self.run.collected - sum(
-            len(result["claims"]) for result in self.run.results.values()
+            len(result.claims) for result in self.run.results.values()
         )
         if exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR):
             return f"interrupted, {missing} of {self.run.collected} claims not judged"
@@ -90,7 +90,7 @@ class Writing:
             )
         return place
 
-    def _write_page(self, path: Path, record: Mapping[str, Any], session: pytest.Session) -> None:
+    def _write_page(self, path: Path, record: Record, session: pytest.Session) -> None:
         """The page of the record; its extras is of the first subject, which only the workers have
         under xdist."""
         from verdicts.page import (
@@ -101,9 +101,9 @@ class Writing:
             subjects = self.run.subjects or self.run.config.hook.pytest_claims_subjects(
                 config=self.run.config
             )
-            result = record["subjects"][0]
+            result = record.subjects[0]
             judged = next(
-                one for one in subjects if one.describe()["content_hash"] == result["content_hash"]
+                one for one in subjects if Description.of(one).content_hash == result.content_hash
             )
             extras = self.run.config.hook.pytest_claims_page_extras(subject=judged, result=result)
             write_text(path, render_page(record, extras, project=self.run.project))
@@ -115,25 +115,25 @@ class Writing:
             )
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def _complaints(self, record: Mapping[str, Any] | None) -> Iterator[str]:
+    def _complaints(self, record: Record | None) -> Iterator[str]:
         if record is None and self.run.baseline is not None:
             yield "--claims-baseline: no claim was judged, so nothing was compared"
-        subjects = [] if record is None else record["subjects"]
+        subjects = () if record is None else record.subjects
         names = labels(subjects)
         for result in subjects:
-            of = f"{names[result['content_hash']]}: " if len(names) > 1 else ""
-            yield from (of + complaint for complaint in null_complaints(result["claims"]))
-            if "comparison" in result:
+            of = f"{names[result.content_hash]}: " if len(names) > 1 else ""
+            yield from (of + complaint for complaint in null_complaints(result.claims))
+            if result.comparison:
                 yield from (
-                    of + complaint for complaint in comparison_complaints(result["comparison"])
+                    of + complaint for complaint in comparison_complaints(result.comparison)
                 )
 
-    def _accept(self, record: Mapping[str, Any], session: pytest.Session) -> None:
+    def _accept(self, record: Record, session: pytest.Session) -> None:
         broken = [
-            claim["id"]
-            for result in record["subjects"]
-            for claim in result["claims"]
-            if claim["verdict"] == "error"
+            claim.id
+            for result in record.subjects
+            for claim in result.claims
+            if claim.verdict == "error"
         ]
         if broken or session.testsfailed or self.run.complaints or self.run.partial:
             why = ", ".join(broken) or self.run.partial or "see above"
@@ -144,9 +144,7 @@ class Writing:
         written = []
         for judged in self.run.subjects:
             result = next(
-                r
-                for r in record["subjects"]
-                if r["content_hash"] == judged.describe()["content_hash"]
+                r for r in record.subjects if r.content_hash == Description.of(judged).content_hash
             )
             judged.ledger_path.parent.mkdir(parents=True, exist_ok=True)
             write_record(judged.ledger_path, as_ledger(record, result))
