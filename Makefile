@@ -67,7 +67,10 @@ example: wheel
 	build/example/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --find-links dist ./examples/induction
 	cp -r examples/induction build/induction
 	cd build/induction && ../example/bin/python -m pytest -n 2 --claims-controls --claims-gauge --claims-json=out.json
-	cd build/induction && ../example/bin/python -m pytest -q --claims-baseline=out.json --claims-page=claims.html --claims-markdown=out.md
+	cd build/induction && ../example/bin/python -m pytest -q --claims-baseline=out.json --claims-page=claims.html --claims-markdown=out.md \
+		--claims-json=again.json --claims-bundle=again.bundle
+	cd build/induction && ../example/bin/python -m verdicts page again.json --bundle again.bundle --out again.html && cmp claims.html again.html
+	cd build/induction && ../example/bin/python -m verdicts history out.json again.json > history.txt
 	cd build/induction && ../example/bin/python -m pytest -q --claims-accept
 
 check: $(INSTALLED)

@@ -9,13 +9,22 @@ import circuits.__main__
 import figures.__main__
 import models.__main__
 import studies.__main__
+import verdicts.__main__
 from models.arguments import Commands, main_of
+from verdicts.project import Project
 
 
 def add_commands(commands: Commands) -> None:
     """Those of every room, in the order in which they are used."""
     for room in (models.__main__, circuits.__main__, figures.__main__, studies.__main__):
         room.add_commands(commands)
+    verdicts.__main__.add_commands(commands, _project)
+
+
+def _project() -> Project:
+    from claims.project import PROJECT
+
+    return PROJECT
 
 
 main = main_of(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from verdicts.project import Project
     from verdicts.schema import SubjectResult
 
-pytest_plugins = ["verdicts.plugin"]
+pytest_plugins = ["verdicts.plugin", "studies.gate", "figures.cases"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

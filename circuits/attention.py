@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import einops
@@ -13,7 +14,7 @@ from circuits.roles import Head, require_layer_0
 from circuits.statistics import bootstrap, ratio
 from models.graphs import Adjacency
 from models.transformer import Transformer
-from verdicts.statistics import Estimate
+from verdicts.statistics import Estimate, PerCase
 
 Pattern = Float[Tensor, "batch query key"]
 _BATCH = 256  # measured on two cores: twice as fast as 1024, for it stays in the cache
@@ -72,7 +73,10 @@ def mean_over(
 ) -> Estimate:
     """Mean over the chosen vertices of all graphs, with an interval over graphs that have one;
     `ValueError` where none is chosen."""
-    return bootstrap(sums_over(values, chosen), ratio, generator=generator)
+    found = bootstrap(sums_over(values, chosen), ratio, generator=generator)
+    weight = chosen.to(values.dtype)  # of all graphs: in another model others may be left out
+    each = PerCase("ratio", ((values * weight).sum(1), weight.sum(1)))
+    return dataclasses.replace(found, per_case=each)
 
 
 def sums_over(

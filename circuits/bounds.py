@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -75,6 +74,15 @@ def query_offset(model: Transformer, head: Head) -> Interval:
     return Interval(offset.min().item(), offset.max().item())
 
 
+def _keys(
+    model: Transformer, head: Head
+) -> tuple[Float[Tensor, "vertex d_head"], Float[Tensor, "sender d_head"]]:
+    """The key of each vertex without neighbours, b_K included, and what each neighbour adds."""
+    W_E, W_pos = model.W_E.detach().cpu().double(), model.W_pos.detach().cpu().double()
+    W_K = _double(model, "W_K", head)
+    return W_pos @ W_K + _double(model, "b_K", head), W_E @ W_K
+
+
 @dataclasses.dataclass(frozen=True)
 class AnchorScores:
     """Mean score at the anchors against positional keys, centred over keys, of every case with its
@@ -104,15 +112,14 @@ class AnchorScores:
 def anchor_scores(model: Transformer, head: Head, anchors: tuple[int, ...]) -> AnchorScores:
     """Scores with keys W_pos W_K + b_K (Embed part left out), for all positions and neighbourhoods,
     with 1/√d_head."""
-    keys = model.W_pos.detach().cpu().double() @ _double(model, "W_K", head) + _double(
-        model, "b_K", head
-    )
+    keys, _ = _keys(model, head)
     scores = every_query(model, head) @ keys.mT / math.sqrt(model.cfg.d_head)
     at_anchors = (scores - scores.mean(-1, keepdim=True))[..., list(anchors)].mean(-1)
     degree = neighbourhoods(model.cfg.n_vertices).sum(-1).long()
     return AnchorScores(degree.flatten(), at_anchors.flatten())
 
 
+@torch.no_grad()
 def anchor_attention(
     model: Transformer, head: Head, anchors: tuple[int, ...]
 ) -> dict[int, Interval]:
@@ -122,61 +129,88 @@ def anchor_attention(
     ij, each j by itself, and j = i at N_i; low = Σ_S e^lo / (Σ_S e^lo + Σ_rest e^hi), high the
     reverse.
     """
-    inside = _at(anchors, model.cfg.n_vertices)
-    return _by_degree(model, head, lambda low, high: _softmax_share(low, high, inside))
+    n = model.cfg.n_vertices
+    rows, inside = neighbourhoods(n), _at(anchors, n)
+    queries = every_query(model, head) / math.sqrt(model.cfg.d_head)
+    keys, per_neighbour = _keys(model, head)
+    lows, highs = [], []
+    for i in range(n):
+        low, high = _score_extremes(queries[i], keys, per_neighbour, rows[i], vertex=i)
+        lows.append(_softmax_share(low, high, inside))
+        highs.append(_softmax_share(high, low, inside))
+    smallest, largest, degree = torch.stack(lows), torch.stack(highs), rows.sum(-1)
+    return {
+        d: Interval(smallest[degree == d].min().item(), largest[degree == d].max().item())
+        for d in range(n)
+    }
 
 
-def certified_anchor_scores(
+@dataclasses.dataclass(frozen=True)
+class Attained:
+    """A value, and the graph in which a vertex has it."""
+
+    value: float
+    graph: Float[Tensor, "1 vertex sender"]
+    vertex: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Extremes:
+    """The least and the greatest of a quantity over all graphs."""
+
+    least: Attained
+    greatest: Attained
+
+
+@torch.no_grad()
+def anchor_score_extremes(
     model: Transformer, head: Head, anchors: tuple[int, ...]
-) -> dict[int, Interval]:
-    """Per degree, an interval that holds the head's score at the anchors in every graph: the whole
-    score, of whole keys.
+) -> dict[int, Extremes]:
+    """Per degree of a vertex, the extremes of the head's score at the anchors over all graphs: the
+    whole score, of whole keys.
 
-    The score is centred over keys and averaged over the anchors, with 1/√d_head. A key at an anchor
-    raises it and any other lowers it, so its extremes are those of `anchor_attention`, each key by
-    itself.
+    The score of i is centred over keys and averaged over the anchors, with 1/√d_head: a sum over
+    keys j with weights w. Once N_i is given so is its query, and an edge jk away from i adds
+    w_j·(q·e_k) + w_k·(q·e_j), with e the rows of W_E W_K, whatever the other edges are. The
+    extremes take those edges that lower it, or those that raise it.
     """
-    inside = _at(anchors, model.cfg.n_vertices).double()
-    weight = inside / inside.sum() - 1 / len(inside)
-    return _by_degree(
-        model, head, lambda low, high: low @ weight.clamp(min=0) + high @ weight.clamp(max=0)
-    )
+    n = model.cfg.n_vertices
+    rows, inside = neighbourhoods(n), _at(anchors, n).double()
+    weight = inside / inside.sum() - 1 / n
+    queries = every_query(model, head) / math.sqrt(model.cfg.d_head)
+    keys, per_neighbour = _keys(model, head)
+    added = queries @ per_neighbour.mT
+
+    def by_edge(i: int) -> Float[Tensor, "case vertex sender"]:
+        one_way = weight[:, None] * added[i][:, None, :]
+        return one_way + one_way.mT
+
+    j, k = torch.triu_indices(n, n, 1)
+    least, greatest = [], []
+    for i in range(n):
+        own = queries[i] @ keys.mT @ weight + (by_edge(i)[:, i] * rows[i]).sum(-1)
+        free = by_edge(i)[:, j, k] * ((j != i) & (k != i))
+        least.append(own + free.clamp(max=0).sum(-1))
+        greatest.append(own + free.clamp(min=0).sum(-1))
+
+    def attained(values: Float[Tensor, "vertex case"], sign: int, degree: int) -> Attained:
+        cases = (rows.sum(-1) == degree).nonzero()
+        i, case = cases[(sign * values[tuple(cases.T)]).argmax()].tolist()
+        graph = (sign * by_edge(i)[case] > 0).double().fill_diagonal_(0)
+        graph[i] = graph[:, i] = rows[i, case]
+        return Attained(values[i, case].item(), graph[None], i)
+
+    smallest, largest = torch.stack(least), torch.stack(greatest)
+    return {
+        degree: Extremes(attained(smallest, -1, degree), attained(largest, 1, degree))
+        for degree in range(n)
+    }
 
 
 def _at(anchors: tuple[int, ...], n_vertices: int) -> Bool[Tensor, " key"]:
     inside = torch.zeros(n_vertices, dtype=torch.bool)
     inside[list(anchors)] = True
     return inside
-
-
-Scores = Float[Tensor, "case key"]
-
-
-@torch.no_grad()
-def _by_degree(
-    model: Transformer, head: Head, least: Callable[[Scores, Scores], Float[Tensor, " case"]]
-) -> dict[int, Interval]:
-    """Per degree, the extremes of a quantity over all positions, neighbourhoods and graphs.
-
-    `least` gives the smallest that it can be from the least and greatest scores of each case; with
-    the two exchanged it gives the largest.
-    """
-    n = model.cfg.n_vertices
-    rows = neighbourhoods(n)
-    queries = every_query(model, head) / math.sqrt(model.cfg.d_head)
-    W_E, W_pos = model.W_E.detach().cpu().double(), model.W_pos.detach().cpu().double()
-    W_K = _double(model, "W_K", head)
-    keys, per_neighbour = W_pos @ W_K + _double(model, "b_K", head), W_E @ W_K
-    lows, highs = [], []
-    for i in range(n):
-        low, high = _score_extremes(queries[i], keys, per_neighbour, rows[i], vertex=i)
-        lows.append(least(low, high))
-        highs.append(least(high, low))
-    smallest, largest, degree = torch.stack(lows), torch.stack(highs), rows.sum(-1)
-    return {
-        d: Interval(smallest[degree == d].min().item(), largest[degree == d].max().item())
-        for d in range(n)
-    }
 
 
 def _score_extremes(

@@ -26,7 +26,7 @@ from circuits.ablation import (
 )
 from circuits.attention import degree_contrast, degrees, entropy_share, head_pattern, smallest_rise
 from circuits.attribution import logit_attribution, logit_diff_directions, neuron_attribution
-from circuits.bounds import anchor_attention, certified_anchor_scores, query_offset
+from circuits.bounds import anchor_attention, anchor_score_extremes, query_offset
 from circuits.coalitions import notebook_coalitions, shapley_values
 from circuits.composition import composition_scores
 from circuits.directions import (
@@ -212,14 +212,15 @@ def query_near_degree_minus_two(trial: Trial) -> Iterable[float]:
 
 @_statistic
 def score_sign_at_the_anchors(trial: Trial) -> Iterable[float]:
-    """Certified distance from 0 of the reader's score at the anchors on either side of degree 2½,
-    the smaller of the two."""
+    """Smallest distance from 0 of the reader's score at the anchors over all graphs, on the side
+    that is right for the degree: below up to 2, above from 3."""
     if trial.graphs.shape[1] <= 3:
         return
     for reader, anchors in trial.parts.readers.items():
-        scores = certified_anchor_scores(trial.model, reader, anchors)
+        scores = anchor_score_extremes(trial.model, reader, anchors)
         yield min(
-            *(-scores[d].high for d in scores if d <= 2), *(scores[d].low for d in scores if d >= 3)
+            *(-scores[d].greatest.value for d in scores if d <= 2),
+            *(scores[d].least.value for d in scores if d >= 3),
         )
 
 

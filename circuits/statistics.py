@@ -3,6 +3,7 @@ vertex."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from itertools import combinations
@@ -12,7 +13,7 @@ from jaxtyping import Bool, Float
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from verdicts.statistics import CONFIDENCE, Estimate, clopper_pearson
+from verdicts.statistics import CONFIDENCE, Estimate, PerCase, clopper_pearson
 
 RESAMPLES = 2000
 FEWEST_GRAPHS = 30  # below, an interval covers less than it says whatever one does
@@ -23,6 +24,25 @@ _LIKELY = 16
 
 Statistic = Callable[[Float[Tensor, "resample quantity"]], Float[Tensor, " resample"]]
 """From the means of each resample to one number each."""
+
+
+def share(
+    hits: Bool[Tensor, " batch"] | Float[Tensor, " batch"], *, confidence: float = CONFIDENCE
+) -> Estimate:
+    """Share of the graphs that are hits, or mean of a share of each, with its exact interval."""
+    found = clopper_pearson(hits.double().sum().item(), len(hits), confidence=confidence)
+    kind = "mean" if hits.is_floating_point() else "share"
+    return dataclasses.replace(found, per_case=PerCase(kind, (hits,)))
+
+
+def share_lost(
+    before: Bool[Tensor, " batch"], after: Bool[Tensor, " batch"], *, confidence: float = CONFIDENCE
+) -> Estimate:
+    """Share of right answers before less after, on the same graphs: `paired_difference`."""
+    lost, gained = int((before & ~after).sum()), int((~before & after).sum())
+    found = paired_difference(lost, gained, len(before), confidence=confidence)
+    each = PerCase("mean", (before.double() - after.double(),))
+    return dataclasses.replace(found, per_case=each)
 
 
 def paired_difference(
@@ -58,8 +78,13 @@ def worst_rate(hits: Bool[Tensor, " batch"], group: Float[Tensor, " batch"]) -> 
     together = [
         clopper_pearson(*count, confidence=1 - (1 - CONFIDENCE) / len(counts)) for count in counts
     ]
+    lowest_of_all = group == group.unique()[min(range(len(alone)), key=lambda i: alone[i].value)]
+    each = PerCase("ratio", ((hits & lowest_of_all).double(), lowest_of_all.double()))
     return Estimate(
-        min(r.value for r in alone), min(r.low for r in alone), min(r.high for r in together)
+        min(r.value for r in alone),
+        min(r.low for r in alone),
+        min(r.high for r in together),
+        per_case=each,
     )
 
 
@@ -80,15 +105,45 @@ def vertex_rate(
     value = ((hits & chosen).double().sum() / k.sum()).item()
     effective = (k.sum() ** 2 / k.square().sum()).item()
     limits = clopper_pearson(value * effective, effective, confidence=confidence)
-    return Estimate(value, limits.low, limits.high, int((k > 0).sum()))
+    each = PerCase("ratio", ((hits & chosen).double().sum(1), k))
+    return Estimate(value, limits.low, limits.high, int((k > 0).sum()), each)
 
 
 def difference(first: Estimate, second: Estimate) -> Estimate:
     """First less second, each with limits at half the tail (Bonferroni): however the two depend on
     each other."""
+    each = None
+    if first.per_case is not None and second.per_case is not None:
+        parts = [_linear(per_case) for per_case in (first.per_case, second.per_case)]
+        if len(parts[0]) == len(parts[1]):
+            each = PerCase("mean", (parts[0] - parts[1],))
     return Estimate(
-        first.value - second.value, first.low - second.high, first.high - second.low, first.cases
+        first.value - second.value,
+        first.low - second.high,
+        first.high - second.low,
+        first.cases,
+        each,
     )
+
+
+def _linear(per_case: PerCase) -> Float[Tensor, " batch"]:
+    """What each graph adds to an estimate, to first order: its mean is the value."""
+    columns = [column.double() for column in per_case.columns]
+    if per_case.kind != "ratio":
+        return columns[0]
+    value = columns[0].sum() / columns[1].sum()
+    return value + (columns[0] - value * columns[1]) / columns[1].mean()
+
+
+def _each(per_graph: Float[Tensor, "batch quantity"], statistic: Statistic) -> PerCase:
+    """What a statistic of means is made of; its linear part, where it is no mean and no ratio."""
+    if statistic is only:
+        return PerCase("mean", (per_graph[:, 0],))
+    if statistic is ratio:
+        return PerCase("ratio", (per_graph[:, 0], per_graph[:, 1]))
+    mean = per_graph.double().mean(0)
+    value, slope = _with_slope(statistic, mean[None])
+    return PerCase("mean", (value + (per_graph.double() - mean) @ slope[0],))
 
 
 def bootstrap(
@@ -101,7 +156,9 @@ def bootstrap(
     does not exist.
     """
     value, low, high = _limits(per_graph[None], statistic, generator=generator)
-    return Estimate(value.item(), low.item(), high.item(), per_graph.shape[0])
+    return Estimate(
+        value.item(), low.item(), high.item(), per_graph.shape[0], _each(per_graph, statistic)
+    )
 
 
 def lowest(
@@ -122,7 +179,8 @@ def lowest(
     _, low, _ = _limits(members[likely], statistic, generator=generator)
     first = int(statistic(members[:, ::2].double().mean(1)).argmin())
     _, _, high = _limits(members[[first], 1::2], statistic, generator=generator)
-    return Estimate(value.min().item(), low.min().item(), high.item(), members.shape[1])
+    each = _each(members[int(value.argmin())], statistic)
+    return Estimate(value.min().item(), low.min().item(), high.item(), members.shape[1], each)
 
 
 def highest(
@@ -133,7 +191,8 @@ def highest(
 ) -> Estimate:
     """The highest of one statistic of several members: `lowest`, turned round."""
     found = lowest(members, lambda means: -statistic(means), generator=generator)
-    return Estimate(-found.value, -found.high, -found.low, found.cases)
+    each = _each(members[int(statistic(members.double().mean(1)).argmax())], statistic)
+    return Estimate(-found.value, -found.high, -found.low, found.cases, each)
 
 
 def second_highest(
@@ -151,11 +210,13 @@ def second_highest(
     _, _, high = _limits(members, statistic, generator=generator)
     first = statistic(members[:, ::2].double().mean(1)).topk(2).indices
     _, low, _ = _limits(members[first, 1::2], statistic, generator=generator)
+    second = value.topk(2)
     return Estimate(
-        value.topk(2).values[1].item(),
+        second.values[1].item(),
         low.min().item(),
         high.topk(2).values[1].item(),
         members.shape[1],
+        _each(members[second.indices[1]], statistic),
     )
 
 

@@ -164,11 +164,9 @@ def _extreme(found: list[Found], expect: Expect, statement: ForAll) -> Extreme:
     worst = min(found, key=lambda one: one.value)
     if worst.graph is None:
         return Extreme(None, statement.missing)
-    against = [shrink(one, statement) for one in found if one.value < statement.bound]
-    if not against:
+    smallest = show_smallest(found, expect, statement)
+    if smallest is None:
         return Extreme(statement.shown(worst.value), None)
-    smallest = min(against, key=_size)
-    _show(expect, smallest, statement)
     note = (
         "the lowest on any graph; on the counterexample shown, the smallest graph, it is"
         f" {statement.shown(smallest.value):.4g}"
@@ -176,19 +174,26 @@ def _extreme(found: list[Found], expect: Expect, statement: ForAll) -> Extreme:
     return Extreme(statement.shown(worst.value), None if smallest.value == worst.value else note)
 
 
+def show_smallest(found: list[Found], expect: Expect, statement: ForAll) -> Found | None:
+    """Show the smallest graph against the statement, each that was found shrunk; `None` where none
+    is against it."""
+    against = [shrink(one, statement) for one in found if one.value < statement.bound]
+    if not against:
+        return None
+    smallest = min(against, key=_size)
+    assert smallest.graph is not None
+    expect.show_counterexample(
+        graph6=graph6(smallest.graph[0]),
+        edges=" ".join(f"{i}-{j}" for i, j in edge_list(smallest.graph[0])),
+        vertex=int(statement.values(smallest.graph)[0].argmin()),
+        value=statement.shown(smallest.value),
+    )
+    return smallest
+
+
 def _size(found: Found) -> tuple[int, float]:
     assert found.graph is not None
     return len(edge_list(found.graph[0])), found.value
-
-
-def _show(expect: Expect, found: Found, statement: ForAll) -> None:
-    assert found.graph is not None
-    expect.show_counterexample(
-        graph6=graph6(found.graph[0]),
-        edges=" ".join(f"{i}-{j}" for i, j in edge_list(found.graph[0])),
-        vertex=int(statement.values(found.graph)[0].argmin()),
-        value=statement.shown(found.value),
-    )
 
 
 def climb(statement: ForAll, *, steps: int, generator: torch.Generator) -> Found:

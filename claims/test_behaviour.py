@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from circuits.statistics import worst_rate
+from circuits.statistics import share, worst_rate
 from circuits.subject import Subject, answer
+from claims.census import census_of
 from claims.untrained import among_untrained
-from models.graphs import is_planar, random_graphs, relabel
-from verdicts.statistics import clopper_pearson
+from models.graph6 import decode_lines
+from models.graphs import edge_list, is_planar, random_graphs, relabel
 
 if TYPE_CHECKING:
     from verdicts.expectations import Expect
@@ -27,12 +28,12 @@ UNIFORM_GRAPHS = 1000
 def test_classifies_the_validation_set(subject: Subject, expect: Expect) -> None:
     """The model tells planar from non-planar graphs."""
     subject.require_both_classes()
-    accuracy = clopper_pearson(int(subject.right.sum()), len(subject.right))
     expect(
         "accuracy",
-        accuracy,
+        share(subject.right),
         at_least=0.99,
         because="more than one error in a hundred is not telling them apart; guessing gives 0.5",
+        kept=True,
     )
     among_untrained(subject, expect, "accuracy")
 
@@ -97,13 +98,13 @@ def test_answers_survive_relabelling(subject: Subject, expect: Expect) -> None:
     # conservative
     expect(
         "flip_rate",
-        clopper_pearson(flips.double().mean(0).sum().item(), len(answers)),
+        share(flips.double().mean(0)),
         at_most=0.01,
         because="fewer than 1 in 100, as the statement says",
     )
     expect(
         "rarer_answer",
-        clopper_pearson(int(answers.bincount(minlength=2).min()), len(answers)),
+        share(answers == answers.bincount(minlength=2).argmin()),
         at_least=0.25,
         because=(
             "a model that always answers the same survives any relabelling; the classes are"
@@ -111,3 +112,36 @@ def test_answers_survive_relabelling(subject: Subject, expect: Expect) -> None:
         ),
     )
     among_untrained(subject, expect, "agreement_under_relabelling")
+
+
+@pytest.mark.claim(source="0", evidence="exhausted", parts={"whole model"})
+def test_right_on_every_graph_of_the_range(subject: Subject, expect: Expect) -> None:
+    """The model is right on every graph with a number of edges that it was trained on, in a random
+    labelling of each."""
+    subject.require_both_classes()
+    if subject.searching:
+        census = census_of(subject)
+        graphs, wrong = census.graphs, census.wrong
+        expect("accuracy", census.accuracy())
+        expect(
+            "accuracy_of_labelled_graphs",
+            census.accuracy(labelled=True),
+            note="each graph counted as often as it has labellings",
+        )
+        if census.first_wrong is not None:
+            n = subject.model.cfg.n_vertices
+            graph = decode_lines(f"{census.first_wrong}\n".encode(), n_vertices=n)
+            names = ["non-planar", "planar"]
+            label = bool(is_planar(graph)[0])
+            expect.show_counterexample(
+                graph6=census.first_wrong,
+                edges=" ".join(f"{i}-{j}" for i, j in edge_list(graph[0])),
+                label=names[label],
+                answer=names[not label],
+            )
+    else:  # other weights have no census: some of the graphs are enough to break it
+        graphs, wrong = len(subject.right), int((~subject.right).sum())
+    expect("graphs", graphs)
+    expect(
+        "wrong_graphs", wrong, at_most=0, because="one graph that it gets wrong is a counterexample"
+    )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from circuits.attention import degrees, head_scores
-from circuits.bounds import anchor_scores, certified_anchor_scores, query_offset
+from circuits.bounds import anchor_score_extremes, anchor_scores, query_offset
 from circuits.directions import (
     degree_direction,
     key_norm_ratio,
@@ -18,7 +22,7 @@ from circuits.directions import (
     score_per_neighbour,
 )
 from circuits.subject import Subject
-from claims.search import largest_over_any_graph
+from claims.search import Domain, ForAll, Found, largest_over_any_graph, show_smallest
 from claims.untrained import among_untrained
 from models.graphs import Adjacency
 
@@ -128,27 +132,34 @@ def test_anchor_scores_change_sign_above_degree_two(subject: Subject, expect: Ex
     positive at all others."""
     subject.require_degree(3)
     reader, anchors = subject.roles.reader, subject.roles.anchors
-    certified = certified_anchor_scores(subject.model, reader, anchors)
+    extremes, n = (
+        anchor_score_extremes(subject.model, reader, anchors),
+        subject.model.cfg.n_vertices,
+    )
+    greatest = max((extremes[d].greatest for d in range(3)), key=lambda one: one.value)
+    least = min((extremes[d].least for d in range(3, n)), key=lambda one: one.value)
     expect(
         "certified_largest_at_two",
-        max(certified[d].high for d in certified if d <= 2),
+        greatest.value,
         at_most=-PROOF_MARGIN,
         because="negative, by a margin far above rounding in float64",
     )
     expect(
         "certified_smallest_at_three",
-        min(certified[d].low for d in certified if d >= 3),
+        least.value,
         at_least=PROOF_MARGIN,
         because="positive, by a margin far above rounding in float64",
     )
 
+    def scores_at(graphs: Adjacency) -> Float[Tensor, "batch vertex"]:
+        scores = head_scores(subject.in_float64, graphs.double(), reader)
+        return (scores - scores.mean(-1, keepdim=True))[..., list(anchors)].mean(-1)
+
     def excess(graph: Adjacency) -> float:
-        scores = head_scores(subject.in_float64, graph.double(), reader)[0]
-        centred = (scores - scores.mean(-1, keepdim=True))[:, list(anchors)].mean(-1).tolist()
-        bounds = [certified[d] for d in degrees(graph)[0].tolist()]
+        bounds = [extremes[d] for d in degrees(graph)[0].tolist()]
         return max(
-            max(one.low - score, score - one.high)
-            for score, one in zip(centred, bounds, strict=True)
+            max(one.least.value - score, score - one.greatest.value)
+            for score, one in zip(scores_at(graph)[0].tolist(), bounds, strict=True)
         )
 
     expect(
@@ -157,6 +168,13 @@ def test_anchor_scores_change_sign_above_degree_two(subject: Subject, expect: Ex
         at_most=ROUNDING,
         because="what the model does on a graph lies inside the interval certified for it",
     )
+
+    def on_the_right_side(graphs: Adjacency) -> Float[Tensor, "batch vertex"]:
+        return torch.where(degrees(graphs) <= 2, -scores_at(graphs), scores_at(graphs))
+
+    statement = ForAll(on_the_right_side, Domain(n, 0, math.comb(n, 2)), bound=PROOF_MARGIN)
+    worst = [Found(-greatest.value, greatest.graph), Found(least.value, least.graph)]
+    show_smallest(worst, expect, statement)
     # against the positional keys alone, the Embed part left out
     scores = anchor_scores(subject.model, reader, anchors)
     expect("largest_at_two", scores.largest(up_to=2))

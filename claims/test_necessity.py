@@ -14,13 +14,14 @@ from circuits.reduction import one_edge_to_degree_two, pruned_degree
 from circuits.roles import Head
 from circuits.statistics import (
     difference,
-    paired_difference,
+    share,
+    share_lost,
     smallest_rank_correlation,
     vertex_rate,
 )
 from circuits.subject import Subject
 from claims.untrained import among_untrained
-from verdicts.statistics import CONFIDENCE, clopper_pearson
+from verdicts.statistics import CONFIDENCE
 
 if TYPE_CHECKING:
     from verdicts.expectations import Expect
@@ -43,7 +44,7 @@ def test_reader_is_necessary(subject: Subject, expect: Expect) -> None:
     heads = [Head(layer, index) for layer in range(cfg.n_layers) for index in range(cfg.n_heads)]
     without = HeadAblations(subject.model, subject.graphs.adjacency)
     answers = {head: without.logits(head).argmax(-1) == subject.graphs.labels for head in heads}
-    expect("ablated_accuracy", clopper_pearson(int(answers[reader].sum()), len(answers[reader])))
+    expect("ablated_accuracy", share(answers[reader]))
     expect("by_head", {str(head): ok.double().mean() for head, ok in answers.items()})
     quarter = HeadAblations(subject.model, subject.quarter)
     order = smallest_rank_correlation(
@@ -56,13 +57,9 @@ def test_reader_is_necessary(subject: Subject, expect: Expect) -> None:
         order,
         note="every head is as good as every other" if order is None else None,
     )
-    lost, gained = (
-        int((subject.right & ~answers[reader]).sum()),
-        int((~subject.right & answers[reader]).sum()),
-    )
     expect(
         "accuracy_drop",
-        paired_difference(lost, gained, len(subject.right)),
+        share_lost(subject.right, answers[reader]),
         at_least=0.05,
         because="one answer in twenty, as the statement says",
     )
@@ -92,17 +89,16 @@ def test_pointer_is_dispensable(subject: Subject, expect: Expect) -> None:
     subject.require_both_classes()
     logits = HeadAblations(subject.model, subject.graphs.adjacency).logits(subject.roles.pointer)
     right = logits.argmax(-1) == subject.graphs.labels
-    lost, gained = int((subject.right & ~right).sum()), int((~subject.right & right).sum())
     # two one-sided tests at 5 %: the whole 90 % interval lies within the margin
     expect(
         "accuracy_drop",
-        paired_difference(lost, gained, len(right), confidence=0.9),
+        share_lost(subject.right, right, confidence=0.9),
         within=(-0.01, 0.01),
         because="one point, as the statement says",
     )
     expect(
         "ablated_accuracy",
-        clopper_pearson(int(right.sum()), len(right)),
+        share(right),
         at_least=0.9,
         because="a model that cannot tell planar graphs has no accuracy to lose",
     )

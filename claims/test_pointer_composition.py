@@ -28,12 +28,12 @@ from circuits.statistics import (
     only,
     ratio,
     second_highest,
+    share,
     smallest_rank_correlation,
 )
 from circuits.subject import Subject
 from claims.untrained import among_untrained
 from models.graphs import Adjacency, as_adjacency, without_low_degree
-from verdicts.statistics import clopper_pearson
 
 if TYPE_CHECKING:
     from verdicts.expectations import Expect
@@ -207,16 +207,16 @@ def test_embed_and_helper_heads_also_q_compose(subject: Subject, expect: Expect)
     coalitions = notebook_coalitions(scores.per_graph)
     best = best_by_size(coalitions.double().mean(0))
     expect("best_score_by_size", {mask.bit_count(): score for mask, score in best})
-    share = shapley_values(1 - coalitions)
-    expect("shapley", dict(zip(notebook_players(n_heads), share.mean(0).tolist(), strict=True)))
+    added = shapley_values(1 - coalitions)
+    expect("shapley", dict(zip(notebook_players(n_heads), added.mean(0).tolist(), strict=True)))
     reader = 1 + subject.roles.reader.index
     helpers = [1 + head for head in range(n_heads) if 1 + head != reader]
 
-    by_helper = share[:, helpers].T[..., None]
+    by_helper = added[:, helpers].T[..., None]
     expect(
         "embed_lead",
         lowest(
-            share[:, 0][None, :, None] - by_helper, only, generator=subject.generator("embed lead")
+            added[:, 0][None, :, None] - by_helper, only, generator=subject.generator("embed lead")
         ),
         at_least=0.0,
         because="Embed adds more than any head but the reader",
@@ -296,10 +296,9 @@ def test_target_key_stands_out(subject: Subject, expect: Expect) -> None:
         because="half as large again as the next",
         from_controls=True,
     )
-    largest = int((norms.argmax(1) == target).sum())
     expect(
         "largest_at_the_target",
-        clopper_pearson(largest, len(norms)),
+        share(norms.argmax(1) == target),
         at_least=0.8,
         because="in four graphs of five",
     )

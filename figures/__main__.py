@@ -1,4 +1,4 @@
-"""Command line: `python -m figures page` and `serve` of a checkpoint."""
+"""Command line: `python -m figures page`, `serve` and `wrong` of a checkpoint."""
 
 from __future__ import annotations
 
@@ -10,19 +10,40 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.arguments import Commands, imports, main_of, require_existing
+from models.arguments import Commands, imports, main_of, require_existing, require_file
 
 if TYPE_CHECKING:
     from circuits.subject import Subject
     from verdicts.schema import Record
 
 
+LACKING = (
+    "This page was made from a record alone. It lacks the circuit, the attention viewer, the"
+    " figures, the drawings of counterexamples and the table of seeds, which are measured on the"
+    " weights. A run with --claims-bundle=PATH leaves them in a file, from which --bundle PATH"
+    " draws them; with the checkpoint named they are measured anew."
+)
+"""What the page of a record without weights and bundle says."""
+
+
 def add_commands(commands: Commands) -> None:
-    """`page` and `serve`."""
+    """`page`, `serve` and `wrong`."""
     page = commands.add_parser(
-        "page", help="write the page of a checkpoint from its record, without judging it again"
+        "page",
+        help="write the page of a record, without judging anything again",
+        description=(
+            "Write the page of a record. With --record and without PATH no weights are needed:"
+            " figures are those of --bundle, and without one the page has the claims alone. With"
+            " PATH, or without either, the figures are measured on the weights."
+        ),
     )
     page.add_argument("--out", type=Path, required=True, metavar="PATH", help="where the page goes")
+    page.add_argument(
+        "--bundle",
+        type=Path,
+        metavar="BUNDLE",
+        help="what --claims-bundle wrote in the run of the record",
+    )
     page.set_defaults(run=_page)
     serve = commands.add_parser(
         "serve",
@@ -52,15 +73,50 @@ def add_commands(commands: Commands) -> None:
             metavar="NPZ",
             help="that of the record; default: from a fixed seed",
         )
+    wrong = commands.add_parser(
+        "wrong", help="draw a few of the graphs that a census found a model to get wrong, as SVG"
+    )
+    wrong.add_argument("census", type=Path, metavar="DIR", help="directory with census.wrong.tsv")
+    wrong.add_argument("--out", type=Path, required=True, metavar="SVG", help="where it goes")
+    wrong.set_defaults(run=_wrong)
+
+
+def _wrong(options: argparse.Namespace) -> None:
+    require_existing(options.census)
+    require_file(options.out, option="--out")
+
+    from figures.wrong import picture
+    from verdicts.record import write_text
+
+    write_text(options.out, picture(options.census))
 
 
 def _page(options: argparse.Namespace) -> None:
     from verdicts.record import require_writable, write_text
 
     require_writable(options.out, option="--out")
-    page = _render(*_load(options))
+    if options.bundle is not None and (options.checkpoint or options.record is None):
+        raise ValueError("--bundle needs --record and no checkpoint: it has the figures already")
+    if options.record is not None and options.checkpoint is None:
+        page = _from_the_record(options)
+    else:
+        page = _render(*_load(options))
     write_text(options.out, page)
     print(f"{options.out}: {len(page.encode()) / 1e6:.1f} MB")
+
+
+def _from_the_record(options: argparse.Namespace) -> str:
+    """The page without weights."""
+    if options.validation_set is not None:
+        raise ValueError("--validation-set is for a checkpoint; name one, or drop it")
+    _require_record(options.record)
+
+    from claims.project import PROJECT
+    from verdicts.bundle import page_of_record
+
+    if options.bundle is None:
+        print(LACKING, file=sys.stderr)
+    return page_of_record(options.record, options.bundle, project=PROJECT, lacking=LACKING)
 
 
 def _serve(options: argparse.Namespace) -> None:

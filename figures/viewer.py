@@ -122,14 +122,14 @@ def graphs_to_view(
     for id_, claim in claims.items():
         if (found := claim.counterexample) is not None:
             graph = parse_graph(found["graph6"], n_vertices=n).to(subject.graphs.adjacency)
-            about = f"vertex {found['vertex']}, value {found['value']}"
+            facts = [item for item in found.items() if item[0] not in ("graph6", "edges")]
             yield view(
                 model,
                 graph,
                 name=id_.replace("_", " "),
                 group="counterexamples",
-                vertex=found["vertex"],
-                note=about,
+                vertex=found.get("vertex"),
+                note=", ".join(f"{name} {fact}" for name, fact in facts),
             )
     edges = subject.graphs.adjacency.sum((1, 2)) / 2
     for m in edges.unique().int().tolist():

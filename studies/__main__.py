@@ -1,4 +1,5 @@
-"""Command line: `python -m studies seeds`, `table`, `laws` and `timeline`."""
+"""Command line: `python -m studies seeds`, `table`, `laws`, `timeline`, `census` and
+`wrong-graphs`."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ EXECUTORS = "process, or dask://HOST:PORT of a scheduler whose workers see the s
 
 
 def add_commands(commands: Commands) -> None:
-    """`seeds`, `table`, `laws` and `timeline`."""
+    """`seeds`, `table`, `laws`, `timeline`, `census` and `wrong-graphs`."""
     _add_seeds(
         commands.add_parser(
             "seeds",
@@ -118,6 +119,23 @@ def add_commands(commands: Commands) -> None:
     for command, run in ((table, _table), (laws, _laws), (timeline, _timeline)):
         command.set_defaults(run=run)
     timeline.set_defaults(resumes="run_directory")
+    _add_census(
+        commands.add_parser(
+            "census",
+            help="ask a model about every graph of its range",
+            description=(
+                "Ask a model about every graph with the numbers of edges that it was trained on, up"
+                " to isomorphism, and write what it gets wrong. Stopped at any moment, the same"
+                " command goes on where it was."
+            ),
+        )
+    )
+    _add_wrong_graphs(
+        commands.add_parser(
+            "wrong-graphs",
+            help="how often models are wrong, and whether about the same graphs, in Markdown",
+        )
+    )
 
 
 def _add_seeds(seeds: argparse.ArgumentParser) -> None:
@@ -193,6 +211,61 @@ def _add_seeds(seeds: argparse.ArgumentParser) -> None:
         help="seed of every sample, search and bootstrap (default 0)",
     )
     seeds.set_defaults(run=_seeds, resumes="out")
+
+
+def _add_census(census: argparse.ArgumentParser) -> None:
+    census.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="as of --checkpoint")
+    census.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where census.json and census.wrong.tsv go; default: beside the checkpoint",
+    )
+    census.add_argument(
+        "--labellings",
+        type=int,
+        default=1,
+        metavar="K",
+        help="ask about so many random labellings of each graph (default 1)",
+    )
+    census.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the labellings (default 0)"
+    )
+    census.add_argument(
+        "--nauty", type=Path, metavar="DIR", help="where nauty's programs are; default: the PATH"
+    )
+    census.add_argument("--executor", default="process", help=f"{EXECUTORS} (default: process)")
+    census.add_argument(
+        "--jobs",
+        type=int,
+        default=os.cpu_count(),
+        metavar="N",
+        help="processes at a time (default: one a core)",
+    )
+    census.add_argument(
+        "--device",
+        default="auto",
+        choices=["auto", "cpu", "cuda"],
+        help="default: cuda where there is one",
+    )
+    census.set_defaults(run=_census, resumes="out")
+
+
+def _add_wrong_graphs(wrong_graphs: argparse.ArgumentParser) -> None:
+    wrong_graphs.add_argument(
+        "censuses",
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="directories with census.json and census.wrong.tsv",
+    )
+    wrong_graphs.add_argument(
+        "--into", type=Path, metavar="FILE.md", help="write them into a page, between its marks"
+    )
+    wrong_graphs.add_argument(
+        "--nauty", type=Path, metavar="DIR", help="where nauty's programs are; default: the PATH"
+    )
+    wrong_graphs.set_defaults(run=_wrong_graphs)
 
 
 def _seeds(options: argparse.Namespace) -> int:
@@ -367,6 +440,74 @@ def _timeline(options: argparse.Namespace) -> int:
         )
         write_text(options.page, page)
     print(*(text for text, _ in render_series(shown)), sep="\n")
+    return 0
+
+
+def _census(options: argparse.Namespace) -> int:
+    for name, least in (("labellings", 1), ("seed", 0), ("jobs", 1)):
+        if getattr(options, name) < least:
+            raise ValueError(f"--{name} must be {least} or more, got {getattr(options, name)}")
+    require_existing(options.checkpoint, options.nauty)
+    if options.out is not None:
+        require_directory(options.out, option="--out")
+
+    from studies.nauty import Nauty
+
+    nauty = Nauty(options.nauty)
+    nauty.require()
+    with imports():
+        from tqdm import tqdm
+
+        from models.lock import hold
+        from studies.census import Plan, take
+        from studies.counting import Counted
+        from studies.executors import open_executor
+        from studies.wrong_graphs import table
+
+    plan = Plan.of(
+        options.checkpoint,
+        out=options.out,
+        labellings=options.labellings,
+        seed=options.seed,
+        device=chosen_device(options.device),
+        nauty=nauty,
+    )
+    options.out = plan.out
+    require_directory(plan.out, option="--out")
+    with (
+        hold(plan.out),
+        open_executor(options.executor, jobs=options.jobs) as executor,
+        tqdm(total=len(plan.parts), unit="part", disable=None, dynamic_ncols=True) as bar,
+    ):
+        graphs = wrong = 0
+
+        def report(counted: Counted) -> None:
+            nonlocal graphs, wrong
+            graphs, wrong = graphs + counted.graphs, wrong + counted.wrong.count("\n")
+            bar.set_postfix_str(f"{wrong:,} of {graphs:,} graphs wrong")
+            bar.update()
+
+        census = take(plan, executor, report=report)
+    print(*table(census), sep="\n")
+    return 0
+
+
+def _wrong_graphs(options: argparse.Namespace) -> int:
+    require_existing(*options.censuses, options.nauty, options.into)
+
+    from studies.nauty import Nauty
+
+    nauty = Nauty(options.nauty)
+    nauty.require()
+
+    from studies.laws import insert
+    from studies.wrong_graphs import Taken, report
+
+    text = report([Taken.read(directory, nauty=nauty) for directory in options.censuses])
+    if options.into is None:
+        print(text)
+    else:
+        insert(text, options.into, name="census")
     return 0
 
 

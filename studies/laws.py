@@ -187,13 +187,11 @@ def report(registration: Registration, directory: Path) -> str:
     return "\n\n".join("\n".join(lines) for lines in parts)
 
 
-MARKS = ("<!-- laws -->", "<!-- end of laws -->")
-
-
-def insert(text: str, page: Path) -> None:
-    """Put the tables between the marks of a page; `ValueError` where it has none."""
-    before, start, rest = page.read_text(encoding="utf-8").partition(MARKS[0])
-    _, end, after = rest.partition(MARKS[1])
+def insert(text: str, page: Path, *, name: str = "laws") -> None:
+    """Put tables between the marks of their name in a page; `ValueError` where it has none."""
+    marks = (f"<!-- {name} -->", f"<!-- end of {name} -->")
+    before, start, rest = page.read_text(encoding="utf-8").partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not start or not end:
-        raise ValueError(f"{page}: has no {MARKS[0]} with {MARKS[1]} after it")
+        raise ValueError(f"{page}: has no {marks[0]} with {marks[1]} after it")
     write_text(page, f"{before}{start}\n{text}\n{end}{after}")

@@ -19,8 +19,10 @@ SPLITS = ("train_loss", "validation_loss", "validation_accuracy")
 
 
 def unsearched() -> tuple[str, ...]:
-    """The claims that no search is part of: those are what takes long."""
-    return tuple(claim.id for claim in all_claims() if claim.evidence != "searched")
+    """The claims that need neither a search nor a census: those are what takes long."""
+    return tuple(
+        claim.id for claim in all_claims() if claim.evidence not in ("searched", "exhausted")
+    )
 
 
 def kept_targets(run: Path, claims: tuple[str, ...]) -> list[Target]:

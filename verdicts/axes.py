@@ -1,9 +1,9 @@
 """One axis for one measurement: its value and interval against its bound, and what its controls
-reach."""
+reach, or what it is in several subjects."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
@@ -12,8 +12,18 @@ from verdicts.schema import Measurement, Trial
 from verdicts.table import bound, number, shown
 
 _LEFT, _RIGHT = 14, WIDTH - 14
-_MIDDLE, _CONTROLS, _TICKS = 20, 38, 58
+_MIDDLE, _CONTROLS = 20, 38
 _HEIGHT = 62
+_LANE = 20
+SHAPES = (
+    "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0z",
+    "M-4.5-4.5h9v9h-9z",
+    "M0-5.5L5.5 4.5H-5.5z",
+    "M0-6L6 0 0 6-6 0z",
+    "M0 5.5L5.5-4.5H-5.5z",
+    "M-2-5.5h4v3.5h3.5v4H2v3.5h-4V2h-3.5v-4H-2z",
+)
+"""One for each subject on a shared axis: circle, square, triangle, diamond, triangle, cross."""
 
 
 def has_axis(measurement: Measurement) -> bool:
@@ -62,22 +72,11 @@ def measurement_axis(
             for limit in (low, high)
             if limit is not None
         ),
-        Markup('<line class="rule" x1="{}" x2="{}" y1="46" y2="46"/>').format(_LEFT, _RIGHT),
-        *(
-            Markup(
-                '<line class="rule" x1="{x}" x2="{x}" y1="43" y2="46"/><text x="{x}" y="{y}"'
-                ' text-anchor="middle">{tick}</text>'
-            ).format(x=scale(tick), y=_TICKS, tick=short(tick))
-            for tick in scale.ticks()
-        ),
+        _rule(scale, 46),
         *(_control(control, other, scale) for control, other in reached.items()),
     ]
     if len(interval) == 2:
-        parts.append(
-            Markup('<path class="interval" d="M{a} {y}H{b}M{a} {t}v8M{b} {t}v8"/>').format(
-                a=scale(interval[0]), b=scale(interval[1]), y=_MIDDLE, t=_MIDDLE - 4
-            )
-        )
+        parts.append(_interval(scale(interval[0]), scale(interval[1]), _MIDDLE))
     sign = (
         '<circle class="value" cx="{x}" cy="{y}" r="5"/>'
         if held
@@ -90,6 +89,84 @@ def measurement_axis(
     return Markup(
         '<svg class="axis" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>'
     ).format(WIDTH, _HEIGHT, words, Markup("").join(parts))
+
+
+def _rule(scale: Scale, y: float) -> Markup:
+    """The line with its round numbers."""
+    ticks = (
+        Markup(
+            '<line class="rule" x1="{x}" x2="{x}" y1="{}" y2="{}"/><text x="{x}" y="{}"'
+            ' text-anchor="middle">{}</text>'
+        ).format(y - 3, y, y + 12, short(tick), x=scale(tick))
+        for tick in scale.ticks()
+    )
+    line = Markup('<line class="rule" x1="{}" x2="{}" y1="{y}" y2="{y}"/>')
+    return line.format(_LEFT, _RIGHT, y=y) + Markup("").join(ticks)
+
+
+def _interval(left: float, right: float, y: float, kind: str = "") -> Markup:
+    return Markup('<path class="interval{}" d="M{a} {y}H{b}M{a} {t}v8M{b} {t}v8"/>').format(
+        kind, a=left, b=right, y=y, t=y - 4
+    )
+
+
+def mark(place: int, *, held: bool, x: float = 0, y: float = 0) -> Markup:
+    """The mark of the subject at a place: its own shape and colour, hollow where the bound is
+    missed."""
+    return Markup('<path class="of-{}{}" transform="translate({} {})" d="{}"/>').format(
+        place, "" if held else " hollow", x, y, SHAPES[place]
+    )
+
+
+def shared_axis(name: str, measurements: Mapping[str, Measurement | None]) -> Markup | None:
+    """One measurement of several subjects by name, a lane each, on one scale; `None` where it is a
+    number with a bound in none of them."""
+    lanes = {
+        place: (label, one)
+        for place, (label, one) in enumerate(measurements.items())
+        if one is not None and has_axis(one)
+    }
+    if not lanes:
+        return None
+    limits = [
+        at
+        for _, one in lanes.values()
+        for at in (one.number, one.low, one.high, one.at_least, one.at_most)
+        if at is not None
+    ]
+    scale = Scale.over(limits, _LEFT, _RIGHT, margin=0.1)
+    drawn = [part for place, (_, one) in lanes.items() for part in _lane(place, one, scale)]
+    bottom = _LANE * len(measurements) + 8
+    words = "; ".join(
+        f"{label} {shown(one)}, must be {bound(one)}" for label, one in lanes.values()
+    )
+    return Markup(
+        '<svg class="axis" viewBox="0 0 {} {}" role="img" aria-label="{}: {}">{}{}</svg>'
+    ).format(WIDTH, bottom + 16, name, words, Markup("").join(drawn), _rule(scale, bottom))
+
+
+def _lane(place: int, measurement: Measurement, scale: Scale) -> Sequence[Markup]:
+    assert measurement.number is not None, "has_axis"
+    top, middle = _LANE * place + 2, _LANE * (place + 0.5) + 2
+    low, high = measurement.at_least, measurement.at_most
+    left, right = scale(low) if low is not None else 0, scale(high) if high is not None else WIDTH
+    parts = [
+        Markup('<rect class="allowed" x="{}" width="{}" y="{}" height="{}"/>').format(
+            left, round(right - left, 2), top, _LANE
+        ),
+        *(
+            Markup('<line class="bound" x1="{x}" x2="{x}" y1="{}" y2="{}"/>').format(
+                top, top + _LANE, x=scale(limit)
+            )
+            for limit in (low, high)
+            if limit is not None
+        ),
+    ]
+    if measurement.low is not None and measurement.high is not None:
+        ends = scale(measurement.low), scale(measurement.high)
+        parts.append(_interval(*ends, middle, f" of-{place}"))
+    held, x = measurement.outcome == "holds", scale(float(measurement.number))
+    return [*parts, mark(place, held=held, x=x, y=middle)]
 
 
 def _control(name: str, value: float, scale: Scale) -> Markup:

@@ -6,9 +6,9 @@ import functools
 
 import jinja2
 
-from verdicts.axes import has_axis, measurement_axis
-from verdicts.compare import changed, comparison_summary
-from verdicts.table import beside_chance, bound, number, shown
+from verdicts.axes import has_axis, mark, measurement_axis
+from verdicts.compare import changed, comparison_summary, headline, smallest_seen
+from verdicts.table import SIGNS, beside_chance, bound, number, role, shown, summary
 
 
 @functools.cache
@@ -26,9 +26,18 @@ def environment() -> jinja2.Environment:
         "bound": bound,
         "changed": changed,
         "comparison_summary": comparison_summary,
+        "headline": headline,
         "number": number,
+        "role": role,
         "shown": shown,
+        "smallest_seen": smallest_seen,
+        "summary": summary,
         "words": lambda name: str(name).replace("_", " "),
     }
-    made.globals |= {"has_axis": has_axis, "measurement_axis": measurement_axis}
+    made.globals |= {
+        "has_axis": has_axis,
+        "mark": mark,
+        "measurement_axis": measurement_axis,
+        "signs": SIGNS,
+    }
     return made

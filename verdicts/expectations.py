@@ -7,10 +7,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from verdicts.nulls import Draws, NullTest
+from verdicts.packing import pack_answers
 from verdicts.schema import Count, Measurement, Number, Outcome, Plain
+from verdicts.statistics import PerCase
 
 SIGNIFICANT_DIGITS = 6  # what float32 measurements carry; more would differ between machines
 
@@ -24,7 +27,9 @@ def plain(value: object) -> Plain:
         return {str(key): plain(item) for key, item in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
-            field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+            field.name: plain(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if field.compare  # what an estimate is made of is no part of it
         }
     if hasattr(value, "tolist"):
         value = value.tolist()
@@ -47,6 +52,13 @@ def rounded(value: float | None) -> Number | None:
     return recorded
 
 
+def _limit(bound: float | None) -> Number | None:
+    """A bound as JSON holds it: every digit of it, and a whole number stays one."""
+    if bound is None:
+        return None
+    return int(bound) if isinstance(bound, int) else float(bound)
+
+
 class Expect:
     """Records what a claim measures. A miss is not raised: every measurement of a claim is taken,
     then it is judged."""
@@ -58,6 +70,8 @@ class Expect:
         self.nulls: dict[str, NullTest] = {}
         self.unasked: str | None = None
         self.counterexample: dict[str, Any] | None = None
+        self.per_case: dict[str, PerCase] = {}
+        """What measures are made of, case by case, where that is known."""
         self._among: dict[str, str] = {}
 
     def __call__(
@@ -72,6 +86,7 @@ class Expect:
         from_controls: bool = False,
         note: str | None = None,
         among: str | None = None,
+        kept: bool = False,
     ) -> None:
         """Record `value` under `name` and hold it to its bounds, which need a `because`.
 
@@ -80,7 +95,9 @@ class Expect:
         the size of the sample: then the whole interval must meet the bound, and where it straddles
         the bound the claim is unresolved. `from_controls` says that the bound lies between the
         trained value and the best control. `among` names the kind of `enough` that it was measured
-        on; without it every kind that the claim counts must be seen often enough.
+        on; without it every kind that the claim counts must be seen often enough. `kept` puts the
+        answers that a share is of into record and ledger, a bit a case, so that a later run names
+        those that are newly wrong.
         """
         if name in self.measurements:
             raise ValueError(
@@ -92,6 +109,7 @@ class Expect:
                     f"expect({name!r}): within={within} already sets at_least and at_most"
                 )
             at_least, at_most = within
+        at_least, at_most = _limit(at_least), _limit(at_most)
         bounds = [bound for bound in (at_least, at_most) if bound is not None]
         if any(not math.isfinite(bound) for bound in bounds):
             raise ValueError(
@@ -141,6 +159,17 @@ class Expect:
                     " expect.enough first"
                 )
             self._among[name] = among
+        per_case: PerCase | None = getattr(value, "per_case", None)
+        if per_case is not None:
+            self.per_case[name] = per_case
+        answers: str | UnsetType = UNSET
+        if kept:
+            if per_case is None or per_case.kind != "share":
+                raise ValueError(
+                    f"expect({name!r}): kept=True keeps right or wrong of each case; give an"
+                    " Estimate whose per_case is a share"
+                )
+            answers = pack_answers(per_case.columns[0])
         self.measurements[name] = Measurement(
             recorded,
             rounded(low),
@@ -151,6 +180,7 @@ class Expect:
             from_controls,
             note,
             outcome,
+            answers,
         )
 
     def enough(self, kind: str, seen: int, *, needed: int) -> None:
@@ -210,7 +240,8 @@ class Expect:
     def show_counterexample(self, **facts: object) -> None:
         """Keep the smallest case found against the claim, as facts to print and to replay."""
         self.counterexample = {
-            name: fact if isinstance(fact, str) else plain(fact) for name, fact in facts.items()
+            name: str(fact) if isinstance(fact, str) else plain(fact)
+            for name, fact in facts.items()
         }
 
 

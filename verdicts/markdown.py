@@ -6,9 +6,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from verdicts.compare import FAILING, STATUSES, comparison_summary
+from verdicts.compare import changed, comparison_summary, headline, smallest_seen
+from verdicts.gates import FAILING
 from verdicts.record import PARTIAL_SUMMARY, worst_first
-from verdicts.schema import ClaimResult, Comparison, Record
+from verdicts.schema import ClaimResult, Comparison, Record, ShownCase
 from verdicts.table import beside_chance, bound, shown, summary
 
 MAX_BYTES = 900_000  # a CI step summary takes a megabyte
@@ -51,16 +52,39 @@ def _lines(record: Record, complaints: Sequence[str]) -> Iterator[str]:
 
 def _comparison(comparison: Comparison) -> Iterator[str]:
     yield f"Against **{_escaped(comparison.name)}**: {comparison_summary(comparison)}\n"
-    for status in STATUSES:
-        names = [name for name, claim in comparison.claims.items() if claim.status == status]
-        if names and status not in ("holds still", "fails still"):
-            for name in names:
-                moved = "; ".join(comparison.claims[name].moved)
-                yield (
-                    f"- {'❌ ' if status in FAILING else ''}**{status}**: `{name}`"
-                    f" {_escaped(moved)}".rstrip()
-                )
+    yield from (f"{_escaped(line)}\n" for line in headline(comparison))
+    for answers in comparison.answers:
+        yield from _cases(answers.shown)
+    for part, claims in changed(comparison):
+        if part is not None:
+            yield f"- **{_escaped(part)}**"
+        for status, name, moved in claims:
+            yield (
+                f"{'' if part is None else '  '}- {'❌ ' if status in FAILING else ''}**{status}**:"
+                f" `{name}` {_escaped('; '.join(moved))}".rstrip()
+            )
     yield ""
+    if seen := smallest_seen(comparison):
+        yield "<details><summary>The smallest change that would have been seen</summary>\n"
+        yield "In four cases of five.\n\n| claim | measure | change |\n|---|---|---|"
+        for claim, measure, smallest in seen:
+            yield f"| `{claim}` | {_escaped(measure)} | {smallest:.3g} |"
+        yield "\n</details>\n"
+
+
+def _cases(shown: Sequence[ShownCase]) -> Iterator[str]:
+    """The first cases that came out otherwise, by their names, with what the project draws."""
+    for now in ("wrong", "right"):
+        names = [case.name for case in shown if case.now == now]
+        if names:
+            listed = ", ".join(f"<code>{_escaped(name)}</code>" for name in names)
+            yield f"{now.capitalize()} now: {listed}\n"
+    if pictures := [(case, case.picture) for case in shown if case.picture]:
+        yield "<details><summary>Their pictures</summary>\n"
+        for case, picture in pictures:
+            yield f"{_escaped(case.name)}, {case.now} now\n"
+            yield f"```mermaid\n{picture.replace('`', '')}\n```\n"
+        yield "</details>\n"
 
 
 def _claim(claim: ClaimResult) -> Iterator[str]:

@@ -15,14 +15,15 @@ from typing import Any
 from markupsafe import Markup
 from msgspec.structs import replace
 
-from verdicts.compare import FAILING
 from verdicts.environment import environment
 from verdicts.frequencies import frequency
+from verdicts.gates import FAILING
 from verdicts.judge import VERDICTS
 from verdicts.project import PLAIN, Project
 from verdicts.record import worst_first
 from verdicts.schema import ClaimResult, Record, SubjectResult
-from verdicts.table import SIGNS, bound, shown
+from verdicts.side_by_side import MOST, by_part, labelled
+from verdicts.table import bound, shown
 
 _VERDICT_WORDS = {
     "holds": "every measurement meets its bound, with its whole interval",
@@ -44,6 +45,10 @@ class Figure:
     source: str
     claims: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        if not self.claims:
+            raise ValueError(f"figure {self.id!r} names no claim to stand beside")
+
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
@@ -62,6 +67,8 @@ class PageExtras:
     panels: Sequence[Panel] = ()
     counterexamples: Mapping[str, Markup] = dataclasses.field(default_factory=dict)
     """Drawings of counterexamples by claim."""
+    cases: Mapping[int, Markup] = dataclasses.field(default_factory=dict)
+    """Drawings of the cases that are newly wrong or newly right, by their number."""
     counted: Mapping[str, SubjectResult] = dataclasses.field(default_factory=dict)
     """Subjects of other records by name, to count in how many each claim holds."""
     beside: Mapping[str, SubjectResult] = dataclasses.field(default_factory=dict)
@@ -77,12 +84,15 @@ def render_page(
     *,
     project: Project = PLAIN,
     served: bool = False,
+    lacking: str = "",
 ) -> str:
     """The page; the extras is of the record's first subject. A `served` page may ask the server
-    that it came from."""
+    that it came from. What it is `lacking` it says at the top."""
     extras = extras or PageExtras()
     subjects = record.subjects
+    labels = labelled(subjects)
     cards = _cards(subjects, extras)
+    found = sorted({card["claim"].evidence for card in cards})
     return (
         environment()
         .get_template("page.html")
@@ -92,13 +102,16 @@ def render_page(
             extras=extras,
             cards=cards,
             served=served,
+            lacking=lacking,
+            labels=labels,
+            shared=by_part(labels, project) if 1 < len(subjects) <= MOST else {},
             counts=Counter(card["verdict"] for card in cards),
             verdicts=VERDICTS,
             project=project,
             parts=_parts(cards, project),
+            evidence=list(dict.fromkeys([*project.evidence, *found])),
             failing=FAILING,
             verdict_words=_VERDICT_WORDS,
-            signs=SIGNS,
             frequencies=_frequencies(extras),
         )
     )

@@ -14,6 +14,7 @@ from verdicts.table import number
 
 _HEIGHT = 170
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 332, 10, 134
+_FEW = 8  # places that are each named
 
 
 def _plot(
@@ -122,9 +123,10 @@ def trend(
     bounds: Sequence[float] = (),
     x: str,
     y: str,
+    names: Sequence[str] = (),
 ) -> Markup:
-    """A value by its place, with a band for its interval and a line for each bound; a gap where
-    there is no value."""
+    """A value by its place, with a bar for its interval and a line for each bound; a gap where
+    there is no value. `names` say more of the places."""
     spans = [
         (a, b, place)
         for place, a, b in zip(at, low, high, strict=False)
@@ -152,12 +154,13 @@ def trend(
             )
         )
     runs: list[list[str]] = [[]]
-    for place, value in zip(at, values, strict=True):
+    for order, (place, value) in enumerate(zip(at, values, strict=True)):
         if value is None:
             runs.append([])
             continue
         runs[-1].append(f"{to_x(place):g},{to_y(value):g}")
-        title = f"{x} {place:g}: {number(value)}"
+        called = f" ({names[order]})" if names else ""
+        title = f"{x} {place:g}{called}: {number(value)}"
         drawn.append(
             Markup('<circle class="point" cx="{}" cy="{}" r="2"><title>{}</title></circle>').format(
                 to_x(place), to_y(value), title
@@ -167,7 +170,13 @@ def trend(
         drawn.append(Markup('<polyline class="line line-0" points="{}"/>').format(" ".join(points)))
     said = f"from {number(seen[0])} to {number(seen[-1])}" if seen else "no value"
     return _plot(
-        x=to_x, y=to_y, x_name=x, y_name=y, marks=Markup("").join(drawn), alt=f"{y} by {x}: {said}"
+        x=to_x,
+        y=to_y,
+        x_name=x,
+        y_name="",  # the caption names it, and a small number needs the room
+        marks=Markup("").join(drawn),
+        x_ticks=at if len(at) <= _FEW else None,
+        alt=f"{y} by {x}: {said}",
     )
 
 

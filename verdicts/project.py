@@ -6,6 +6,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 
+from markupsafe import Markup
+
 EVIDENCE: Mapping[str, str] = {
     "exact": "Read off the weights. No sample, so no interval.",
     "proved": "True of every possible input: all cases were gone through, in double precision.",
@@ -51,6 +53,18 @@ class Project:
                 "must_count names kinds of evidence that there are not:"
                 f" {', '.join(sorted(unknown))}"
             )
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One case of the data, as a project shows it."""
+
+    name: str
+    """By which somebody finds it again: short, and without spaces at best."""
+    drawing: Markup | None = None
+    """For the page."""
+    mermaid: str | None = None
+    """For Markdown: a diagram in Mermaid, which a pull request draws."""
 
 
 PLAIN = Project()

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from verdicts.judge import VERDICTS
 from verdicts.schema import (
     SCHEMA_VERSION,
+    CasesFile,
     ClaimResult,
     Environment,
     Record,
@@ -43,11 +44,17 @@ class RecordError(ValueError):
 
 
 def make_record(
-    subjects: Iterable[SubjectResult], *, seed: int, device: str, partial: str | None = None
+    subjects: Iterable[SubjectResult],
+    *,
+    seed: int,
+    device: str,
+    partial: str | None = None,
+    cases: CasesFile | None = None,
 ) -> Record:
     """The record of a run; `subjects` have their claims in the order of the run.
 
-    `partial` says why claims may be missing, where not all of them were judged.
+    `partial` says why claims may be missing, where not all of them were judged. `cases` names the
+    file of what was seen case by case, and its hash.
     """
     return Record(
         schema_version=SCHEMA_VERSION,
@@ -58,7 +65,12 @@ def make_record(
                 name: importlib.metadata.version(name) for name in _PACKAGES if _installed(name)
             },
         ),
-        run=Run(seed, device, partial=UNSET if partial is None else partial),
+        run=Run(
+            seed,
+            device,
+            cases=UNSET if cases is None else cases,
+            partial=UNSET if partial is None else partial,
+        ),
         subjects=tuple(subjects),
     )
 
@@ -74,11 +86,19 @@ def read_record(path: Path) -> Record:
         if (size := path.stat().st_size) > MAX_BYTES:
             raise ValueError(f"it holds {size} bytes, more than the {MAX_BYTES} allowed")
         content = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path}: not a readable JSON file: {error}") from None
+    return parse_record(content, source=str(path))
+
+
+def parse_record(content: bytes, *, source: str) -> Record:
+    """The record that a file's content is; `RecordError` names the `source`, as `read_record`."""
+    try:
         return msgspec.json.decode(content, type=Record)
     except msgspec.ValidationError as error:
-        raise RecordError(f"{path}: {_wrong_version(content) or _located(error)}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise RecordError(f"{path}: not a readable JSON file: {error}") from None
+        raise RecordError(f"{source}: {_wrong_version(content) or _located(error)}") from None
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{source}: not a readable JSON file: {error}") from None
 
 
 class _Versioned(msgspec.Struct):
@@ -131,10 +151,15 @@ def write_record(path: Path, record: Record) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
+    """As `write_bytes`, in UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
     """Write beside the place and put it there at once: the old file or the new, never half."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(data)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -179,7 +204,12 @@ def _is_partial(path: Path) -> bool:
 def as_ledger(record: Record, subject: SubjectResult) -> Record:
     """One subject's part of a record, without what differs between equal runs."""
     claims = tuple(replace(claim, duration_s=0.0) for claim in subject.claims)
-    return replace(record, environment=Environment(), subjects=(replace(subject, claims=claims),))
+    return replace(
+        record,
+        environment=Environment(),
+        run=replace(record.run, cases=UNSET),
+        subjects=(replace(subject, claims=claims),),
+    )
 
 
 def worst_first(claims: Iterable[ClaimResult]) -> list[ClaimResult]:

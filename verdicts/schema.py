@@ -15,7 +15,21 @@ VerdictName = Literal["error", "refuted", "unresolved", "absent", "holds"]
 """What can come of a claim, worst first."""
 Outcome = Literal["holds", "refuted", "unresolved"]
 """What can come of a measurement that has a bound."""
-Status = Literal["lost", "vanished", "drifted", "new", "gained", "fails still", "holds still"]
+Mode = Literal["same", "changed", "retrained"]
+"""Which question the gate asks."""
+Status = Literal[
+    "lost",
+    "law broken",
+    "vanished",
+    "drifted",
+    "acknowledged",
+    "moved",
+    "gone",
+    "new",
+    "gained",
+    "fails still",
+    "holds still",
+]
 """What can become of a claim since the baseline, worst first."""
 AboveChance = Literal["yes", "no", "not asked"]
 
@@ -28,6 +42,7 @@ _Values = Annotated[dict[str, Any], Meta(extra_json_schema={"additionalPropertie
 _Text = Annotated[str, Meta(min_length=1)]
 _P = Annotated[float, Meta(gt=0, le=1)]
 _Natural = Annotated[int, Meta(ge=0)]
+_Distance = Annotated[float, Meta(ge=0)]
 
 
 class _Part(Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,6 +64,16 @@ class Measurement(_Part, frozen=True):
     controls checks."""
     note: str | None
     outcome: Outcome | None
+    answers: (
+        Annotated[
+            str,
+            Meta(
+                description="yes or no of each case: their number, and their bits, compressed, in"
+                " base64"
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
 
     def __post_init__(self) -> None:
         _require_plain(self.value)
@@ -138,11 +163,56 @@ class ClaimChange(_Part, frozen=True):
     moved: tuple[str, ...]
 
 
-class Comparison(_Part, frozen=True):
-    """A subject against that of a baseline."""
+class PartChange(_Part, frozen=True):
+    """A role whose part is gone or elsewhere, and the claims that hang on it."""
+
+    part: str
+    became: str
+    claims: tuple[str, ...]
+
+
+class ShownCase(_Part, frozen=True):
+    """A case that came out otherwise, as the project names it."""
+
+    case: _Natural
+    now: Literal["wrong", "right"]
+    name: str
+    picture: (
+        Annotated[str, Meta(description="what the project draws of it, as Mermaid")] | UnsetType
+    ) = UNSET
+
+
+class AnswersChange(_Part, frozen=True):
+    """Which cases of a measure came out otherwise."""
+
+    claim: str
+    measure: str
+    newly_wrong: tuple[_Natural, ...]
+    newly_right: tuple[_Natural, ...]
+    p: _P | None
+    said: str
+    shown: tuple[ShownCase, ...]
+
+
+class Comparison(_Part, frozen=True, kw_only=True):
+    """A subject against that of a baseline. `mode` is missing in a record from before there were
+    three questions."""
 
     name: str
     content_hash: str
+    mode: Mode | UnsetType = UNSET
+    why: Annotated[str, Meta(description="why it is this question that was asked")] = ""
+    rule: Annotated[str, Meta(description="when such a run fails")] = ""
+    pairs: Annotated[str, Meta(description="what was compared in pairs, or why nothing was")] = ""
+    parts: tuple[PartChange, ...] = ()
+    answers: tuple[AnswersChange, ...] = ()
+    smallest: Annotated[
+        dict[str, dict[str, _Distance]],
+        Meta(
+            description="by claim and measure: the smallest change that would have been seen in"
+            " four cases of five"
+        ),
+    ] = {}
     claims: dict[str, ClaimChange]
 
 
@@ -169,8 +239,12 @@ class Description(_Part, frozen=True, kw_only=True, omit_defaults=True):
 
     @classmethod
     def of(cls, subject: Described) -> Description:
-        """What a subject says of itself."""
-        return msgspec.convert(subject.describe(), Description)
+        """What a subject says of itself, as JSON holds it; `ValueError` for what it cannot hold."""
+        try:
+            text = json.dumps(dict(subject.describe()))
+        except TypeError as error:
+            raise ValueError(f"{type(subject).__name__}.describe(): {error}") from None
+        return msgspec.json.decode(text, type=Description)
 
     def judged(self, claims: Iterable[ClaimResult]) -> SubjectResult:
         """The subject with what came of its claims."""
@@ -184,11 +258,19 @@ class SubjectResult(Description, frozen=True, kw_only=True):
     comparison: Comparison | UnsetType = UNSET
 
 
+class CasesFile(_Part, frozen=True):
+    """The file beside the record that holds what was seen case by case."""
+
+    file: _Text
+    sha256: str
+
+
 class Run(_Part, frozen=True):
     """How a run was started."""
 
     seed: int
     device: str
+    cases: CasesFile | UnsetType = UNSET
     partial: (
         Annotated[
             _Text,
@@ -198,8 +280,8 @@ class Run(_Part, frozen=True):
     ) = UNSET
 
 
-class Environment(_Part, frozen=True):
-    """Where it was judged; all of it is missing in a ledger."""
+class Environment(Struct, frozen=True):
+    """Where it was judged, and what else is said of that; all of it is missing in a ledger."""
 
     python: str | UnsetType = UNSET
     machine: str | UnsetType = UNSET

@@ -4,7 +4,7 @@ a page."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from verdicts.environment import environment
@@ -61,6 +61,10 @@ class Series:
     """What the project draws beside the claims."""
     legend: str = ""
     """What the marks of the parts mean."""
+    told: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """What to say of a claim at the end of its row."""
+    names: Sequence[str] = ()
+    """What the places are called, where their number alone says little."""
 
     def rows(self) -> list[Row]:
         """The parts and all claims, the earliest first; those that are not there in the end come
@@ -82,7 +86,8 @@ class Series:
     def _row(self, claim: str) -> Row:
         found = self.results(claim)
         marks = [" " if one is None else sign(one) for one in found]
-        return Row.of(claim, marks, [one is not None and one.verdict == "holds" for one in found])
+        there = [one is not None and one.verdict == "holds" for one in found]
+        return Row.of(claim, marks, there, self.told.get(claim, ""))
 
     def charts_of(self, claim: str) -> list[Chart]:
         """A chart for each single number that decides a claim."""
@@ -100,7 +105,9 @@ class Series:
                 [None if one is None else getattr(one, key) for one in several]
                 for key in ("number", "low", "high")
             )
-            charts.append(Chart(name, values, low, high, limits, bound(held)))
+            before = dict.fromkeys(bound(one) for one in several if one is not None)
+            moved = "; before ".join([bound(held), *(one for one in before if one != bound(held))])
+            charts.append(Chart(name, values, low, high, limits, moved))
         return charts
 
 
@@ -134,6 +141,11 @@ def _scale(at: Sequence[int]) -> str:
 
 def render_series_page(series: Series, *, title: str, lead: str) -> str:
     """The same as a page of its own, with a line chart for each number that decides a claim."""
+    return page_of_series(series, "series.html", title=title, lead=lead)
+
+
+def page_of_series(series: Series, template: str, **said: Any) -> str:
+    """A page from a template that shows a series, and what it says beside."""
     drawn = {
         row.name: [_draw(series, chart) for chart in series.charts_of(row.name)]
         for row in series.rows()
@@ -141,15 +153,14 @@ def render_series_page(series: Series, *, title: str, lead: str) -> str:
     }
     return (
         environment()
-        .get_template("series.html")
+        .get_template(template)
         .render(
             series=series,
-            title=title,
-            lead=lead,
             drawn=drawn,
             own=[_draw(series, chart) for chart in series.charts],
             signs={sign: verdict for verdict, sign in SIGNS.items()}
             | {"≈": "holds", " ": "absent"},
+            **said,
         )
     )
 
@@ -162,6 +173,7 @@ def _draw(series: Series, chart: Chart) -> dict[str, Any]:
         high=chart.high,
         bounds=chart.bounds,
         x=series.unit,
-        y=chart.name,
+        y=chart.name.replace("_", " "),
+        names=series.names,
     )
     return {"name": chart.name, "said": chart.said, "plot": plot}

@@ -3,8 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 CONFIDENCE = 0.95
+COLUMNS = {"share": 1, "mean": 1, "ratio": 2}
+"""How many numbers a case gives to an estimate of each kind."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PerCase:
+    """What an estimate is made of, case by case, in an order that depends on the data alone.
+
+    With those of another subject on the same data the two are compared in pairs. A `share` is of
+    yes or no for each case, a `mean` of one number, a `ratio` is the sum of the first column over
+    that of the second. Any other smooth statistic is, to first order, the mean of its linear part.
+    """
+
+    kind: str
+    columns: Sequence[Any]
+    """Each a sequence, or what has `tolist()`, with one entry a case."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in COLUMNS:
+            raise ValueError(f"kind must be one of {', '.join(COLUMNS)}, got {self.kind!r}")
+        if len(self.columns) != COLUMNS[self.kind]:
+            raise ValueError(
+                f"a {self.kind} has {COLUMNS[self.kind]} columns, got {len(self.columns)}"
+            )
+        if len({len(column) for column in self.columns}) > 1:
+            raise ValueError(
+                f"columns must have an entry for each case, got {[len(c) for c in self.columns]}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +47,12 @@ class Estimate:
     high: float
     cases: int | None = None
     """How many cases it rests on, where its width falls with their square root."""
+    per_case: PerCase | None = dataclasses.field(default=None, repr=False, compare=False)
+    """What it is made of; `None` where another subject would not see the same cases."""
+
+    def unpaired(self) -> Estimate:
+        """The same without its cases, which another subject would not see."""
+        return dataclasses.replace(self, per_case=None)
 
 
 def clopper_pearson(

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import UNSET
 
-from verdicts.compare import FAILING, STATUSES, comparison_summary
+from verdicts.compare import changed, comparison_summary, headline, smallest_seen
+from verdicts.gates import FAILING
 from verdicts.judge import VERDICTS
 from verdicts.project import PLAIN, Project
 from verdicts.record import worst_first
-from verdicts.schema import ClaimResult, Measurement, SubjectResult, Trial
+from verdicts.schema import ClaimResult, Comparison, Measurement, Status, SubjectResult, Trial
 from verdicts.variants import gating
 
 WIDTH = 100
@@ -102,7 +103,7 @@ def _cell(trial: Trial) -> str:
     return "×" if trial.required else "o"
 
 
-def render_comparison(subject: SubjectResult) -> Iterator[Line]:
+def render_comparison(subject: SubjectResult, *, verbose: bool = False) -> Iterator[Line]:
     """What became of each claim of the baseline, worst first, those that came out the same as a
     number only."""
     comparison = subject.comparison
@@ -113,15 +114,36 @@ def render_comparison(subject: SubjectResult) -> Iterator[Line]:
         f"{subject.name} against {comparison.name}: {comparison_summary(comparison)}",
         {"bold": True},
     )
-    for status in STATUSES:
-        for name, claim in comparison.claims.items():
-            if claim.status == status and status not in ("holds still", "fails still"):
-                moved = f"  {'; '.join(claim.moved)}" if claim.moved else ""
-                style = "red" if status in FAILING else "green" if status == "gained" else "yellow"
-                yield (
-                    f"{status.upper() if status in FAILING else status:<{_INDENT}}{name}{moved}",
-                    {style: True},
-                )
+    for line in headline(comparison):
+        yield from ((part, {}) for part in textwrap.wrap(line, WIDTH))
+    for answers in comparison.answers:
+        for now in ("wrong", "right"):
+            names = [case.name for case in answers.shown if case.now == now]
+            if names:
+                listed = textwrap.wrap(f"{now} now: {', '.join(names)}", WIDTH - 2)
+                yield from ((f"  {part}", {}) for part in listed)
+    for part, claims in changed(comparison):
+        if part is not None:
+            yield part, {"bold": True}
+        for status, name, moved in claims:
+            yield _became(status, name, moved, indent="" if part is None else "  ")
+    if verbose:
+        yield from _smallest(comparison)
+
+
+def _became(status: Status, name: str, moved: Sequence[str], *, indent: str) -> Line:
+    style = "red" if status in FAILING else "green" if status == "gained" else "yellow"
+    word = status.upper() if status in FAILING else status
+    return f"{indent}{word:<{_INDENT - 1}} {name}  {'; '.join(moved)}".rstrip(), {style: True}
+
+
+def _smallest(comparison: Comparison) -> Iterator[Line]:
+    seen = smallest_seen(comparison)
+    if seen:
+        yield "", {}
+        yield "the smallest change that would have been seen in four cases of five", {"bold": True}
+    for claim, measure, smallest in seen:
+        yield f"{smallest:<{_INDENT}.3g}{claim}, {measure}", {}
 
 
 def render_side_by_side(subjects: Sequence[SubjectResult]) -> Iterator[Line]:
@@ -185,7 +207,7 @@ def _gauge_mark(claim: ClaimResult, gauge: str, changed: Sequence[str]) -> str:
 
 def _heading(subject: SubjectResult) -> Iterator[Line]:
     yield f"{subject.name}  {subject.content_hash[:19]}…", {"bold": True}
-    roles = "  ".join(f"{role} {_role(value)}" for role, value in subject.roles.items())
+    roles = "  ".join(f"{name} {role(value)}" for name, value in subject.roles.items())
     yield from ((line, {}) for line in textwrap.wrap(roles, WIDTH))
     yield "─" * WIDTH, {}
     yield (
@@ -198,7 +220,8 @@ def _heading(subject: SubjectResult) -> Iterator[Line]:
     yield "─" * WIDTH, {}
 
 
-def _role(value: object) -> str:
+def role(value: object) -> str:
+    """What plays a role, as text."""
     if value is None:
         return "absent"
     return "{" + ", ".join(map(str, value)) + "}" if isinstance(value, list) else str(value)

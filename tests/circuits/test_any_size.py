@@ -62,6 +62,7 @@ BOTH_CLASSES = {
     "accurate_at_every_edge_count",
     "does_not_classify_by_edge_count",
     "answers_survive_relabelling",
+    "right_on_every_graph_of_the_range",
     "planar_and_non_planar_drive_opposite_attributions",
     "reader_is_necessary",
     "pointer_is_dispensable",
@@ -122,7 +123,7 @@ def absent_of(cfg: ModelConfig) -> set[str]:
 
 def require_judged_or_absent(subject: Subject) -> None:
     verdicts = {claim.id: judge(claim, subject) for claim in CLAIMS}
-    assert len(verdicts) == 49
+    assert len(verdicts) == 50
     assert {
         id: verdict.reason for id, verdict in verdicts.items() if verdict.verdict == "error"
     } == {}
@@ -195,7 +196,7 @@ def trials(subject: Subject, gauges: Sequence[str]) -> Iterator[tuple[str, str, 
 
 def require_no_errors(subject: Subject, gauges: Sequence[str]) -> None:
     found = list(trials(subject, gauges))
-    assert len(found) == 49 * (5 + 1 + len(gauges))
+    assert len(found) == 50 * (5 + 1 + len(gauges))
     assert [trial for trial in found if trial[-1] == "error"] == []
     if subject.model.cfg.n_heads == 1:
         assert {verdict for _, name, verdict in found if name == "scrambled heads"} == {"absent"}

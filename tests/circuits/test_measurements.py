@@ -18,12 +18,14 @@ from circuits.attention import (
     degrees,
     entropy_share,
     head_pattern,
+    head_scores,
     mean_by_degree,
     mean_over,
     smallest_rise,
 )
 from circuits.bounds import (
     anchor_attention,
+    anchor_score_extremes,
     anchor_scores,
     every_query,
     neighbourhoods,
@@ -337,6 +339,31 @@ def test_bounds_of_many_vertices_hold_what_the_model_does(n: int) -> None:
     for d, interval in anchor_attention(model, head, anchors).items():
         seen = attention[degree == d]
         assert ((interval.low - 1e-12 <= seen) & (seen <= interval.high + 1e-12)).all()
+
+
+def test_extremes_of_the_score_at_the_anchors_are_those_of_all_graphs() -> None:
+    """Each of 1,024 graphs run through the model, and the graphs shown have the values that they
+    are shown for."""
+    n, head, anchors = 5, Head(0, 1), (1, 3)
+    model = random_model(dataclasses.replace(CFG, n_vertices=n)).double()
+    pairs = list(itertools.combinations(range(n), 2))
+    graphs = torch.zeros(2 ** len(pairs), n, n, dtype=torch.float64)
+    for number, graph in enumerate(graphs):
+        for place, (i, j) in enumerate(pairs):
+            graph[i, j] = graph[j, i] = number >> place & 1
+
+    def centred(graphs: torch.Tensor) -> torch.Tensor:
+        scores = head_scores(model, graphs, head)
+        return (scores - scores.mean(-1, keepdim=True))[..., list(anchors)].mean(-1)
+
+    seen, degree = centred(graphs), degrees(graphs)
+    for d, extremes in anchor_score_extremes(model, head, anchors).items():
+        least, greatest = extremes.least, extremes.greatest
+        assert least.value == pytest.approx(seen[degree == d].min().item(), abs=1e-12)
+        assert greatest.value == pytest.approx(seen[degree == d].max().item(), abs=1e-12)
+        for one in (least, greatest):
+            assert degrees(one.graph)[0, one.vertex] == d
+            assert centred(one.graph)[0, one.vertex].item() == pytest.approx(one.value, abs=1e-12)
 
 
 def test_certified_intervals_are_those_of_the_definition_written_as_loops() -> None:

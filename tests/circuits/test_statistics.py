@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
+from circuits.attention import mean_over
 from circuits.statistics import (
     bootstrap,
     difference,
@@ -15,7 +16,10 @@ from circuits.statistics import (
     paired_difference,
     rate_upper_bound,
     ratio,
+    root_ratio,
     second_highest,
+    share,
+    share_lost,
     smallest_rank_correlation,
     vertex_rate,
     worst_rate,
@@ -200,3 +204,46 @@ def test_a_rate_over_vertices_counts_graphs_where_their_vertices_are_alike() -> 
 def test_a_difference_is_as_wide_as_both_together() -> None:
     found = difference(Estimate(0.5, 0.4, 0.7, 90), Estimate(0.2, 0.1, 0.25, 80))
     assert (found.value, found.low, found.high) == pytest.approx((0.3, 0.15, 0.6))
+
+
+def test_every_estimate_over_graphs_is_made_of_its_cases() -> None:
+    """Each says per graph what it is made of, and that gives its value back."""
+    chance = torch.Generator().manual_seed(0)
+    members = 1 + torch.rand(3, 200, 2, generator=chance, dtype=torch.float64)
+    hits = torch.rand(200, 10, generator=chance) < 0.3
+    chosen = torch.rand(200, 10, generator=chance) < 0.5
+    everywhere = torch.ones_like(chosen)
+    found = {
+        "share": share(hits[:, 0]),
+        "share of flips": share(hits.double().mean(1)),
+        "lost": share_lost(hits[:, 0], hits[:, 1]),
+        "worst": worst_rate(hits[:, 0], torch.arange(200.0) % 3),
+        "vertices": vertex_rate(hits, chosen),
+        "difference": difference(vertex_rate(hits, chosen), vertex_rate(hits, everywhere)),
+        "mean": bootstrap(members[0, :, :1], only, generator=chance),
+        "ratio": bootstrap(members[0], ratio, generator=chance),
+        "root": bootstrap(members[0], root_ratio, generator=chance),
+        "lowest": lowest(members, ratio, generator=chance),
+        "highest": highest(members, ratio, generator=chance),
+        "second": second_highest(members, ratio, generator=chance),
+        "over vertices": mean_over(hits.double(), chosen, generator=chance),
+    }
+    for name, estimate in found.items():
+        assert estimate.per_case is not None, name
+        columns = [torch.as_tensor(column).double() for column in estimate.per_case.columns]
+        assert all(len(column) == 200 for column in columns), name
+        means = [column.mean() for column in columns]
+        again = means[0] / means[1] if estimate.per_case.kind == "ratio" else means[0]
+        assert again.item() == pytest.approx(estimate.value, abs=1e-9), name
+
+
+def test_the_linear_part_of_a_statistic_has_its_error() -> None:
+    """The spread of what each graph adds, over √n, is the standard error of the statistic."""
+    chance = torch.Generator().manual_seed(0)
+    sample = torch.rand(4000, 2, generator=chance, dtype=torch.float64) + 0.5
+    found = bootstrap(sample, root_ratio, generator=chance)
+    assert found.per_case is not None
+    error = found.per_case.columns[0].std().item() / 4000**0.5
+    draws = torch.randint(4000, (300, 4000), generator=chance)
+    spread = root_ratio(sample[draws].mean(1)).std().item()
+    assert error == pytest.approx(spread, rel=0.12)

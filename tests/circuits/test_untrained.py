@@ -14,7 +14,7 @@ from circuits import finder, untrained
 from circuits.__main__ import main
 from circuits.ablation import HeadAblations, swap_partners
 from circuits.attention import head_pattern
-from circuits.bounds import anchor_attention, certified_anchor_scores
+from circuits.bounds import anchor_attention, anchor_score_extremes
 from circuits.chance import STATISTICS, definition, measure
 from circuits.composition import composition_scores
 from circuits.residual import (
@@ -117,9 +117,10 @@ def test_the_statistics_are_those_of_the_claims(model: Transformer, trial: Trial
     expected["gap_between_degrees"] = min(
         intervals[d + 1].low - intervals[d].high for d in range(6)
     )
-    scores = certified_anchor_scores(model, READER, (3, 6))
+    scores = anchor_score_extremes(model, READER, (3, 6))
     expected["score_sign_at_the_anchors"] = min(
-        -max(scores[d].high for d in range(3)), min(scores[d].low for d in range(3, 10))
+        -max(scores[d].greatest.value for d in range(3)),
+        min(scores[d].least.value for d in range(3, 10)),
     )
     composed = {
         name: by_head[2].item()

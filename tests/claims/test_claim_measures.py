@@ -5,14 +5,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import networkx
 import pytest
 import torch
 
+from circuits.attention import head_scores
 from circuits.queries import positional_scores, query_parts
 from circuits.roles import Head, Roles
 from circuits.subject import Subject
 from models.config import ModelConfig
-from models.graphs import validation_set
+from models.graphs import as_adjacency, validation_set
 from models.randomness import named_generator
 from models.transformer import Transformer
 from tests.claims.test_judging_models import CLAIMS
@@ -78,3 +80,17 @@ def test_agreement_counts_vertices_with_and_without_their_leaves(untrained: Subj
     )
     pruned = (marked == (degree - leaves <= 2)).double().mean().item()
     assert measured(untrained, claim, "agreement_pruned") == pytest.approx(pruned, rel=1e-4)
+
+
+def test_a_score_on_the_wrong_side_is_shown_on_a_graph_that_has_it(untrained: Subject) -> None:
+    (claim,) = [one for one in CLAIMS if one.id == "anchor_scores_change_sign_above_degree_two"]
+    verdict = judge(claim, untrained)
+    found = verdict.expect.counterexample
+    assert verdict.verdict == "refuted"
+    assert found is not None
+    graph = as_adjacency(networkx.from_graph6_bytes(found["graph6"].encode()), n_vertices=10)
+    scores = head_scores(untrained.in_float64, graph.double(), READER)[0, found["vertex"]]
+    score = (scores - scores.mean())[list(ANCHORS)].mean().item()
+    right = -score if graph[0, found["vertex"]].sum() <= 2 else score
+    assert right == pytest.approx(found["value"], abs=1e-5)
+    assert right < 0

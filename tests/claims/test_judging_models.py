@@ -64,7 +64,8 @@ def test_every_claim_of_the_shipped_ledger_is_here_once() -> None:
 def test_no_claim_holds_on_untrained_weights_but_those_that_say_so(
     claim: Claim, untrained: Subject
 ) -> None:
-    verdict = judge(claim, untrained)
+    # no census is taken of weights that nobody trained; the validation graphs do as well
+    verdict = judge(claim, untrained.every(1) if claim.evidence == "exhausted" else untrained)
     wanted = (
         ("holds", "refuted", "unresolved")
         if "fresh weights" in claim.spared

@@ -13,9 +13,13 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from circuits.subject import REGISTRY
+from claims.project import PROJECT
 from figures.diagram import claims_by_part
 from tests.pages import shipped, shipped_page
 from tests.served import PATIENCE, serving
+from verdicts.history import read_history, render_history_page
+from verdicts.side_by_side import render_side_by_side
 
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="the page is not tested in a browser: pip install playwright"
@@ -125,9 +129,8 @@ def test_every_claim_is_shown_and_nothing_runs_over_the_edge(watched: Watched) -
     assert watched.page.eval_on_selector_all("main *:not(svg *)", over) == 0
 
 
-def test_no_text_is_too_small_to_read(watched: Watched) -> None:
-    page = watched.page
-    page.get_by_role("button", name="Open those shown").click()
+def is_readable(page: sync_api.Page) -> None:
+    """No text is too small."""
     in_drawings = (
         "ts => ts.map(t => parseFloat(getComputedStyle(t).fontSize) *"
         " Math.hypot(t.getScreenCTM().a, t.getScreenCTM().b))"
@@ -135,6 +138,11 @@ def test_no_text_is_too_small_to_read(watched: Watched) -> None:
     assert min(page.eval_on_selector_all("svg text", in_drawings)) >= 11
     elsewhere = "es => es.map(e => parseFloat(getComputedStyle(e).fontSize))"
     assert min(page.eval_on_selector_all("body *:not(svg *)", elsewhere)) >= 11
+
+
+def test_no_text_is_too_small_to_read(watched: Watched) -> None:
+    watched.page.get_by_role("button", name="Open those shown").click()
+    is_readable(watched.page)
 
 
 def test_cards_are_closed_until_they_are_asked_for(watched: Watched) -> None:
@@ -169,13 +177,13 @@ def test_filters_show_what_fits_and_reset(watched: Watched) -> None:
     page.get_by_role("checkbox", name=re.compile("^searched")).check()
     assert sorted(watched.shown_claims()) == sorted(ids(verdict="refuted", evidence="searched"))
     page.get_by_role("button", name="Show all").click()
-    shows(page, 49)
+    shows(page, 50)
     page.get_by_role("checkbox", name=re.compile("^last MLP")).check()
     assert sorted(watched.shown_claims()) == sorted(about("last MLP"))
     page.get_by_role("button", name="Show all").click()
     page.get_by_label("Find").fill("erasing degree")
     assert watched.shown_claims() == ["the_pointer_needs_degree"]
-    assert page.locator("output").inner_text() == "1 of 49 shown"
+    assert page.locator("output").inner_text() == "1 of 50 shown"
 
 
 def test_filters_work_by_keyboard(watched: Watched) -> None:
@@ -185,7 +193,7 @@ def test_filters_work_by_keyboard(watched: Watched) -> None:
     assert sorted(watched.shown_claims()) == sorted(ids(evidence="proved"))
     page.get_by_role("button", name="Show all").focus()
     page.keyboard.press("Enter")
-    shows(page, 49)
+    shows(page, 50)
 
 
 def test_a_link_into_what_is_filtered_away_shows_it(watched: Watched) -> None:
@@ -193,7 +201,7 @@ def test_a_link_into_what_is_filtered_away_shows_it(watched: Watched) -> None:
     page.get_by_role("checkbox", name=re.compile("^proved")).check()
     page.evaluate("location.hash = 'figure-dimensions'")
     sync_api.expect(page.locator("#figure-dimensions")).to_be_visible()
-    shows(page, 49)
+    shows(page, 50)
 
 
 def test_a_node_or_path_of_the_circuit_opens_its_claims(watched: Watched) -> None:
@@ -346,3 +354,56 @@ def test_the_served_page_looks_at_what_is_typed(browser: sync_api.Browser) -> No
         } == {PAGE_HOST}
         assert [text for text in opened.complaints if "400" not in text] == []
         page.close()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_records_side_by_side_fit_and_can_be_read(
+    browser: sync_api.Browser, tmp_path: Path, width: int, dark: bool
+) -> None:
+    names = ("default", "seed-2", "seed-5", "seed-6", "seed-7", "transformer_2024-09-05_13-28-07")
+    path = tmp_path / "compare.html"
+    path.write_text(
+        render_side_by_side([REGISTRY / name / "verdicts.json" for name in names], project=PROJECT),
+        encoding="utf-8",
+    )
+    opened = Watched(browser, path.as_uri(), width=width, dark=dark)
+    page = opened.page
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    is_readable(page)
+    colours = page.eval_on_selector_all(
+        "#values ~ .lead .mark path", "ps => ps.map(p => getComputedStyle(p).fill)"
+    )
+    assert len(set(colours)) == len(names)
+    shown = page.locator(".both:visible")
+    assert shown.count() == len(ids())
+    page.get_by_role("checkbox", name="Only claims whose verdicts differ").check()
+    assert 0 < shown.count() == page.locator("#differ ~ .scrolls tbody tr").count() < len(ids())
+    link = page.locator("#differ ~ .scrolls a").last
+    link.click()
+    place = link.get_attribute("href")
+    assert page.locator(place).evaluate("e => e.getBoundingClientRect().top") < 900
+    assert opened.complaints == []
+    assert [url for url in opened.requests if not url.startswith(("data:", "file:"))] == []
+    page.close()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_history_fits_and_can_be_read(
+    browser: sync_api.Browser, tmp_path: Path, width: int
+) -> None:
+    names = ("default", "seed-2", "seed-5", "seed-6", "seed-7")
+    history = read_history([REGISTRY / name / "verdicts.json" for name in names])
+    path = tmp_path / "history.html"
+    path.write_text(render_history_page(history), encoding="utf-8")
+    opened = Watched(browser, path.as_uri(), width=width, dark=width == WIDTHS[0])
+    page = opened.page
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    is_readable(page)
+    assert page.locator("#lost ~ .lost li").count() == len(history.losses())
+    link = page.locator("#lost ~ .lost a").last
+    link.click()
+    heading = page.locator(f"h4{link.get_attribute('href')}")
+    assert heading.evaluate("e => e.getBoundingClientRect().top") < 900
+    assert opened.complaints == []
+    page.close()

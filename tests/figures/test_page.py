@@ -16,12 +16,13 @@ from circuits.coalitions import notebook_players
 from circuits.roles import Head
 from claims.catalogue import all_claims
 from claims.project import PROJECT, cite
-from figures.__main__ import main
+from figures.__main__ import LACKING, main
 from figures.diagram import circuit_diagram
 from figures.extras import page_extras
 from tests.pages import page_of, shipped, shipped_extras, shipped_page, untrained_subject
 from tests.verdicts.test_gate import claim, measurement, subject
 from tests.verdicts.test_plugin import facts, project, run
+from verdicts.bundle import write_bundle
 from verdicts.page import Figure, PageExtras, Panel, render_page
 from verdicts.record import make_record, read_record, write_record
 from verdicts.schema import Record, SubjectResult
@@ -29,6 +30,7 @@ from verdicts.table import bound, shown
 
 pytest_plugins = ["pytester"]
 __all__ = ["project"]  # a fixture
+DEFAULT = "checkpoints/default/verdicts.json"
 HOSTILE = "<script>alert('x')</script>\"'&"
 CARD = re.compile(r'<article class="card" id="claim-(\w+)" data-verdict="([^"]*)"')
 
@@ -237,13 +239,19 @@ def test_counterexamples_are_drawn_with_the_vertex_and_the_edges_to_copy() -> No
     refuted = [one for one in claims if one.counterexample]
     assert refuted
     drawn = page[page.index('<section id="counterexamples"') :].partition("</section>")[0]
-    assert drawn.count('class="vertex chosen"') == len(refuted)
+    of_vertices = [one for one in refuted if "vertex" in one["counterexample"]]
+    assert drawn.count('class="vertex chosen"') == len(of_vertices) < len(refuted)
     for one in refuted:
         found = one.counterexample
         assert found is not None
         assert f'data-copy="{found["edges"]}"' in drawn
         assert html.escape(found["graph6"]) in drawn or found["graph6"] in html.unescape(drawn)
-        assert f"<b>Vertex {found['vertex']}: {found['value']}</b>" in drawn
+        about = (
+            f"Vertex {found['vertex']}: {found['value']}"
+            if one in of_vertices
+            else f"The answer: {found['answer']}"
+        )
+        assert f"<b>{about}</b>" in drawn
 
 
 def test_a_figure_stands_beside_the_first_of_its_claims() -> None:
@@ -392,11 +400,23 @@ def test_a_page_that_cannot_be_written_is_refused_first(project: pytest.Pytester
             "none.json: no such record; write one with",
         ),
         (
-            ["page", "--out", "{tmp}/p.html", "--record", "checkpoints/seed-2/verdicts.json"],
+            [
+                "page",
+                "checkpoints/default",
+                "--out",
+                "{tmp}/p.html",
+                "--record",
+                "checkpoints/seed-2/verdicts.json",
+            ],
             "says nothing of default, sha256:e93266486a4e",
         ),
         (["serve", "--port", "65536"], "--port must be from 0 to 65535, got 65536"),
         (["page", "{tmp}", "--out", "{tmp}/p.html"], "config.json"),
+        (["page", "--out", "{tmp}/p.html", "--bundle", "b"], "--bundle needs --record and no"),
+        (
+            ["page", "--out", "{tmp}/p.html", "--record", DEFAULT, "--validation-set", "."],
+            "--validation-set is for a checkpoint; name one, or drop it",
+        ),
     ],
 )
 def test_what_cannot_be_shown_is_refused(
@@ -425,6 +445,23 @@ def test_a_record_of_a_part_of_the_claims_has_no_page(
     assert not (tmp_path / "p.html").exists()
 
 
+def test_a_record_has_a_page_without_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the bundle of its run it is the page that is measured on the weights."""
+    out, bundle = tmp_path / "page.html", tmp_path / "bundle"
+    assert main(["page", "--record", DEFAULT, "--out", str(out)]) == 0
+    assert LACKING in capsys.readouterr().err
+    page = out.read_text(encoding="utf-8")
+    assert len(CARD.findall(page)) == len(all_claims())
+    assert LACKING in html.unescape(page)
+    write_bundle(bundle, shipped()[1], shipped_extras(), project=PROJECT)
+    command = ["page", "--record", DEFAULT, "--bundle", str(bundle), "--out", str(out)]
+    assert main(command) == 0
+    assert out.read_text(encoding="utf-8") == shipped_page()
+    assert bundle.stat().st_size < 1_000_000
+
+
 def test_a_record_of_other_graphs_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -432,7 +469,14 @@ def test_a_record_of_other_graphs_is_refused(
     other = replace(ledger.subjects[0], validation_set="sha256:other")
     write_record(tmp_path / "record.json", replace(ledger, subjects=(other,)))
     assert (
-        main(["page", "--out", str(tmp_path / "p.html"), "--record", str(tmp_path / "record.json")])
+        main(
+            [
+                "page",
+                "checkpoints/default",
+                f"--out={tmp_path / 'p.html'}",
+                f"--record={tmp_path / 'record.json'}",
+            ]
+        )
         == 2
     )
     assert "was measured on another validation set, sha256:other" in capsys.readouterr().err

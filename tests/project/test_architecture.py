@@ -71,7 +71,8 @@ def test_the_wiring_stays_small() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["models", "circuits", "figures", "studies", "circuit_claims", "pytest"]
+    "module",
+    ["models", "circuits", "figures", "studies", "verdicts", "circuit_claims", "pytest"],
 )
 def test_help_does_not_wait_for_torch(module: str) -> None:
     command = ["-m", module, "--help"]

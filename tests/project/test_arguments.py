@@ -80,6 +80,10 @@ EMPTY = [
     ("figures page --out OUT", "PATH"),
     (f"figures page {DEFAULT} --out OUT", "--record"),
     (f"figures page {DEFAULT} --out OUT", "--validation-set"),
+    ("figures page --out OUT --record one.json", "--bundle"),
+    ("verdicts page --out OUT", "RECORD"),
+    ("verdicts compare --out OUT", "RECORD"),
+    ("verdicts history one.json", "--page"),
 ]
 
 
@@ -117,6 +121,12 @@ REFUSED = {
     f"figures page {DEFAULT} --out OUT --record NONE": "NONE: no such record; write one with: ",
     f"figures page {DEFAULT} --out OUT --validation-set NONE": "NONE: no such file or directory",
     "studies table NONE": "NONE: not a readable JSON file",
+    "figures page --record NONE --out OUT": "NONE: no such record; write one with: ",
+    "verdicts page NONE --out OUT": "NONE: not a readable JSON file",
+    "verdicts compare NONE NONE --out OUT": "NONE: not a readable JSON file",
+    "verdicts compare NONE NONE --out FILE/x": "--out=FILE/x: cannot be written: Not a directory",
+    "verdicts history NONE": "NONE: not a readable JSON file",
+    "verdicts history NONE --page DIR": "--page=DIR: is a directory; name a file",
 }
 
 

@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from msgspec.structs import replace
@@ -19,8 +20,18 @@ from circuits.roles import Head, read_roles, write_roles
 from models.checkpoint import load_checkpoint, save_checkpoint
 from tests.records import subject_of
 from tests.verdicts.test_plugin import CLAIMS, facts, project, record, run
-from verdicts.compare import baseline_for, compare, comparison_complaints, comparison_summary
+from verdicts.cases import Seen
+from verdicts.compare import (
+    baseline_for,
+    changed,
+    compare,
+    comparison_complaints,
+    comparison_summary,
+    headline,
+)
+from verdicts.gates import Gate
 from verdicts.markdown import MAX_BYTES, markdown
+from verdicts.paired import changes
 from verdicts.record import RecordError, make_record
 from verdicts.schema import SubjectResult
 
@@ -33,7 +44,7 @@ LEDGER = ROOT / "checkpoints" / "default" / "verdicts.json"
 
 
 def measurement(
-    value: float | None, low: float | None = None, high: float | None = None, **changes: Any
+    value: Any, low: float | None = None, high: float | None = None, **changes: Any
 ) -> dict[str, Any]:
     plain = {
         "at_least": 0.5,
@@ -114,15 +125,21 @@ def test_a_part_of_a_run_does_not_miss_what_it_did_not_judge() -> None:
     [
         (
             (0.9, 0.85, 0.95),
-            (0.8, 0.76, 0.84),
+            (0.7, 0.66, 0.74),
             "drifted",
             "drifted",
-        ),  # apart, and nearer to the bound of 0.5
+        ),  # apart, and half of the way to the bound of 0.5
+        (
+            (0.9, 0.85, 0.95),
+            (0.81, 0.78, 0.84),
+            "drifted",
+            "moved",
+        ),  # apart, and less than a quarter of the way
         (
             (0.9, 0.85, 0.95),
             (0.99, 0.96, 1.0),
             "drifted",
-            "holds still",
+            "moved",
         ),  # apart, but further inside
         (
             (0.9, 0.85, 0.95),
@@ -146,13 +163,18 @@ def test_drift_is_a_move_by_more_than_the_interval(
 
 
 def test_exact_measurements_of_the_same_weights_agree_to_a_ten_thousandth() -> None:
+    """With other weights a hundredth of the way to the bound, 0.5, is no change, and more than a
+    quarter of it too much."""
     before = claim(evidence="exact", x=measurement(2.0))
-    for value, same in ((2.0001, "holds still"), (2.001, "drifted")):
+    for value, same, other in (
+        (2.0001, "holds still", "holds still"),
+        (2.001, "drifted", "holds still"),
+        (1.9, "drifted", "moved"),
+        (1.6, "drifted", "drifted"),
+    ):
         now = claim(evidence="exact", x=measurement(value))
-        assert (status(before, now), status(before, now, weights="sha256:b")) == (
-            same,
-            "holds still",
-        )
+        found = (status(before, now), status(before, now, weights="sha256:b"))
+        assert found == (same, other)
 
 
 def test_what_is_only_reported_does_not_drift() -> None:
@@ -170,9 +192,75 @@ def test_a_comparison_says_what_is_wrong() -> None:
     assert comparison_summary(comparison) == "1 lost, 1 vanished, 1 drifted"
     assert list(comparison_complaints(comparison)) == [
         "gone: vanished",
-        "kept: drifted, x 0.9 [0.85, 0.95] → 0.7 [0.65, 0.75]",
-        "lost: lost",
+        "kept: drifted, x 0.9 [0.85, 0.95] → 0.7 [0.65, 0.75], 50% of the way to ≥ 0.5",
+        "lost: lost, holds → refuted",
     ]
+
+
+def test_a_lost_claim_says_old_and_new_value_bound_and_reason() -> None:
+    before = subject(a=claim(x=measurement(0.9, 0.85, 0.95)), b=claim())
+    gone = claim("absent") | {"reason": "no reader"}
+    now = subject(a=claim("refuted", x=measurement(0.3, 0.2, 0.4, outcome="refuted")), b=gone)
+    claims = compare(before, now, whole=True).claims
+    assert claims["a"].moved == ("holds → refuted: x 0.9 [0.85, 0.95] → 0.3 [0.2, 0.4], ≥ 0.5 (b)",)
+    assert claims["b"].moved == ("holds → absent: no reader",)
+
+
+def test_a_part_that_is_gone_is_said_first_with_the_claims_that_hang_on_it() -> None:
+    before = replace(
+        subject(a=claim(), b=claim(), c=claim()), roles={"reader": "0.2", "eyes": [3, 6]}
+    )
+    now = subject(
+        "sha256:b",
+        a=claim("absent") | {"parts": ["reader"], "reason": "0.1 and 0.2 share the reader"},
+        b=claim("refuted"),
+        c=claim("refuted") | {"parts": ["eyes", "reader"]},
+    )
+    now = replace(now, roles={"reader": None, "eyes": [3, 7]})
+    groups = changed(compare(before, now, whole=True))
+    assert [(part, [name for _, name, _ in claims]) for part, claims in groups] == [
+        ("reader: was 0.2, gone: 0.1 and 0.2 share the reader; 2 claims hang on it", ["a", "c"]),
+        ("eyes: was 3, 6, now 3, 7; 0 claims hang on it", []),
+        (None, ["b"]),
+    ]
+
+
+def seen(kind: str, *columns: Any) -> Seen:
+    return Seen(kind, tuple(np.array(column) for column in columns))
+
+
+def test_with_cases_at_hand_the_comparison_is_in_pairs() -> None:
+    """Intervals that overlap by far, and a change that nearly every case shows."""
+    chance = np.random.default_rng(0)
+    values = chance.normal(0.9, 0.2, 500).astype("float32")
+    worse = values - 0.03 + chance.normal(0, 0.01, 500).astype("float32")
+    before, now = (
+        subject(weights, c=claim(x=measurement(at := float(one.mean()), at - 0.02, at + 0.02)))
+        for weights, one in (("sha256:a", values), ("sha256:b", worse))
+    )
+    pairs = {("c", "x"): (seen("mean", values), seen("mean", worse))}
+    gate = Gate("changed", "so it is said", changes=changes(pairs), pairs="500 cases in pairs")
+    alone, paired = compare(before, now, whole=True), compare(before, now, whole=True, gate=gate)
+    assert (alone.claims["c"].status, paired.claims["c"].status) == ("holds still", "moved")
+    assert "in pairs, p = 0.0001" in paired.claims["c"].moved[0]
+    assert paired.smallest["c"]["x"] < 0.1 * alone.smallest["c"]["x"]
+    assert headline(paired) == [f"{gate.rule} (so it is said)", "500 cases in pairs"]
+
+
+def test_answers_that_changed_are_counted_and_named() -> None:
+    right, worse = np.ones(40, dtype=bool), np.ones(40, dtype=bool)
+    right[3], worse[[1, 5]] = False, False
+    found = claim(x=measurement(0.95, 0.9, 0.99, answers="40:"))
+    gate = Gate(
+        "changed",
+        "",
+        changes=changes({("c", "x"): (seen("share", right), seen("share", worse))}),
+        cases="graphs",
+    )
+    old, new = subject(c=found), subject("sha256:b", c=found)
+    (answers,) = compare(old, new, whole=True, gate=gate).answers
+    assert (answers.newly_wrong, answers.newly_right) == ((1, 5), (3,))
+    assert answers.said == "x: 2 of 40 graphs newly wrong, 1 newly right (p = 1)"
 
 
 def test_comparing_nothing_is_a_complaint() -> None:
@@ -234,8 +322,8 @@ def test_a_lost_claim_exits_with_one_and_is_named(project: pytest.Pytester, base
             [
                 "*lost since the baseline; refuted: x is 9*",
                 "toy against toy: 1 lost, 1 fails still",
-                "LOST        x_is_large",
-                "x_is_large: lost",
+                "LOST        x_is_large  holds → refuted: x 11 → 9, ≥ 10 (so it is said)",
+                "x_is_large: lost, holds → refuted: x 11 → 9, ≥ 10 (so it is said)",
             ]
         )
 

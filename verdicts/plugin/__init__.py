@@ -36,6 +36,10 @@ def pytest_configure(config: pytest.Config) -> None:
     except RecordError as error:
         raise pytest.UsageError(f"--claims-baseline={error}") from None
     run = Run(config, baseline)
+    try:
+        run.read_what_the_gate_needs()
+    except RecordError as error:
+        raise pytest.UsageError(str(error)) from None
     for part in (Collection(run), Judging(run), Writing(run), Reporting(run)):
         config.pluginmanager.register(part, f"claims-{type(part).__name__.lower()}")
 

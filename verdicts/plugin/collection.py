@@ -85,6 +85,7 @@ class Collection:
                     raise ValueError(f"two claims are called {claim.id}: in {known} and {place}")
             for judged in self.run.subjects:
                 self.run.prepare(judged)
+            self.run.require_known_claims(claim.id for claim in claims.values())
             if self.run.config.getoption("claims_controls") or self.run.config.getoption(
                 "claims_gauge"
             ):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from verdicts.plugin.subjects import JudgedSubject
-from verdicts.project import Project
+from verdicts.project import Case, Project
 from verdicts.schema import SubjectResult
 from verdicts.variants import Variants
 
@@ -55,6 +57,43 @@ class ClaimsHooks:
 
         def pytest_claims_variants():
             return Mine()
+        ```
+        """
+
+    @pytest.hookspec(firstresult=True)
+    def pytest_claims_retrained(
+        self, subject: JudgedSubject, baseline: SubjectResult, source: Path
+    ) -> str | None:
+        """Why the subject is another training of the recipe of the baseline, in words; `None` where
+        it is not. `source` is the file of the baseline.
+
+        ```python
+        def pytest_claims_retrained(subject, baseline, source):
+            then, now = baseline.about, subject.describe()["about"]
+            if then["recipe"] == now["recipe"] and then["seed"] != now["seed"]:
+                return f"seed {now['seed']} of the recipe of which the baseline is {then['seed']}"
+        ```
+        """
+
+    @pytest.hookspec(firstresult=True)
+    def pytest_claims_laws(self) -> Mapping[str, float]:  # type: ignore[empty-body]
+        """The claims that are expected to hold of every training, each with the rate at which it
+        does: what gates where a subject was trained anew.
+
+        ```python
+        def pytest_claims_laws():
+            return {"it_learns": 1.0, "it_is_even": 0.97}
+        ```
+        """
+
+    @pytest.hookspec(firstresult=True)
+    def pytest_claims_case(self, subject: JudgedSubject, case: int) -> Case:  # type: ignore[empty-body]
+        """What one case is called, counted from 0 as the data has them, and perhaps a picture of
+        it: a comparison shows the first that came out otherwise.
+
+        ```python
+        def pytest_claims_case(subject, case):
+            return Case(subject.sentences[case])
         ```
         """
 

@@ -11,10 +11,11 @@ import pytest
 from msgspec.structs import replace
 
 from verdicts.judge import Claim, ClaimNotHeld, Verdict, judge
+from verdicts.packing import Packed, pack
 from verdicts.plugin.collection import claim_of, subject_of
 from verdicts.plugin.run import Results, Run
 from verdicts.plugin.subjects import JudgedSubject
-from verdicts.schema import ClaimResult, Description
+from verdicts.schema import ClaimResult, Description, Mode
 from verdicts.table import shown
 from verdicts.variants import control_complaints, gauge_complaints
 
@@ -30,6 +31,10 @@ class Report(msgspec.Struct):
     accepted: str
     """The verdict that is expected of it."""
     collected: int
+    cases: dict[str, Packed]
+    """What was seen case by case, by measure, where it is of use."""
+    gate: tuple[Mode, str, dict[str, float]] | None
+    """Which question is asked of the subject, why, and the laws; `None` without a baseline."""
 
 
 _REPORT = pytest.StashKey[Report]()
@@ -65,6 +70,7 @@ class Judging:
         verdict = judge(claim, judged)
         about = Description.of(judged)
         result, complaints = self._put_to_the_test(claim, verdict.result(), about.content_hash)
+        gate = self.run.gates.get(about.content_hash)
         pyfuncitem.stash[_REPORT] = Report(
             subject=about,
             device=judged.device,
@@ -72,6 +78,12 @@ class Judging:
             claim=result,
             accepted=self.run.accepted(about.content_hash).get(claim.id, "holds"),
             collected=self.run.collected,
+            cases=(
+                {name: pack(per_case) for name, per_case in verdict.expect.per_case.items()}
+                if self.run.keeps_cases
+                else {}
+            ),
+            gate=None if gate is None else (gate.mode, gate.why, dict(gate.laws)),
         )
         pyfuncitem.user_properties += junit_properties(result)
         if complaints and verdict.error is None:
@@ -109,6 +121,10 @@ class Judging:
             return
         accepted = self.run.accepted(content_hash).get(verdict.claim.id)
         if self.run.baseline is not None:
+            gate, claim = self.run.gates[content_hash], verdict.claim.id
+            if accepted in (None, "holds") and gate.forgives(claim, accepted, verdict.verdict):
+                status = gate.status(claim, accepted, verdict.verdict)
+                pytest.xfail(f"{gate.acknowledgement(claim) or status}; {verdict.verdict}")
             lost = "lost since the baseline; " if accepted == "holds" else ""
             raise ClaimNotHeld(f"{lost}{verdict.verdict}: {_misses(verdict)}")
         if accepted is not None and accepted not in ("holds", verdict.verdict):
@@ -141,6 +157,11 @@ class Judging:
         self.run.results[key].claims.append(found.claim)
         self.run.known.setdefault(key, {})[found.claim.id] = found.accepted
         self.run.collected = found.collected  # xdist's controller collects nothing itself
+        self.run.seen.setdefault(key, {}).update(
+            {(found.claim.id, measure): packed for measure, packed in found.cases.items()}
+        )
+        if found.gate is not None:
+            self.run.gates[key] = self.run.gate(*found.gate)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:

@@ -52,6 +52,8 @@ class Reporting:
             yield (
                 f"baseline{of}: {baseline.name} {baseline.content_hash[:19]}…, {summary(baseline)}"
             )
+            gate = self.run.gates[about.content_hash]
+            yield f"gate{of}: {gate.rule} ({gate.why})"
             return
         ledger = self.run.ledgers.get(about.content_hash)
         if ledger is None:
@@ -92,7 +94,7 @@ class Reporting:
                 *table,
                 *render_controls(result),
                 *render_gauges(result),
-                *render_comparison(result),
+                *render_comparison(result, verbose=self.run.config.getoption("verbose") > 0),
             ]:
                 terminalreporter.write_line(line, **markup)
         for line, markup in [] if record is None else render_side_by_side(record.subjects):

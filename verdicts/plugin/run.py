@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import pytest
+from markupsafe import Markup
 from msgspec.structs import replace
 
+from verdicts.acknowledged import Acknowledgement, read_acknowledged, require_known
+from verdicts.cases import CasesOfSubject, unpack
 from verdicts.compare import baseline_for, compare
+from verdicts.gates import Gate, mode_of
 from verdicts.lock import hold
 from verdicts.nulls import with_corrected
-from verdicts.plugin.options import selections
+from verdicts.packing import Packed
+from verdicts.paired import Change, Key
+from verdicts.plugin.options import acknowledged_of, drift_of, selections
+from verdicts.plugin.pairing import cases_of_baseline, compared_in_pairs, said_of_pairs
 from verdicts.plugin.subjects import JudgedSubject
 from verdicts.project import PLAIN, Project
 from verdicts.record import RecordError, make_record, read_whole_record
-from verdicts.schema import ClaimResult, Description, Record, SubjectResult
+from verdicts.schema import (
+    CasesFile,
+    ClaimResult,
+    Comparison,
+    Description,
+    Mode,
+    Record,
+    ShownCase,
+    SubjectResult,
+)
 from verdicts.variants import VariantRunner
 
 
@@ -60,6 +77,42 @@ class Run:
         self.known: dict[str, dict[str, str]] = {}
         """Verdicts that the baseline or ledger expects, by content hash and claim, from reports as
         well."""
+        self.seen: dict[str, dict[Key, Packed]] = {}
+        """What was seen case by case, by content hash, from reports as well."""
+        self.gates: dict[str, Gate] = {}
+        """Which question is asked of each subject, by content hash, from reports as well."""
+        self.drift = drift_of(config)
+        self.acknowledged: Sequence[Acknowledgement] = ()
+        self.baseline_cases: dict[str, tuple[CasesOfSubject, str]] = {}
+        """What the baseline saw, by content hash, and why it is not all."""
+        self.cases: CasesFile | None = None
+        """Name and hash of the file of cases that this run wrote."""
+        self.shown: dict[str, tuple[ShownCase, ...]] = {}
+        """The first cases of each subject that came out otherwise, as the project names them."""
+        self.drawings: dict[int, Markup] = {}
+        """What the project draws of them."""
+        self._compared: dict[str, tuple[dict[Key, Change], str]] = {}
+
+    def read_what_the_gate_needs(self) -> None:
+        """Acknowledgements and cases of the baseline; `RecordError` for what cannot be used."""
+        if self.baseline is None:
+            return
+        if (path := acknowledged_of(self.config)) is not None:
+            self.acknowledged = read_acknowledged(path)
+        if hasattr(self.config, "workerinput"):
+            return  # what is compared is compared where all results are
+        source, named = (
+            self.config.getoption(name) for name in ("claims_baseline", "claims_baseline_cases")
+        )
+        for subject in self.baseline.subjects:
+            self.baseline_cases[subject.content_hash] = cases_of_baseline(
+                subject, self.baseline, source=source, named=named
+            )
+
+    @property
+    def keeps_cases(self) -> bool:
+        """Whether what is seen case by case is of use."""
+        return self.baseline is not None or self.config.getoption("claims_cases") is not None
 
     @functools.cached_property
     def project(self) -> Project:
@@ -81,7 +134,42 @@ class Run:
         if self.baseline is not None:
             about = Description.of(judged)
             source = self.config.getoption("claims_baseline")
-            self.baselines[about.content_hash] = baseline_for(self.baseline, about, source=source)
+            found = baseline_for(self.baseline, about, source=source)
+            self.baselines[about.content_hash] = found
+            self.gates[about.content_hash] = self._gate(judged, found)
+
+    def require_known_claims(self, judged: Iterable[str]) -> None:
+        """`RecordError` for an acknowledgement of a claim that neither run nor baseline has."""
+        if self.baseline is not None and not selections(self.config):
+            then = (claim.id for one in self.baselines.values() for claim in one.claims)
+            source = acknowledged_of(self.config)
+            assert source is not None or not self.acknowledged
+            require_known(self.acknowledged, [*judged, *then], source=source or Path())
+
+    def _gate(self, judged: JudgedSubject, baseline: SubjectResult) -> Gate:
+        """Which question is asked of a subject: it is named, or follows from hash and recipe."""
+        same = Description.of(judged).content_hash == baseline.content_hash
+        retrained = None
+        if not same:
+            retrained = self.config.hook.pytest_claims_retrained(
+                subject=judged, baseline=baseline, source=self.config.getoption("claims_baseline")
+            )
+        mode, why = mode_of(
+            self.config.getoption("claims_gate"), same_weights=same, retrained=retrained
+        )
+        laws = self.config.hook.pytest_claims_laws() if mode == "retrained" else None
+        return self.gate(mode, why, laws or {})
+
+    def gate(self, mode: Mode, why: str, laws: Mapping[str, float]) -> Gate:
+        """The gate of this run for that question."""
+        return Gate(
+            mode,
+            why,
+            laws=laws,
+            acknowledged=self.acknowledged,
+            drift=self.drift,
+            cases=self.project.cases,
+        )
 
     def _read_ledger(self, judged: JudgedSubject) -> None:
         description = Description.of(judged)
@@ -118,10 +206,30 @@ class Run:
                 baseline = baseline_for(
                     self.baseline, result, source=self.config.getoption("claims_baseline")
                 )
-                comparison = compare(baseline, result, whole=not selections(self.config))
-                result = replace(result, comparison=comparison)
+                result = replace(result, comparison=self._compared_with(baseline, result))
             subjects.append(result)
         device = next(iter(self.results.values())).device
         return make_record(
-            subjects, seed=self.config.getoption("claims_seed"), device=device, partial=self.partial
+            subjects,
+            seed=self.config.getoption("claims_seed"),
+            device=device,
+            partial=self.partial,
+            cases=self.cases,
         )
+
+    def _compared_with(self, baseline: SubjectResult, result: SubjectResult) -> Comparison:
+        name = result.content_hash
+        if name not in self._compared:
+            before, missing = self.baseline_cases[baseline.content_hash]
+            changes, gating = compared_in_pairs(baseline, result, before, self.cases_of(name))
+            self._compared[name] = changes, said_of_pairs(len(changes), gating, missing)
+        changes, pairs = self._compared[name]
+        gate = dataclasses.replace(self.gates[name], changes=changes, pairs=pairs)
+        comparison = compare(baseline, result, whole=not selections(self.config), gate=gate)
+        shown = self.shown.get(name, ())
+        answers = tuple(replace(one, shown=shown) for one in comparison.answers)
+        return replace(comparison, answers=answers)
+
+    def cases_of(self, content_hash: str) -> CasesOfSubject:
+        """What was seen of a subject case by case, as numbers."""
+        return {key: unpack(packed) for key, packed in self.seen.get(content_hash, {}).items()}

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal, cast
 
 import pytest
+from msgspec import UNSET
 
+from verdicts.cases import write_cases
 from verdicts.compare import comparison_complaints
 from verdicts.markdown import markdown
 from verdicts.nulls import null_complaints
-from verdicts.plugin.options import selections
+from verdicts.plugin.options import DRAWN, selections
 from verdicts.plugin.run import Run
-from verdicts.plugin.subjects import labels
+from verdicts.plugin.subjects import JudgedSubject, labels
+from verdicts.project import Case
 from verdicts.record import as_ledger, place_for, write_record, write_text
-from verdicts.schema import Description, Record
+from verdicts.schema import AnswersChange, Description, Record, ShownCase, SubjectResult
 from verdicts.table import summary
+
+SHOWN_CASES = 10
 
 
 class Writing:
@@ -36,6 +43,8 @@ class Writing:
             return
         self.run.partial = self._why_partial(exitstatus)
         record = self.run.record()
+        if record is not None:
+            record = self._with_cases(record)
         self.run.complaints = list(self._complaints(record))
         if self.run.complaints and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -53,11 +62,57 @@ class Writing:
                 f"{error.filename or 'the record'}: not written: {error.strerror}"
             )
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        if (path := self.run.config.getoption("claims_page")) is not None:
-            if self.run.partial is None:
-                self._write_page(path, record, session)
-            else:
-                self.run.messages.append(f"--claims-page={path}: not written: {self.run.partial}")
+        drawn = [f"{option}={path}" for option in DRAWN if (path := self._drawn(option))]
+        if drawn and self.run.partial is not None:
+            self.run.messages += [f"{one}: not written: {self.run.partial}" for one in drawn]
+        elif drawn:
+            self._draw(record, session, drawn)
+
+    def _with_cases(self, record: Record) -> Record:
+        """The record with the names of the cases that came out otherwise, and of the file of all of
+        them, once it is written."""
+        for result in record.subjects:
+            found = result.comparison.answers if result.comparison else ()
+            if any(one.newly_wrong or one.newly_right for one in found):
+                self.run.shown[result.content_hash] = tuple(self._shown(result, found))
+        if (path := self.run.config.getoption("claims_cases")) is not None:
+            try:
+                place = place_for(path, partial=self.run.partial is not None)
+                self.run.cases = write_cases(
+                    place,
+                    [(one, self.run.cases_of(one.content_hash)) for one in record.subjects],
+                )
+            except OSError as error:
+                self.run.complaints.append(f"{path}: not written: {error.strerror}")
+        return self.run.record() or record
+
+    def _shown(
+        self, result: SubjectResult, answers: Sequence[AnswersChange]
+    ) -> Iterator[ShownCase]:
+        """The first cases that are newly wrong, and then newly right, as the project names them."""
+        chosen: dict[int, Literal["wrong", "right"]] = {
+            **{case: "wrong" for one in answers for case in one.newly_wrong},
+            **{case: "right" for one in answers for case in one.newly_right},
+        }
+        for case, now in list(chosen.items())[:SHOWN_CASES]:
+            named = self._case(result.content_hash, case) or Case(f"no. {case}")
+            picture = UNSET if named.mermaid is None else named.mermaid
+            yield ShownCase(case, now, named.name, picture)
+            if named.drawing is not None:
+                self.run.drawings[case] = named.drawing
+
+    def _case(self, content_hash: str, case: int) -> Case | None:
+        hook = self.run.config.hook.pytest_claims_case
+        judged = self._judged(content_hash) if hook.get_hookimpls() else None
+        return None if judged is None else cast(Case, hook(subject=judged, case=case))
+
+    def _judged(self, content_hash: str) -> JudgedSubject:
+        """The subject itself, which only the workers have under xdist."""
+        if not self.run.subjects:
+            self.run.subjects = self.run.config.hook.pytest_claims_subjects(config=self.run.config)
+        return next(
+            one for one in self.run.subjects if Description.of(one).content_hash == content_hash
+        )
 
     def _why_partial(self, exitstatus: int) -> str | None:
         """Why not all claims that were collected have a verdict, or those collected are not all;
@@ -90,28 +145,32 @@ class Writing:
             )
         return place
 
-    def _write_page(self, path: Path, record: Record, session: pytest.Session) -> None:
-        """The page of the record; its extras is of the first subject, which only the workers have
-        under xdist."""
-        from verdicts.page import (
-            render_page,
-        )  # drawing takes time to import, and most runs have no page
+    def _drawn(self, option: str) -> Path | None:
+        path: Path | None = self.run.config.getoption(option)
+        return path
 
+    def _draw(self, record: Record, session: pytest.Session, wanted: Sequence[str]) -> None:
+        """Page and bundle; what they show is of the first subject, which only the workers have
+        under xdist."""
+        from verdicts.bundle import write_bundle  # drawing takes time to import, and most runs
+        from verdicts.page import PageExtras, render_page  # have no page
+
+        project = self.run.project
         try:
-            subjects = self.run.subjects or self.run.config.hook.pytest_claims_subjects(
-                config=self.run.config
-            )
             result = record.subjects[0]
-            judged = next(
-                one for one in subjects if Description.of(one).content_hash == result.content_hash
-            )
+            judged = self._judged(result.content_hash)
             extras = self.run.config.hook.pytest_claims_page_extras(subject=judged, result=result)
-            write_text(path, render_page(record, extras, project=self.run.project))
+            if self.run.drawings:
+                extras = dataclasses.replace(extras or PageExtras(), cases=self.run.drawings)
+            if (path := self._drawn("--claims-page")) is not None:
+                write_text(path, render_page(record, extras, project=project))
+            if (path := self._drawn("--claims-bundle")) is not None:
+                write_bundle(path, record, extras or PageExtras(), project=project)
         except (
             Exception
         ) as error:  # neither a full disk nor a figure that breaks may take the verdicts with it
             self.run.complaints.append(
-                f"--claims-page={path}: not written: {type(error).__name__}: {error}"
+                f"{', '.join(wanted)}: not written: {type(error).__name__}: {error}"
             )
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
