@@ -37,8 +37,8 @@ PATIENCE = 60.0
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """How every seed is trained and judged. `claims` are the ids of those to judge, all where none
-    is named."""
+    """How every seed is trained and judged. `claims` are the ids of those to judge; where none is
+    named, all but those that rest on a census, which a study does not take."""
 
     model_config: ModelConfig
     train_config: TrainConfig
@@ -57,7 +57,11 @@ class Study:
                 raise ValueError(
                     f"--claim must be the id of a claim, like {min(claims)}; got {name!r}"
                 )
-        return [claims[name] for name in self.claims or claims]
+        return (
+            [claims[name] for name in self.claims]
+            if self.claims
+            else [claim for claim in claims.values() if claim.evidence != "exhausted"]
+        )
 
     @property
     def partial(self) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from verdicts.schema import SubjectResult
+from verdicts.schema import Measurement, SubjectResult, Trial
 
 _MEASUREMENT: Mapping[str, Any] = {
     "low": None,
@@ -52,3 +52,14 @@ def subject_of(*claims: Mapping[str, Any], **about: Any) -> SubjectResult:
     return msgspec.convert(
         {"name": "toy", "content_hash": "sha256:a", **about, "claims": whole}, SubjectResult
     )
+
+
+def measured(value: Any, **facts: Any) -> Measurement:
+    """A measurement of a claim that holds at 0.5 or more, where nothing else is said."""
+    bounded = {"at_least": 0.5, "because": "b", "outcome": "holds"}
+    return msgspec.convert({**_MEASUREMENT, **bounded, "value": value, **facts}, Measurement)
+
+
+def trial_of(**values: float) -> Trial:
+    """A control that breaks nothing, with what was measured under it."""
+    return Trial("holds", None, values, (), required=False)

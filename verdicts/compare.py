@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from msgspec import UNSET
+
 from verdicts.gates import AS_BEFORE, FAILING, STATUSES, Bounds, Gate, Move, mode_of
 from verdicts.paired import Change, smallest_unpaired
 from verdicts.record import RecordError
@@ -58,11 +60,13 @@ def compare(
     say which. In a run that is not `whole`, claims that were not judged are left out."""
     before, now = ({claim.id: claim for claim in one.claims} for one in (baseline, subject))
     same = baseline.content_hash == subject.content_hash
-    gate = gate or Gate(*mode_of(None, same_weights=same, retrained=None))
+    asked = gate or Gate(*mode_of(None, same_weights=same, retrained=None))
     claims = {}
     for name in sorted(before.keys() | now.keys()):
         if name in now or whole:
             then, since = before.get(name), now.get(name)
+            drift = UNSET if since is None else since.drift
+            gate = dataclasses.replace(asked, drift=asked.drift if drift is UNSET else drift)
             moves = moves_of(then, since, gate)
             was, is_now = (None if one is None else one.verdict for one in (then, since))
             status = gate.status(name, was, is_now, moves)
@@ -71,13 +75,13 @@ def compare(
     return Comparison(
         name=baseline.name,
         content_hash=baseline.content_hash,
-        mode=gate.mode,
-        why=gate.why,
-        rule=gate.rule,
-        pairs=gate.pairs,
+        mode=asked.mode,
+        why=asked.why,
+        rule=asked.rule,
+        pairs=asked.pairs,
         parts=tuple(_parts(baseline, subject, claims)),
-        answers=tuple(_answers(now, gate)),
-        smallest=_smallest(before, now, gate),
+        answers=tuple(_answers(now, asked)),
+        smallest=_smallest(before, now, asked),
         claims=claims,
     )
 
@@ -105,6 +109,14 @@ class Pair:
         if old.low is None or old.high is None or new.low is None or new.high is None:
             return None
         return (old.low, old.high), (new.low, new.high)
+
+    @property
+    def apart(self) -> bool:
+        """Whether the two intervals are there and have no number in common."""
+        if self.intervals is None:
+            return False
+        old, new = self.intervals
+        return new[1] < old[0] or new[0] > old[1]
 
 
 def moves_of(before: ClaimResult | None, now: ClaimResult | None, gate: Gate) -> list[Move]:
@@ -143,9 +155,7 @@ def _significant(pair: Pair, evidence: str, gate: Gate, change: Change | None) -
     if pair.intervals is None:
         close = math.isclose(pair.was, pair.now, rel_tol=SAME_WEIGHTS, abs_tol=SAME_WEIGHTS)
         return evidence in ("exact", "proved") and (not close if same else beyond)
-    old, new = pair.intervals
-    apart = new[1] < old[0] or new[0] > old[1]
-    return apart and (same or beyond)
+    return pair.apart and (same or beyond)
 
 
 def _told(

@@ -52,11 +52,11 @@ def rounded(value: float | None) -> Number | None:
     return recorded
 
 
-def _limit(bound: float | None) -> Number | None:
-    """A bound as JSON holds it: every digit of it, and a whole number stays one."""
-    if bound is None:
+def exact(value: float | None) -> Number | None:
+    """A number as JSON holds it, every digit of it; a whole number stays one."""
+    if value is None:
         return None
-    return int(bound) if isinstance(bound, int) else float(bound)
+    return int(value) if isinstance(value, int) else float(value)
 
 
 class Expect:
@@ -109,7 +109,7 @@ class Expect:
                     f"expect({name!r}): within={within} already sets at_least and at_most"
                 )
             at_least, at_most = within
-        at_least, at_most = _limit(at_least), _limit(at_most)
+        at_least, at_most = exact(at_least), exact(at_most)
         bounds = [bound for bound in (at_least, at_most) if bound is not None]
         if any(not math.isfinite(bound) for bound in bounds):
             raise ValueError(

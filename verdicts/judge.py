@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import math
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, get_args
 
-from verdicts.expectations import Expect, rounded
+from msgspec import UNSET
+
+from verdicts.expectations import Expect, exact, rounded
 from verdicts.nulls import NullTest, with_corrected
 from verdicts.project import PLAIN, Project
 from verdicts.schema import (
@@ -31,6 +34,7 @@ _KEYWORDS = (
     "broken_by",
     "spared",
     "at_chance",
+    "drift",
 )
 VERDICTS: tuple[VerdictName, ...] = get_args(VerdictName)  # worst first
 
@@ -59,6 +63,9 @@ class Claim:
     """Controls that cannot break it, each with the reason."""
     at_chance: str | None
     """Why it is worth stating where it holds and chance does as well."""
+    drift: float | None
+    """Share of the distance to its bound that a measure may lose in changed weights; `None` for
+    what the run says."""
     function: Callable[..., None]
     project: Project = PLAIN
 
@@ -104,6 +111,12 @@ class Claim:
                 f"{name}: at_chance must say why the claim is worth stating where chance does as"
                 f" well, got {at_chance!r}"
             )
+        drift = values.get("drift")
+        if drift is not None and not (isinstance(drift, int | float) and 0 <= drift < math.inf):
+            raise ValueError(
+                f"{name}: drift must be a share of the distance to the bound, 0 or more, got"
+                f" {drift!r}"
+            )
         if bool(values.get("gauge")) != bool(values.get("companion")):
             raise ValueError(
                 f"{name}: a claim that depends on a gauge names its companion that does not, and no"
@@ -145,6 +158,7 @@ class Claim:
             broken_by=frozenset(values.get("broken_by", ())),
             spared=spared,
             at_chance=at_chance,
+            drift=drift,
             function=function,
             project=project,
         )
@@ -194,6 +208,7 @@ class Verdict:
             at_chance=claim.at_chance,
             counterexample=self.expect.counterexample,
             duration_s=round(self.duration_s, 3),
+            drift=UNSET if (drift := exact(claim.drift)) is None else drift,
         )
 
 

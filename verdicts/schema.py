@@ -146,6 +146,16 @@ class ClaimResult(_Part, frozen=True, kw_only=True):
     at_chance: str | None = None
     counterexample: dict[str, Any] | None
     duration_s: Annotated[float, Meta(ge=0)]
+    drift: (
+        Annotated[
+            _Natural | _Distance,
+            Meta(
+                description="share of the distance to its bound that a measure may lose in changed"
+                " weights"
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     controls: dict[str, Trial] | UnsetType = UNSET
     specificity: Specificity | UnsetType | None = UNSET
     gauges: dict[str, tuple[str, ...]] | UnsetType = UNSET

@@ -181,7 +181,7 @@ def test_a_run_says_what_holds_and_comments_once(job: Job, api: Comments) -> Non
     assert body.startswith("<!-- circuit-claims  -->\n## toy: 2 holds")
     assert body.partition("\n")[2] == job.said("summary")
     kept = sorted(path.name for path in (job.place / "temp" / "circuit-claims").iterdir())
-    assert kept == ["claims.html", "claims.json", "claims.md", "claims.xml"]
+    assert kept == ["claims.html", "claims.json", "claims.md", "claims.npz", "claims.xml"]
 
 
 def test_what_is_lost_since_the_baseline_fails_and_is_marked_at_its_line(

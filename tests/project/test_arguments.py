@@ -76,6 +76,13 @@ EMPTY = [
     ("studies seeds --count 1 --out OUT", "--validation-set"),
     ("studies table", "RECORD"),
     ("studies table one.json", "--reference"),
+    ("studies census", "CHECKPOINT"),
+    (f"studies census {DEFAULT}", "--out"),
+    (f"studies census {DEFAULT}", "--nauty"),
+    ("studies wrong-graphs", "DIR"),
+    (f"studies wrong-graphs {DEFAULT}", "--into"),
+    ("figures wrong --out OUT", "DIR"),
+    (f"figures wrong {DEFAULT}", "--out"),
     (f"figures page {DEFAULT}", "--out"),
     ("figures page --out OUT", "PATH"),
     (f"figures page {DEFAULT} --out OUT", "--record"),
@@ -127,6 +134,14 @@ REFUSED = {
     "verdicts compare NONE NONE --out FILE/x": "--out=FILE/x: cannot be written: Not a directory",
     "verdicts history NONE": "NONE: not a readable JSON file",
     "verdicts history NONE --page DIR": "--page=DIR: is a directory; name a file",
+    "studies census NONE": "NONE: no such file or directory",
+    f"studies census {DEFAULT} --out FILE": "--out=FILE: is a file; name a directory",
+    f"studies census {DEFAULT} --nauty NONE": "NONE: no such file or directory",
+    f"studies census {DEFAULT} --nauty DIR": "nauty's geng is not in --nauty=DIR: install",
+    "studies wrong-graphs NONE": "NONE: no such file or directory",
+    f"studies wrong-graphs {DEFAULT} --into NONE": "NONE: no such file or directory",
+    "figures wrong NONE --out OUT": "NONE: no such file or directory",
+    f"figures wrong {DEFAULT} --out DIR": "--out=DIR: is a directory; name a file",
 }
 
 

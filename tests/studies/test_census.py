@@ -514,6 +514,22 @@ def test_the_command_finds_the_same_graph_in_other_labellings(
 
 # those that are shipped
 
+SHIPPED = (
+    "default",
+    "seed-2",
+    "seed-5",
+    "transformer_2024-09-05_13-28-07",
+)
+
+
+@needs_nauty
+def test_the_page_has_the_tables_of_those_that_are_shipped() -> None:
+    taken = [Taken.read(ROOT / "checkpoints" / name, nauty=NAUTY) for name in SHIPPED]
+    assert report(taken) in (ROOT / "docs" / "census.md").read_text(encoding="utf-8")
+    ours = taken[0].census
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"ours is wrong about {ours.wrong:,} of {ours.graphs:,}" in readme
+
 
 @pytest.mark.parametrize("path", sorted((ROOT / "checkpoints").glob(f"*/{RESULT}")), ids=str)
 def test_a_shipped_census_is_whole_and_of_its_weights(path: Path) -> None:

@@ -30,6 +30,7 @@ from models.training import METRICS_FILE, STATE_FILE
 from studies.__main__ import main
 from studies.executors import ProcessEach, open_executor
 from studies.seeds import Study, Target, run_study, train_and_judge
+from studies.timeline import unsearched
 from tests.models.test_training import require_same_training
 from tests.processes import (
     MINUTES,
@@ -113,6 +114,16 @@ def test_each_seed_has_its_weights_roles_and_record(whole: Path) -> None:
         assert subject.content_hash == checkpoint.content_hash
         assert [claim.id for claim in subject.claims] == sorted(CLAIM_IDS)
     assert len(set(hashes(whole))) == 3
+
+
+def test_a_study_takes_no_census_so_the_claim_about_it_is_judged_where_it_is_named() -> None:
+    rests_on_a_census = "right_on_every_graph_of_the_range"
+    usual = [claim.id for claim in dataclasses.replace(STUDY, claims=()).chosen()]
+    assert rests_on_a_census not in usual
+    assert len(usual) == 49
+    named = dataclasses.replace(STUDY, claims=(rests_on_a_census,)).chosen()
+    assert [claim.id for claim in named] == [rests_on_a_census]
+    assert rests_on_a_census not in unsearched()
 
 
 def test_the_record_is_that_of_pytest(whole: Path, tmp_path: Path) -> None:

@@ -195,6 +195,12 @@ def test_changed_weights_fail_where_a_measure_passes_its_margin(project: pytest.
     assert gate(project, "--claims-drift=0.5").ret == 0
     project.makeini("[pytest]\nclaims_drift = 0.5\n")
     assert gate(project).ret == 0
+    project.makeini("")
+    marked = CLAIMS.replace('about="eye"', 'about="eye", drift=0.3')
+    project.makepyfile(test_claims=marked)
+    assert gate(project).ret == 0
+    project.makepyfile(test_claims=marked.replace("drift=0.3", "drift='much'"))
+    assert "it_is_even: drift must be a share" in gate(project).stderr.str()
     project.makeini("[pytest]\nclaims_drift = much\n")
     assert gate(project).ret == 4
 

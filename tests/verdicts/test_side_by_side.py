@@ -7,18 +7,18 @@ import re
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from msgspec.structs import replace
 
 import circuit_claims
+from tests.records import measured
 from tests.verdicts.test_gate import claim, measurement, subject
 from verdicts.__main__ import main
 from verdicts.axes import SHAPES, shared_axis
 from verdicts.page import render_page
 from verdicts.project import Project
 from verdicts.record import make_record, read_record, write_record
-from verdicts.schema import Measurement, SubjectResult
+from verdicts.schema import SubjectResult
 from verdicts.side_by_side import by_part, labelled, render_side_by_side
 from verdicts.table import bound, shown
 
@@ -31,10 +31,6 @@ def records(tmp_path: Path, *subjects: SubjectResult, **run: Any) -> list[Path]:
     for path, one in zip(paths, subjects, strict=True):
         write_record(path, make_record([one], seed=0, device="cpu", **run))
     return paths
-
-
-def measured(value: Any, **changes: Any) -> Measurement:
-    return msgspec.convert(measurement(value, **changes), Measurement)
 
 
 def article(page: str, id_: str) -> str:

@@ -432,11 +432,13 @@ def test_numbers_of_numpy_are_recorded_as_numbers(tmp_path: Path) -> None:
             about = {"rate": np.float64(0.1), "sizes": (np.float64(2.0), 3)}
             return {"name": "n", "content_hash": "sha256:a", "about": about}
 
-    subject = Description.of(Toy()).judged([judge(claim(body), None).result()])
+    verdict = judge(claim(body, drift=np.float64(0.1)), None)
+    subject = Description.of(Toy()).judged([verdict.result()])
     assert subject.about == {"rate": 0.1, "sizes": [2.0, 3]}
     write_record(tmp_path / "r.json", make_record([subject], seed=0, device="cpu"))
     (judged,) = read_record(tmp_path / "r.json").subjects[0].claims
     x, n = judged.measurements.values()
+    assert judged.drift == 0.1
     assert (x.value, x.at_least, x.at_most, x.outcome) == (0.5, 0.123456789, 1.0, "holds")
     assert (n.value, n.at_least) == (3, 3)
     assert isinstance(n.at_least, int)

@@ -1,0 +1,275 @@
+"""What the gate sees: how often it raises a false alarm where nothing that matters was changed, and
+what damage it finds, in pairs and by intervals alone."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from circuits.gauge import transformed
+from circuits.subject import Subject
+from claims.catalogue import all_claims
+from models.graphs import balanced_set, random_graphs_over
+from models.randomness import named_generator
+from models.transformer import Transformer
+from verdicts.cases import Seen, unpack
+from verdicts.compare import compare, gating_pairs
+from verdicts.gates import FAILING, Gate
+from verdicts.judge import Claim, judge
+from verdicts.packing import pack
+from verdicts.paired import Key
+from verdicts.plugin.pairing import compared_in_pairs
+from verdicts.schema import Description, SubjectResult
+
+Change = Callable[[Subject, torch.Generator], Subject]
+_WRONG_LABELS, _STEPS, _LEARNING_RATE = 100, 20, 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """What a record says of a subject, and what was seen case by case."""
+
+    result: SubjectResult
+    seen: Mapping[Key, Seen]
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What either rule says of one pair. A claim is flagged where it is lost, or where a measure
+    that it stands or falls with has moved by more than chance."""
+
+    measures: int
+    apart: int
+    """Measures of which the intervals fall apart."""
+    in_pairs: int
+    """Measures that changed by more than chance and more than a hundredth of their distance."""
+    lost: int
+    drifted: int
+    intervals_alarm: bool
+    """Whether the rule that compares two intervals fails the run."""
+    seen: bool
+    """Whether the rule in pairs shows anything."""
+    fails: bool
+    """Whether it fails the run."""
+
+
+def measured_claims() -> list[Claim]:
+    """The claims that rest on a sample: the others are not compared by chance."""
+    return [claim for claim in all_claims() if claim.evidence in ("estimated", "causal")]
+
+
+def side_of(subject: Subject, claims: Sequence[Claim]) -> Side:
+    """The claims judged on a subject."""
+    found, seen = [], {}
+    for claim in claims:
+        verdict = judge(claim, subject)
+        found.append(verdict.result())
+        for measure, per_case in verdict.expect.per_case.items():
+            seen[claim.id, measure] = unpack(pack(per_case))  # as a file holds it
+    return Side(Description.of(subject).judged(found), seen)
+
+
+def compared(before: Side, now: Side, *, same_cases: bool) -> Found:
+    """Both rules on one pair; on other graphs nothing can be compared in pairs."""
+    seen = before.seen if same_cases else {}
+    changes, gating = compared_in_pairs(before.result, now.result, seen, now.seen)
+    gate = Gate("changed", "", changes=changes)
+    comparison = compare(before.result, now.result, whole=True, gate=gate)
+    statuses = [one.status for one in comparison.claims.values()]
+    apart = list(_apart(before.result, now.result))
+    lost = statuses.count("lost")
+    return Found(
+        gating,
+        len(apart),
+        sum(change.significant for change in changes.values()),
+        lost,
+        statuses.count("drifted"),
+        bool(lost) or any(apart),
+        any(status in ("lost", "drifted", "moved") for status in statuses),
+        any(status in FAILING for status in statuses),
+    )
+
+
+def _apart(before: SubjectResult, now: SubjectResult) -> Iterator[bool]:
+    """Each measure of which the intervals fall apart: whether it came nearer to its bound, in a
+    claim that holds in both."""
+    then = {claim.id: claim for claim in before.claims}
+    for claim in now.claims:
+        for pair in gating_pairs(then[claim.id], claim):
+            if pair.apart:
+                nearer = pair.bounds.distance(pair.now) < pair.bounds.distance(pair.was)
+                yield nearer and {then[claim.id].verdict, claim.verdict} == {"holds"}
+
+
+# what is changed
+
+
+def _edited(subject: Subject, edit: Callable[[Transformer], object]) -> Subject:
+    model = copy.deepcopy(subject.model)
+    with torch.no_grad():
+        edit(model)
+    return dataclasses.replace(subject, model=model, content_hash=f"{subject.content_hash}, edited")
+
+
+def other_seed(subject: Subject, generator: torch.Generator) -> Subject:
+    """The same weights with another `--claims-seed`."""
+    seed = int(torch.randint(1, 1_000_000, (), generator=generator))
+    return dataclasses.replace(subject, seed=seed)
+
+
+def other_graphs(subject: Subject, generator: torch.Generator) -> Subject:
+    """The same weights on another batch of validation graphs."""
+    graphs = balanced_set(
+        subject.model.cfg.n_vertices,
+        subject.edge_counts,
+        count=len(subject.graphs),
+        generator=generator,
+    )
+    return dataclasses.replace(subject, graphs=graphs)
+
+
+def float16(subject: Subject, _: torch.Generator) -> Subject:
+    """Every weight rounded to half precision and back."""
+    return _edited(subject, lambda model: _each_weight(model, lambda w: w.half().to(w)))
+
+
+def permuted_neurons(subject: Subject, generator: torch.Generator) -> Subject:
+    """The neurons of each MLP in another order."""
+    model, _ = transformed(subject.model, "neuron permutation", generator=generator)
+    return dataclasses.replace(subject, model=model, content_hash="permuted")
+
+
+def int8(subject: Subject, _: torch.Generator) -> Subject:
+    """Every weight rounded to one of 255 steps of its tensor, and back."""
+
+    def rounded(weight: Tensor) -> Tensor:
+        step = weight.abs().max() / 127
+        return (weight / step).round() * step if step > 0 else weight
+
+    return _edited(subject, lambda model: _each_weight(model, rounded))
+
+
+def noise(share: float) -> Change:
+    """Normal noise on every weight, of that share of its tensor's spread."""
+
+    def change(subject: Subject, generator: torch.Generator) -> Subject:
+        def noisy(weight: Tensor) -> Tensor:
+            drawn = torch.randn(weight.shape, generator=generator).to(weight)
+            return weight + share * weight.std() * drawn
+
+        return _edited(subject, lambda model: _each_weight(model, noisy))
+
+    return change
+
+
+def dead_neurons(count: int) -> Change:
+    """So many neurons of the first MLP that write nothing any more."""
+
+    def change(subject: Subject, generator: torch.Generator) -> Subject:
+        def edit(model: Transformer) -> None:
+            chosen = torch.randperm(model.cfg.d_mlp, generator=generator)[:count]
+            model.mlp(0).W_out[chosen] = 0.0
+
+        return _edited(subject, edit)
+
+    return change
+
+
+def weaker_reader(subject: Subject, _: torch.Generator) -> Subject:
+    """The reader's W_Q scaled by 0.9."""
+    reader = subject.roles.reader
+    return _edited(subject, lambda model: model.attention(reader.layer).W_Q[reader.index].mul_(0.9))
+
+
+def wrongly_tuned(subject: Subject, generator: torch.Generator) -> Subject:
+    """Twenty steps down the gradient of a hundred wrong labels."""
+    graphs = random_graphs_over(
+        subject.model.cfg.n_vertices,
+        subject.edge_counts,
+        count=_WRONG_LABELS,
+        generator=generator,
+    )
+    model = copy.deepcopy(subject.model)
+    with torch.no_grad():
+        wrong = 1 - model(graphs).argmax(-1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=_LEARNING_RATE)
+    for _ in range(_STEPS):
+        optimizer.zero_grad()
+        with torch.enable_grad():
+            F.cross_entropy(model(graphs), wrong).backward()
+        optimizer.step()
+    return dataclasses.replace(
+        subject, model=model.requires_grad_(False), content_hash=f"{subject.content_hash}, tuned"
+    )
+
+
+def _each_weight(model: Transformer, change: Callable[[Tensor], Tensor]) -> None:
+    for weight in model.parameters():
+        weight.copy_(change(weight))
+
+
+NULLS: Mapping[str, Change] = {
+    "other `--claims-seed`": other_seed,
+    "other validation graphs": other_graphs,
+    "float16 and back": float16,
+    "neurons permuted": permuted_neurons,
+}
+DAMAGE: Mapping[str, Change] = {
+    **{f"noise of {share:.1%}": noise(share) for share in (0.005, 0.01, 0.02, 0.05)},
+    "one neuron dead": dead_neurons(1),
+    "ten neurons dead": dead_neurons(10),
+    "reader's W_Q × 0.9": weaker_reader,
+    "int8 and back": int8,
+    "20 steps on 100 wrong labels": wrongly_tuned,
+}
+
+
+def power(
+    subject: Subject,
+    claims: Sequence[Claim],
+    *,
+    repeats: int,
+    report: Callable[[str], object] = lambda line: None,
+) -> dict[str, list[Found]]:
+    """Both rules on every change, so many times, each time on validation graphs of its own (the
+    first time on the usual ones)."""
+    found: dict[str, list[Found]] = {}
+    for repeat in range(repeats):
+        chance = named_generator(repeat, "gate power")
+        base = subject if repeat == 0 else other_graphs(subject, chance)
+        before = side_of(base, claims)
+        for name, change in {**NULLS, **DAMAGE}.items():
+            changed = change(base, named_generator(repeat, f"gate power: {name}"))
+            one = compared(before, side_of(changed, claims), same_cases=change is not other_graphs)
+            found.setdefault(name, []).append(one)
+            report(f"{repeat + 1} of {repeats}: {name}: {one}")
+    return found
+
+
+def table(found: Mapping[str, Sequence[Found]]) -> Iterator[str]:
+    """A row for each change, in Markdown."""
+    yield "| change | runs | by intervals: alarm | in pairs: shown | fails | lost, drifted |"
+    yield "|---|---|---|---|---|---|"
+    for title, group in (("nothing that matters", NULLS), ("damage", DAMAGE)):
+        yield f"| **{title}** | | | | | |"
+        for name in group:
+            runs = found.get(name, [])
+            if not runs:
+                continue
+            alarms, seen, fails = (
+                sum(getattr(run, key) for run in runs)
+                for key in ("intervals_alarm", "seen", "fails")
+            )
+            apart, moved, lost, drifted = (
+                sum(getattr(run, key) for run in runs) / len(runs)
+                for key in ("apart", "in_pairs", "lost", "drifted")
+            )
+            yield (
+                f"| {name} | {len(runs)} | {alarms} ({apart:.1f} measures) | {seen}"
+                f" ({moved:.1f} measures) | {fails} | {lost:.1f}, {drifted:.1f} |"
+            )
