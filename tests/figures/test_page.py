@@ -239,7 +239,7 @@ def test_counterexamples_are_drawn_with_the_vertex_and_the_edges_to_copy() -> No
     refuted = [one for one in claims if one.counterexample]
     assert refuted
     drawn = page[page.index('<section id="counterexamples"') :].partition("</section>")[0]
-    of_vertices = [one for one in refuted if "vertex" in one["counterexample"]]
+    of_vertices = [one for one in refuted if "vertex" in (one.counterexample or {})]
     assert drawn.count('class="vertex chosen"') == len(of_vertices) < len(refuted)
     for one in refuted:
         found = one.counterexample

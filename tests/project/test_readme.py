@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from studies.__main__ import main
 from tests.mutants import COPIED, MUTANTS
 from verdicts.judge import Claim, judge
 from verdicts.record import read_record
+from verdicts.schema import Measurement, SubjectResult
 from verdicts.table import render
 from verdicts.variants import VariantRunner, control_complaints, gauge_complaints
 
@@ -50,7 +52,7 @@ def test_no_link_leads_nowhere(path: Path) -> None:
         assert "://" in link or (path.parent / link).exists(), link
 
 
-def ledger(name: str) -> dict[str, Any]:
+def ledger(name: str) -> SubjectResult:
     """The one subject of a shipped ledger."""
     return read_record(ROOT / "checkpoints" / name / "verdicts.json").subjects[0]
 
@@ -70,8 +72,10 @@ def test_its_findings_have_the_numbers_of_the_ledgers() -> None:
     }
     theirs, ours = measured.values()
 
-    def value(of: dict[str, Any], claim: str, measure: str) -> float:
-        return float(of[claim][measure].value)
+    def value(of: Mapping[str, Mapping[str, Measurement]], claim: str, measure: str) -> float:
+        found = of[claim][measure].number
+        assert found is not None
+        return float(found)
 
     offsets = [
         f"{value(one, 'position_subtracts_two_neighbours', 'mean_coefficient'):.2f}"

@@ -76,7 +76,7 @@ def test_claims_and_parts_are_ordered_by_when_they_come_to_stay() -> None:
 
 
 def test_a_claim_that_was_not_judged_at_a_step_leaves_a_gap() -> None:
-    series = Series("epoch", [0, 1], [{"claims": []}, step("holds")])
+    series = Series("epoch", [0, 1], [subject_of(), step("holds")])
     assert series.rows()[0].marks == (" ", "✓")
     (chart,) = series.charts_of("it_learns")
     assert chart.values == [None, 1.0]
