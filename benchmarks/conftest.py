@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+LEAST_SHOWN = 0.1
 COLUMNS = "{:<58} {:>10} {:>12} {:>8} {:>8} {:>9}"
 
 
@@ -39,6 +40,12 @@ def pytest_terminal_summary(
                 f"{info['peak_mib']:.0f} MiB" if "peak_mib" in info else "—",
             )
         )
+    for bench in rows:
+        if "passes" in bench.extra_info:
+            terminalreporter.write_line("passes by claim, those of a tenth or more:")
+            for name, passes in bench.extra_info["passes"].items():
+                if passes >= LEAST_SHOWN:
+                    terminalreporter.write_line(f"{passes:8.1f}  {name}")
 
 
 def _seconds(value: float) -> str:

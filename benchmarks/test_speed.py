@@ -6,7 +6,9 @@ from __future__ import annotations
 import multiprocessing
 import resource
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -19,11 +21,14 @@ from circuits.attention import attention_log_odds
 from circuits.bounds import anchor_attention
 from circuits.patching import PatchScores, every_set, path_patching
 from circuits.roles import Head
-from claims.search import Domain, ForAll, hypothesis_search
+from circuits.subject import answer
+from claims.search import Domain, ForAll, climb, hypothesis_search
 from models.checkpoint import load_checkpoint
 from models.graphs import Adjacency, is_planar, named_graph, random_graphs, validation_set
 from models.randomness import named_generator
 from models.transformer import Transformer
+from tests.naive import naive_logits
+from tests.naive_climb import naive_climb
 from tests.naive_patching import NaivePatching
 
 CHECKPOINT = Path(__file__).parent.parent / "checkpoints" / "default"
@@ -66,16 +71,25 @@ def _peak(count: int, blocks: Blocks) -> float:
 def naive_seconds(count: int, configurations: list[tuple[int, int]], scores: PatchScores) -> float:
     """Time of the naive way for these configurations; its results must be those of the lattice."""
     naive = NaivePatching(model(), graphs(count), named_graph("petersen"), head=POINTER)
-    naive.scores(1, 0)  # the first pass is slower
     seconds = 0.0
-    for query_set, key_set in configurations:
-        started = time.perf_counter()
-        expected = naive.scores(query_set, key_set)
-        seconds += time.perf_counter() - started
-        assert scores.score[query_set, key_set].item() == pytest.approx(
-            expected.double().mean().item(), abs=1e-6
-        )
+    with in_torch_alone():
+        naive.scores(1, 0)  # the first pass is slower
+        for query_set, key_set in configurations:
+            started = time.perf_counter()
+            expected = naive.scores(query_set, key_set)
+            seconds += time.perf_counter() - started
+            assert scores.score[query_set, key_set].item() == pytest.approx(
+                expected.double().mean().item(), abs=1e-6
+            )
     return seconds
+
+
+@contextmanager
+def in_torch_alone() -> Iterator[None]:
+    """Without `models.kernels`: as fast as a model that is written down plainly."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.kernels._plain", lambda *tensors: False)
+        yield
 
 
 @pytest.mark.parametrize(
@@ -166,3 +180,43 @@ def test_planarity_labels(benchmark: BenchmarkFixture) -> None:
         wanted="≥ 10×",
     )
     assert ratio >= 10
+
+
+@pytest.mark.parametrize("work", ["a forward pass", "a climb"])
+def test_against_the_plain_way(benchmark: BenchmarkFixture, work: str) -> None:
+    """What `models.kernels`, `Transformer.entering` and what a climb remembers are worth."""
+    subject, batch = model(), graphs(1024)
+    statement = ForAll(
+        lambda some: attention_log_odds(subject, some, POINTER, position=TARGET),
+        Domain(10, 15, 20),
+        bound=-1e9,
+    )
+    state = subject.state_dict()
+    fast, slow = {
+        "a forward pass": (
+            lambda: answer(subject, batch),
+            lambda: torch.cat(
+                [naive_logits(state, subject.cfg, part) for part in batch.split(256)]
+            ),
+        ),
+        "a climb": (
+            lambda: climb(statement, steps=300, generator=named_generator(0, "climb")).value,
+            lambda: naive_climb(statement, steps=300, generator=named_generator(0, "climb")).value,
+        ),
+    }[work]
+    found = torch.no_grad()(fast)()
+    benchmark.pedantic(torch.no_grad()(fast), rounds=3)
+    with in_torch_alone(), torch.no_grad():
+        started = time.perf_counter()
+        expected = slow()
+        yardstick = time.perf_counter() - started
+    torch.testing.assert_close(
+        torch.as_tensor(found), torch.as_tensor(expected), atol=1e-4, rtol=1e-4
+    )
+    benchmark.extra_info.update(
+        work=f"{work}, beside the plain way",
+        yardstick_s=yardstick,
+        ratio=yardstick / benchmark.stats.stats.min,
+        wanted="≥ 1×",
+    )
+    assert yardstick >= benchmark.stats.stats.min

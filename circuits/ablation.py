@@ -3,19 +3,24 @@ question)."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
+from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from circuits.attention import head_activations
 from circuits.roles import Head, require_layer_1
 from models.graphs import Adjacency
+from models.kernels import affine, softmax
 from models.transformer import Transformer
 
 ABLATIONS = ("zero", "mean", "resample")
-_BATCH = 256
+_BATCH = 128
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,11 +52,11 @@ def position_swap(
     order = torch.arange(model.cfg.n_vertices)
     order[[first, second]] = order[[second, first]]
     mid = cache[name] - model.W_pos + model.W_pos[order]
-    q = resid @ attention.W_Q[head.index] + attention.b_Q[head.index]
+    q = affine(resid, attention.W_Q[head.index], attention.b_Q[head.index])
 
     def pattern(stream: Tensor) -> Tensor:
-        k = stream @ attention.W_K[head.index] + attention.b_K[head.index]
-        return (q @ k.mT / math.sqrt(model.cfg.d_head)).softmax(-1)
+        k = affine(stream, attention.W_K[head.index], attention.b_K[head.index])
+        return softmax(q @ k.mT / math.sqrt(model.cfg.d_head))
 
     clean, swapped = pattern(resid), pattern(mid + mlp(mid))
     exchanged = clean[..., order]
@@ -93,6 +98,16 @@ def stand_in(
     return values[other]
 
 
+def logits_of(
+    model: Transformer, resid_mid: Float[Tensor, "graph vertex d_model"]
+) -> Float[Tensor, "graph n_classes"]:
+    """Logits from the stream between attention and MLP of the last layer, whose output is averaged
+    over vertices before W_out and not after."""
+    mlp = model.mlp(model.cfg.n_layers - 1)
+    post = F.gelu(affine(resid_mid, mlp.W_in, mlp.b_in)).mean(1)
+    return model.unembed(resid_mid.mean(1) + affine(post, mlp.W_out, mlp.b_out))
+
+
 class HeadAblations:
     """The heads of a model ablated one at a time on the same graphs; what comes before them is
     computed once.
@@ -104,7 +119,6 @@ class HeadAblations:
 
     @torch.no_grad()
     def __init__(self, model: Transformer, adjacency: Adjacency) -> None:
-        self._model = model
         names = [
             f"blocks.{layer}.{name}"
             for layer in range(model.cfg.n_layers)
@@ -115,7 +129,14 @@ class HeadAblations:
             _, cache = model.run_with_cache(batch, names_filter=names)
             for name in names:
                 seen[name].append(cache[name])
+        self._model = model
         self._cache = {name: torch.cat(parts) for name, parts in seen.items()}
+
+    def every(self, step: int) -> HeadAblations:
+        """The same on every so many of the graphs, over which the stand-ins are then taken."""
+        part = copy.copy(self)
+        part._cache = {name: value[::step] for name, value in self._cache.items()}
+        return part
 
     @torch.no_grad()
     def logits(
@@ -123,7 +144,7 @@ class HeadAblations:
     ) -> Float[Tensor, "graph n_classes"]:
         """Logits without the head; only what follows it is computed anew."""
         z = self._cache[f"blocks.{head.layer}.attn.hook_z"][:, :, head.index]
-        result = z @ self._model.attention(head.layer).W_O[head.index]
+        result = affine(z, self._model.attention(head.layer).W_O[head.index])
         result = result - result.mean((0, 1))
         mid = (
             self._cache[f"blocks.{head.layer}.hook_resid_mid"]
@@ -135,10 +156,11 @@ class HeadAblations:
     def _after(
         self, resid_mid: Float[Tensor, "graph vertex d_model"], layer: int
     ) -> Float[Tensor, "graph n_classes"]:
-        resid = resid_mid + self._model.mlp(layer)(resid_mid)
-        for block in self._model.blocks[layer + 1 :]:
-            resid = block(resid)
-        return self._model.unembed(resid.mean(dim=1))
+        last = self._model.cfg.n_layers - 1
+        for after in range(layer + 1, last + 1):
+            resid = resid_mid + self._model.mlp(after - 1)(resid_mid)
+            resid_mid = resid + self._model.attention(after)(resid)
+        return logits_of(self._model, resid_mid)
 
 
 @torch.no_grad()
@@ -151,9 +173,32 @@ def pattern_of_inputs(
 ) -> Float[Tensor, "graph query key"]:
     """Pattern of a head whose query reads one residual stream and whose key another."""
     attention = model.attention(head.layer)
-    q = query_input @ attention.W_Q[head.index] + attention.b_Q[head.index]
-    k = key_input @ attention.W_K[head.index] + attention.b_K[head.index]
-    return (q @ k.mT / math.sqrt(model.cfg.d_head)).softmax(-1)
+    q = affine(query_input, attention.W_Q[head.index], attention.b_Q[head.index])
+    k = affine(key_input, attention.W_K[head.index], attention.b_K[head.index])
+    return softmax(q @ k.mT / math.sqrt(model.cfg.d_head))
+
+
+@torch.no_grad()
+def attention_without_direction(
+    model: Transformer,
+    resid: Float[Tensor, "graph vertex d_model"],
+    directions: Float[Tensor, "direction d_model"],
+    *,
+    head: Head,
+    position: int,
+) -> Iterator[Float[Tensor, "graph vertex"]]:
+    """Attention to one position when the query input has its part along each direction at its mean.
+
+    `pattern_of_inputs` of `ablate_direction`: a query changes by a multiple of one vector, so each
+    direction adds a term to the scores, and no query is computed anew.
+    """
+    parts = head_activations(model, resid, head)
+    scores = parts.q @ parts.k.mT / math.sqrt(model.cfg.d_head)
+    for unit in directions / directions.norm(dim=-1, keepdim=True):
+        along = resid @ unit
+        per_key = parts.k @ (unit @ model.attention(head.layer).W_Q[head.index])
+        change = (along.mean() - along) / math.sqrt(model.cfg.d_head)
+        yield softmax(scores + change[..., None] * per_key[:, None, :])[..., position]
 
 
 def ablate_direction(

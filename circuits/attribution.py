@@ -7,7 +7,7 @@ between two logits is a plain sum over components, biases and b_U.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -17,7 +17,7 @@ from circuits.residual import activation
 from models.graphs import Adjacency
 from models.transformer import Transformer
 
-_BATCH = 256
+_BATCH = 128
 
 
 def logit_diff_directions(
@@ -72,15 +72,18 @@ def logit_attribution(
         "embed": (embed * directions).sum(-1),
         "pos_embed": directions @ model.W_pos.mean(0),
     }
+    names = [f"blocks.{layer}.attn.hook_z" for layer in layers]
+    if not model.cfg.attn_only:
+        names += [f"blocks.{layer}.mlp.hook_post" for layer in layers]
+    pooled = pooled_activations(model, adjacency, names)
     for layer in layers:
         W_O = model.attention(layer).W_O
-        z = pooled_activation(model, adjacency, f"blocks.{layer}.attn.hook_z")
+        z = pooled[f"blocks.{layer}.attn.hook_z"]
         heads = (z * torch.einsum("hdm,gm->ghd", W_O, directions)).sum(-1)
         components |= {f"{layer}.{index}": part for index, part in enumerate(heads.unbind(1))}
         if not model.cfg.attn_only:
-            components[f"mlp_{layer}"] = neuron_attribution(
-                model, adjacency, directions, layer=layer
-            ).sum(1)
+            post = pooled[f"blocks.{layer}.mlp.hook_post"]
+            components[f"mlp_{layer}"] = _along(model, post, directions, layer=layer).sum(1)
     bias = torch.stack([model.b_O[layer] + model.mlp(layer).b_out for layer in layers]).sum(0)
     return Attribution(components, directions @ bias)
 
@@ -94,22 +97,34 @@ def neuron_attribution(
     layer: int,
 ) -> Float[Tensor, "graph d_mlp"]:
     """Every neuron's pooled output along the direction of each graph; b_out is no neuron's."""
-    return pooled_activation(model, adjacency, f"blocks.{layer}.mlp.hook_post") * (
-        directions @ model.mlp(layer).W_out.mT
-    )
+    name = f"blocks.{layer}.mlp.hook_post"
+    post = pooled_activations(model, adjacency, [name])[name]
+    return _along(model, post, directions, layer=layer)
+
+
+def _along(
+    model: Transformer,
+    post: Float[Tensor, "graph d_mlp"],
+    directions: Float[Tensor, "graph d_model"],
+    *,
+    layer: int,
+) -> Float[Tensor, "graph d_mlp"]:
+    return post * (directions @ model.mlp(layer).W_out.mT)
 
 
 @torch.no_grad()
-def pooled_activation(
-    model: Transformer, adjacency: Adjacency, name: str
-) -> Float[Tensor, graph * width]:
-    """One activation by its hook name, averaged over vertices as the model averages its output."""
-    layer = int(name.split(".")[1])
-    parts = []
+def pooled_activations(
+    model: Transformer, adjacency: Adjacency, names: Sequence[str]
+) -> dict[str, Tensor]:
+    """Activations [graph, …] by hook name, averaged over vertices as the model averages its
+    output."""
+    last = max(int(name.split(".")[1]) for name in names)
+    parts: dict[str, list[Tensor]] = {name: [] for name in names}
     for batch in adjacency.split(_BATCH):
-        _, cache = model.run_with_cache(batch, names_filter=name, stop_at_layer=layer + 1)
-        parts.append(cache[name].mean(1))
-    return torch.cat(parts)
+        _, cache = model.run_with_cache(batch, names_filter=list(names), stop_at_layer=last + 1)
+        for name in names:
+            parts[name].append(cache[name].mean(1))
+    return {name: torch.cat(part) for name, part in parts.items()}
 
 
 def mean_neuron_activations(

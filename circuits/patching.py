@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from circuits.roles import Absent, Head, require_layer_1
 from models.graphs import Adjacency
+from models.kernels import affine, softmax
 from models.transformer import Transformer
 
 Metric = Callable[
@@ -30,10 +31,13 @@ Metric = Callable[
 """Distance of each patched pattern from the clean one; must accept strided views."""
 
 Corrupted = Float[Tensor, "one_or_all vertex sender"]
+Affine = tuple[Tensor, Tensor]
+"""Weight [rows, columns] and bias [columns]."""
 
 MAX_HEADS = 12  # 8,192 sets of components of one side; each head more is twice as many
 _SETS_AT_A_TIME = 512  # of one graph or spread over several: 10 MB of MLP activations
 _PATTERNS_AT_A_TIME = 8192  # 3 MB: stays in the cache
+_BATCH = 128
 
 
 class TooManySets(Absent, ValueError):
@@ -118,7 +122,7 @@ def path_patching(
         )
     if not changed.all():
         _require_some(changed)
-        sides = dataclasses.replace(sides, pre=sides.pre[changed], direct=sides.direct[changed])
+        sides = dataclasses.replace(sides, streams=sides.streams[changed])
         clean, patterns_clean, denominator = (
             clean[changed.to(clean.device)],
             patterns_clean[changed],
@@ -134,8 +138,6 @@ def path_patching(
         for queries, keys in blocks
     ]
     step = max(1, _SETS_AT_A_TIME // len(sets.masks))
-    # one buffer for all: fresh pages of this size cost as much as the arithmetic
-    buffer = sides.pre.new_empty(step, len(sets.masks), sides.pre[0, 0].numel())
     for start in tqdm(
         range(0, len(clean), step),
         disable=not progress,
@@ -144,13 +146,10 @@ def path_patching(
         unit_scale=step,
     ):
         graphs = slice(start, start + step)
-        q, k = sides.queries_and_keys(graphs, sets, buffer=buffer)
-        for graph in range(len(q)):
-            for numerator, (queries, keys) in zip(numerators, rows, strict=True):
-                distances = _distances(
-                    q[graph, queries], k[graph, keys], patterns_clean[start + graph], metric
-                )
-                numerator[start + graph] = distances.to(numerator.device)
+        q, k = sides.queries_and_keys(graphs, sets)
+        for numerator, (queries, keys) in zip(numerators, rows, strict=True):
+            distances = _distances(q[:, queries], k[:, keys], patterns_clean[graphs], metric)
+            numerator[graphs] = distances.to(numerator.device)
     return [PatchScores(numerator, denominator.to(clean.device)) for numerator in numerators]
 
 
@@ -175,11 +174,10 @@ def patched_patterns(
         _Sides.of(model, clean, corrupted, head),
         _Sets.of(blocks, n_components=1 + model.cfg.n_heads),
     )
-    buffer = sides.pre.new_empty(len(clean), len(sets.masks), sides.pre[0, 0].numel())
-    q, k = sides.queries_and_keys(slice(None), sets, buffer=buffer)
+    q, k = sides.queries_and_keys(slice(None), sets)
     q = q[:, [sets.query_row[query] for query, _ in configurations]]
     k = k[:, [sets.key_row[key] for _, key in configurations]]
-    return (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1).to(clean.device)
+    return softmax(q @ k.mT / math.sqrt(q.shape[-1])).to(clean.device)
 
 
 def _require_blocks(
@@ -262,13 +260,14 @@ class _Sides:
     and key stand side by side.
     """
 
-    pre: Float[Tensor, "graph component vertex d_mlp"]
-    direct: Float[Tensor, "graph component vertex two_d_head"]
+    streams: Float[Tensor, "graph component vertex d_model"]
+    into_mlp: Affine
+    direct: Affine
     through_mlp: Float[Tensor, "d_mlp two_d_head"]
 
     @classmethod
     def of(cls, model: Transformer, clean: Adjacency, corrupted: Corrupted, head: Head) -> _Sides:
-        """Two forward passes through layer 0, one for each side."""
+        """Two forward passes through the attention of layer 0, one for each side."""
         mlp, attention = model.mlp(0), model.attention(1)
         weight = torch.cat([attention.W_Q[head.index], attention.W_K[head.index]], dim=1)
         bias = torch.cat([attention.b_Q[head.index], attention.b_K[head.index]])
@@ -276,36 +275,46 @@ class _Sides:
         delta = components(model, clean) - base
         mid = (base.sum(1) + model.W_pos + model.b_O[0]).expand(len(clean), -1, -1)[:, None]
         return cls(
-            pre=torch.cat([delta @ mlp.W_in, mid @ mlp.W_in + mlp.b_in], dim=1),
-            direct=torch.cat([delta @ weight, (mid + mlp.b_out) @ weight + bias], dim=1),
+            streams=torch.cat([delta, mid], dim=1),
+            into_mlp=(mlp.W_in, mlp.b_in),
+            direct=(weight, mlp.b_out @ weight + bias),
             through_mlp=mlp.W_out @ weight,
         )
 
     def queries_and_keys(
-        self, graphs: slice, sets: _Sets, *, buffer: Float[Tensor, "at_a_time set vertex_d_mlp"]
+        self, graphs: slice, sets: _Sets
     ) -> tuple[
         Float[Tensor, "some query_set vertex d_head"], Float[Tensor, "some key_set vertex d_head"]
     ]:
         """Query and key of the head on some graphs, with the components of each set patched."""
-        pre, direct = self.pre[graphs], self.direct[graphs]
+        pre, direct = (self._by_component(graphs, *into) for into in (self.into_mlp, self.direct))
         bits = sets.bits.to(pre)
-        mlp_in = torch.bmm(bits.expand(len(pre), -1, -1), pre.flatten(2), out=buffer[: len(pre)])
+        flat = pre.flatten(2)
+        mlp_in = affine(bits, flat[0])[None] if len(flat) == 1 else bits @ flat
         post = torch.ops.aten.gelu_(mlp_in).unflatten(2, pre.shape[2:])
-        q_direct, k_direct = torch.einsum("sc,gcvh->gsvh", bits, direct).chunk(2, dim=-1)
-        q_through, k_through = self.through_mlp.chunk(2, dim=-1)
-        q = post[:, : sets.n_query] @ q_through + q_direct[:, : sets.n_query]
-        k = post[:, -sets.n_key :] @ k_through + k_direct[:, -sets.n_key :]
-        return q, k
+        by_itself = torch.einsum("sc,gcvh->gsvh", bits, direct)
+        q, k = (affine(post, self.through_mlp) + by_itself).chunk(2, dim=-1)
+        return q[:, : sets.n_query], k[:, -sets.n_key :]
+
+    def _by_component(
+        self,
+        graphs: slice,
+        weight: Float[Tensor, "d_model width"],
+        bias: Float[Tensor, " width"],
+    ) -> Float[Tensor, "some component vertex width"]:
+        """Each stream through an affine map; its bias is the corrupted run's, for that is in every
+        set."""
+        mapped = affine(self.streams[graphs], weight)
+        mapped[:, -1] += bias
+        return mapped
 
     def patterns(self) -> tuple[Float[Tensor, "graph query key"], Float[Tensor, "graph query key"]]:
         """Clean and corrupted patterns of the head."""
         patterns = []
-        for pre, direct in (
-            (self.pre.sum(1), self.direct.sum(1)),
-            (self.pre[:, -1], self.direct[:, -1]),
-        ):
-            q, k = (direct + F.gelu(pre) @ self.through_mlp).chunk(2, dim=-1)
-            patterns.append((q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1))
+        for stream in (self.streams.sum(1), self.streams[:, -1]):
+            post = F.gelu(affine(stream, *self.into_mlp))
+            q, k = (affine(stream, *self.direct) + affine(post, self.through_mlp)).chunk(2, dim=-1)
+            patterns.append(softmax(q @ k.mT / math.sqrt(q.shape[-1])))
         return patterns[0], patterns[1]
 
 
@@ -315,34 +324,36 @@ def components(
     """Embed and the result of every head of layer 0 (b_O left out), in the order of the masks'
     bits."""
     attention = model.attention(0)
-    _, cache = model.run_with_cache(
-        adjacency, names_filter=["hook_embed", "blocks.0.attn.hook_z"], stop_at_layer=1
-    )
-    result = torch.einsum("gvhd,hdm->ghvm", cache["blocks.0.attn.hook_z"], attention.W_O)
-    return torch.cat([cache["hook_embed"][:, None], result], dim=1)
+    parts = []
+    for batch in adjacency.split(_BATCH):
+        embed = batch.to(model.W_E) @ model.W_E
+        z = attention.mixed_values(embed + model.W_pos)
+        results = [affine(z[:, :, head], W_O) for head, W_O in enumerate(attention.W_O)]
+        parts.append(torch.stack([embed, *results], dim=1))
+    return torch.cat(parts)
 
 
 def _distances(
-    q: Float[Tensor, "query_set vertex d_head"],
-    k: Float[Tensor, "key_set vertex d_head"],
-    clean: Float[Tensor, "query key"],
+    q: Float[Tensor, "graph query_set vertex d_head"],
+    k: Float[Tensor, "graph key_set vertex d_head"],
+    clean: Float[Tensor, "graph query key"],
     metric: Metric,
-) -> Float[Tensor, "query_set key_set"]:
+) -> Float[Tensor, "graph query_set key_set"]:
     """Distance from the clean pattern for every pair; keys lead, so that softmax runs along long
     rows."""
-    n_key_sets, n, d_head = k.shape
-    keys = (k / math.sqrt(d_head)).permute(1, 2, 0)  # key, d_head, key_set
+    keys = (k / math.sqrt(k.shape[-1])).flatten(1, 2).mT
     distances = []
-    for part in q.split(max(1, _PATTERNS_AT_A_TIME // n_key_sets)):
-        scores = part.flatten(0, 1) @ keys  # key, (query_set query), key_set
-        scores -= scores.amax(0, keepdim=True)
-        scores.exp_()
-        scores /= scores.sum(0, keepdim=True)
-        pattern = scores.unflatten(1, (len(part), n)).permute(
-            1, 3, 2, 0
-        )  # query_set, key_set, query, key
-        distances.append(metric(pattern, clean[None]))
-    return torch.cat(distances)
+    step = max(1, _PATTERNS_AT_A_TIME // (len(q) * k.shape[1]))
+    for part in q.split(step, dim=1):
+        scores = (
+            (part.flatten(1, 2) @ keys).unflatten(2, k.shape[1:3]).unflatten(1, part.shape[1:3])
+        )
+        pattern = scores.permute(4, 0, 1, 3, 2).contiguous()  # key leads; query comes last
+        pattern -= pattern.amax(0, keepdim=True)
+        pattern.exp_()
+        pattern /= pattern.sum(0, keepdim=True)
+        distances.append(metric(pattern.permute(1, 2, 3, 4, 0), clean[:, None, None]))
+    return torch.cat(distances, dim=1)
 
 
 def path_names(n_heads: int) -> list[str]:

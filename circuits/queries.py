@@ -20,13 +20,14 @@ from torch import Tensor
 from circuits.patching import components, path_names
 from circuits.roles import Head, require_layer_0, require_layer_1
 from models.graphs import Adjacency
+from models.kernels import affine
 from models.transformer import Transformer
 
 Parts = Mapping[str, Float[Tensor, "#graph vertex d_head"]]
 """Query or key parts by component: `embed`, `pos_embed`, `0.0`, `0.1`, …; batch 1 where no graph
 changes it."""
 
-_BATCH = 256
+_BATCH = 128
 
 
 def query_parts(model: Transformer, adjacency: Adjacency, head: Head) -> Parts:
@@ -64,42 +65,50 @@ def approximate_query_parts(
     model: Transformer, adjacency: Adjacency, head: Head
 ) -> ApproximateParts:
     """The query of a layer-1 head by component, each sent through the layer-0 MLP alone."""
-    require_layer_1(head)
-    return _approximate_parts(model, adjacency, model.attention(1).W_Q[head.index])
+    return approximate_parts(model, adjacency, head)[0]
 
 
 def approximate_key_parts(model: Transformer, adjacency: Adjacency, head: Head) -> ApproximateParts:
     """The key of a layer-1 head by component, each sent through the layer-0 MLP alone."""
-    require_layer_1(head)
-    return _approximate_parts(model, adjacency, model.attention(1).W_K[head.index])
+    return approximate_parts(model, adjacency, head)[1]
 
 
 @torch.no_grad()
-def _approximate_parts(
-    model: Transformer, adjacency: Adjacency, weight: Float[Tensor, "d_model d_head"]
-) -> ApproximateParts:
-    mlp = model.mlp(0)
+def approximate_parts(
+    model: Transformer, adjacency: Adjacency, head: Head
+) -> tuple[ApproximateParts, ApproximateParts]:
+    """Both: query and key side by side go through the MLP once."""
+    require_layer_1(head)
+    mlp, attention = model.mlp(0), model.attention(1)
+    weight = torch.cat([attention.W_Q[head.index], attention.W_K[head.index]], dim=1)
     after_mlp, constant = (
         mlp.W_out @ weight,
         mlp.b_out @ weight,
     )  # only d_head of the MLP's output dimensions are read
 
     def through(y: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_head"]:
-        return y @ weight + F.gelu(y @ mlp.W_in + mlp.b_in) @ after_mlp + constant
+        after = affine(F.gelu(affine(y, mlp.W_in, mlp.b_in)), after_mlp)
+        return affine(y, weight) + after + constant
 
     embed_first = path_names(model.cfg.n_heads)
     pos_embed = through(model.W_pos)[None]
     parts, remainders = [], []
     for batch in adjacency.split(_BATCH):
         part = through(components(model, batch))
-        whole = model(batch, stop_at_layer=1) @ weight
+        whole = affine(model(batch, stop_at_layer=1), weight)
         parts.append(part)
         remainders.append(whole - part.sum(1) - pos_embed)
     by_component = dict(zip(embed_first, torch.cat(parts).unbind(1), strict=True))
     embed = by_component.pop("embed")
-    return ApproximateParts(
-        {"embed": embed, "pos_embed": pos_embed, **by_component}, torch.cat(remainders)
+    both = {"embed": embed, "pos_embed": pos_embed, **by_component}
+    remainder, width = torch.cat(remainders), model.cfg.d_head
+    query, key = (
+        ApproximateParts(
+            {name: part[..., side] for name, part in both.items()}, remainder[..., side]
+        )
+        for side in (slice(width), slice(width, None))
     )
+    return query, key
 
 
 def part_norms(parts: Parts) -> dict[str, Float[Tensor, " vertex"]]:

@@ -21,7 +21,7 @@ from models.graphs import Adjacency
 from models.transformer import Transformer
 from verdicts.statistics import Estimate
 
-_BATCH = 256
+_BATCH = 128
 _NEGLIGIBLE = 1e-5
 
 
@@ -47,6 +47,7 @@ def head_result(
     return z @ model.attention(head.layer).W_O[head.index]
 
 
+@torch.no_grad()
 def through_mlp(
     model: Transformer, stream: Float[Tensor, "*batch d_model"]
 ) -> Float[Tensor, "*batch d_model"]:
@@ -88,11 +89,14 @@ def _moments(
 ) -> Float[Tensor, "width graph 5"]:
     """Means over the vertices of each graph of all that a correlation is made of, about the means
     over all graphs."""
-    x, y = values.double(), degree.double()[..., None]
-    x, y = x - x.mean((0, 1)), y - y.mean()
-    return torch.stack(
-        [part.mean(1).expand(-1, values.shape[2]) for part in (x, x * x, x * y, y, y * y)], dim=-1
-    ).transpose(0, 1)
+    centre, degree = values.mean((0, 1), dtype=torch.float64), degree.double()[..., None]
+    middle = degree.mean()
+    moments = []
+    for some, of_degree in zip(values.split(_BATCH), degree.split(_BATCH), strict=True):
+        x, y = some.double() - centre, of_degree - middle
+        parts = [part.mean(1).expand(-1, values.shape[2]) for part in (x, x * x, x * y, y, y * y)]
+        moments.append(torch.stack(parts, dim=-1))
+    return torch.cat(moments).transpose(0, 1)
 
 
 def _absolute_r(means: Float[Tensor, "resample 5"]) -> Float[Tensor, " resample"]:
@@ -106,9 +110,10 @@ def degree_correlations(
     """r with degree of each dimension or neuron, pooled over graphs and vertices; 0 for a constant
     one, a dead neuron say."""
     flat = values.flatten(0, 1).double()
-    return torch.corrcoef(torch.cat([degree.flatten().double()[None], flat.T]))[0, 1:].nan_to_num(
-        0.0
-    )
+    flat = flat - flat.mean(0)
+    d = degree.flatten().double()
+    d = d - d.mean()
+    return (d @ flat / (flat.square().sum(0).sqrt() * d.norm())).clamp(-1, 1).nan_to_num(0.0)
 
 
 def largest_correlation(

@@ -14,8 +14,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from circuits.attention import Pattern, degrees, head_pattern
+from circuits.ablation import HeadAblations, logits_of
+from circuits.attention import HeadActivations, Pattern, degrees, head_activations
 from circuits.finder import find_roles
+from circuits.patching import PatchScores, every_set, path_patching
+from circuits.queries import ApproximateParts, approximate_parts
 from circuits.roles import Absent, Head, Roles, read_object, read_roles
 from circuits.trial import Parts, Trial
 from circuits.untrained import drawn_for
@@ -28,10 +31,12 @@ from models.graphs import (
     load_validation_set,
     usual_edge_counts,
     validation_set,
+    without_low_degree,
 )
 from models.randomness import named_generator
 from models.transformer import Transformer
 
+_BATCH = 128  # stays in the cache
 REGISTRY = Path(__file__).parent.parent / "checkpoints"
 """Directories of known checkpoints, each with `roles.json`."""
 
@@ -56,7 +61,7 @@ class Subject:
     """Whether searched claims search; controls and gauges look at the validation graphs alone."""
     vertex_order: Int[Tensor, " vertex"] | None = None
     """How the vertices of the validation graphs were renamed, where they were."""
-    _patterns: dict[Head, Pattern] = dataclasses.field(
+    _heads: dict[Head, HeadActivations] = dataclasses.field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -90,11 +95,52 @@ class Subject:
         model = copy.deepcopy(self.model).to(dtype=dtype) if dtype is not None else self.model
         return dataclasses.replace(self, model=model, graphs=graphs, searching=False)
 
+    def of_head(self, head: Head) -> HeadActivations:
+        """Query, key, value, pattern and z of a head on the validation graphs."""
+        if head not in self._heads:
+            stream = self.stream if head.layer == 1 else self._entering(head.layer)
+            self._heads[head] = head_activations(self.model, stream, head)
+        return self._heads[head]
+
     def pattern(self, head: Head) -> Pattern:
         """Attention pattern of a head on the validation graphs."""
-        if head not in self._patterns:
-            self._patterns[head] = head_pattern(self.model, self.graphs.adjacency, head)
-        return self._patterns[head]
+        return self.of_head(head).pattern
+
+    @cached_property
+    def stream(self) -> Float[Tensor, "batch vertex d_model"]:
+        """x₁, the residual stream after layer 0, on the validation graphs."""
+        return self._entering(1)
+
+    @torch.no_grad()
+    def _entering(self, layer: int) -> Float[Tensor, "batch vertex d_model"]:
+        batches = self.graphs.adjacency.split(_BATCH)
+        return torch.cat([self.model.entering(batch, layer) for batch in batches])
+
+    @cached_property
+    def ablations(self) -> HeadAblations:
+        """The heads put out of use on the validation graphs, one at a time."""
+        return HeadAblations(self.model, self.graphs.adjacency)
+
+    @cached_property
+    def patched(self) -> tuple[PatchScores, PatchScores]:
+        """Scores on `G/4` when the corrupted graph has no vertex of low degree: every set of paths
+        into the pointer's query with nothing or Embed into its key, and every set into its key
+        alone."""
+        sets = every_set(self.model.cfg.n_heads).tolist()
+        queries, keys = path_patching(
+            self.model,
+            self.quarter,
+            self.label(without_low_degree(self.model.cfg.n_vertices)),
+            head=self.roles.pointer,
+            blocks=[(sets, [0, 1]), ([0], sets)],
+            leave_out=True,
+        )
+        return queries, keys
+
+    @cached_property
+    def pointer_parts(self) -> tuple[ApproximateParts, ApproximateParts]:
+        """Query and key of the pointer by component, each sent through the MLP alone."""
+        return approximate_parts(self.model, self.graphs.adjacency, self.roles.pointer)
 
     @cached_property
     def in_float64(self) -> Transformer:
@@ -175,10 +221,15 @@ class Subject:
 
 @torch.no_grad()
 def answer(
-    model: Transformer, adjacency: Float[Tensor, "batch vertex sender"], *, batch_size: int = 1024
+    model: Transformer, adjacency: Float[Tensor, "batch vertex sender"]
 ) -> Float[Tensor, "batch n_classes"]:
     """Logits of many graphs, a batch at a time."""
-    return torch.cat([model(batch) for batch in adjacency.split(batch_size)]).to(adjacency.device)
+    last = model.cfg.n_layers - 1
+    logits = []
+    for batch in adjacency.split(_BATCH):
+        resid = model.entering(batch, last)
+        logits.append(logits_of(model, resid + model.attention(last)(resid)))
+    return torch.cat(logits).to(adjacency.device)
 
 
 def load_subject(

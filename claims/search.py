@@ -13,11 +13,12 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from hypothesis import HealthCheck, Phase, Verbosity, assume, given, seed, settings, target
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from circuits.statistics import rate_upper_bound
@@ -207,7 +208,8 @@ def climb(statement: ForAll, *, steps: int, generator: torch.Generator) -> Found
     domain = statement.domain
     n_pairs = math.comb(domain.n_vertices, 2)
     bits = edge_bits(_random(domain, count=CLIMBERS, generator=generator))
-    lowest = statement.smallest(from_edge_bits(bits, n_vertices=domain.n_vertices))
+    smallest = _Remembered(statement)
+    lowest = smallest(bits)
     climber = torch.arange(CLIMBERS)
     for _ in range(steps):
         pair = torch.randint(n_pairs, (2, CLIMBERS), generator=generator)
@@ -217,13 +219,34 @@ def climb(statement: ForAll, *, steps: int, generator: torch.Generator) -> Found
         changed[climber, pair[1]] ^= exchange
         edges = changed.sum(1)
         inside = (edges >= domain.min_edges) & (edges <= domain.max_edges)
-        value = statement.smallest(from_edge_bits(changed, n_vertices=domain.n_vertices))
-        better = inside & (value <= lowest)
-        bits[better], lowest[better] = changed[better], value[better]
+        tried = inside.nonzero()[:, 0]
+        value = smallest(changed[tried])
+        better = value <= lowest[tried]
+        moved = tried[better]
+        bits[moved], lowest[moved] = changed[moved], value[better]
     index = int(lowest.argmin())
     value_found = lowest[index].item()
     graph = from_edge_bits(bits[index][None], n_vertices=domain.n_vertices)
     return Found(value_found, graph if value_found < math.inf else None)
+
+
+class _Remembered:
+    """The smallest value on each graph, measured once: a climber that is stuck tries the same
+    changes again and again."""
+
+    def __init__(self, statement: ForAll) -> None:
+        self._statement = statement
+        self._values: dict[bytes, float] = {}
+
+    def __call__(self, bits: Bool[Tensor, "batch pair"]) -> Float[Tensor, " batch"]:
+        keys = [row.tobytes() for row in np.packbits(bits.numpy(), axis=1)]
+        new = {key: row for row, key in enumerate(keys) if key not in self._values}
+        if new:
+            graphs = from_edge_bits(
+                bits[list(new.values())], n_vertices=self._statement.domain.n_vertices
+            )
+            self._values.update(zip(new, self._statement.smallest(graphs).tolist(), strict=True))
+        return torch.tensor([self._values[key] for key in keys])
 
 
 def hypothesis_search(statement: ForAll, *, entropy: int, examples: int) -> Found:

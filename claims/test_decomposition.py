@@ -20,8 +20,6 @@ from circuits.composition import (
 )
 from circuits.queries import (
     ApproximateParts,
-    approximate_key_parts,
-    approximate_query_parts,
     centred_mean_square,
     score_terms,
 )
@@ -38,11 +36,11 @@ KAIMING_SAMPLES = 300  # the notebook's
 
 
 def _query(subject: Subject) -> ApproximateParts:
-    return approximate_query_parts(subject.model, subject.graphs.adjacency, subject.roles.pointer)
+    return subject.pointer_parts[0]
 
 
 def _key(subject: Subject) -> ApproximateParts:
-    return approximate_key_parts(subject.model, subject.graphs.adjacency, subject.roles.pointer)
+    return subject.pointer_parts[1]
 
 
 def _norms(

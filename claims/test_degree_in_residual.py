@@ -9,13 +9,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuits.ablation import ablate_direction, erase_linearly, keep_direction, pattern_of_inputs
-from circuits.attention import mean_over
+from circuits.ablation import (
+    attention_without_direction,
+    erase_linearly,
+    keep_direction,
+    pattern_of_inputs,
+)
+from circuits.attention import HeadActivations, mean_over
 from circuits.residual import (
-    activation,
+    Axis,
     correlation,
     degree_correlations,
-    head_result,
     main_axis,
     r_squared,
     random_basis_best,
@@ -43,28 +47,24 @@ MOSTLY_DEGREE = 0.71  # r² above one half: degree explains most of it
 ONE_DIRECTION = 0.8
 
 
-def _one_direction(
-    subject: Subject, expect: Expect, values: Float[Tensor, "graph vertex width"]
-) -> None:
-    share = main_axis(values, generator=subject.generator("rank-1 share")).share
+def _main_axis(subject: Subject, values: Float[Tensor, "graph vertex width"]) -> Axis:
+    return main_axis(values, generator=subject.generator("rank-1 share"))
+
+
+def _one_direction(expect: Expect, axis: Axis) -> None:
     expect(
         "rank1_share",
-        share,
+        axis.share,
         at_least=ONE_DIRECTION,
         because="all other directions share a fifth at most",
     )
 
 
 def _is_degree(
-    subject: Subject,
-    expect: Expect,
-    values: Float[Tensor, "graph vertex width"],
-    *,
-    at_least: float = IS_DEGREE,
+    subject: Subject, expect: Expect, axis: Axis, *, at_least: float = IS_DEGREE
 ) -> None:
-    coefficient = main_axis(values, generator=subject.generator("rank-1 share")).coefficient
     found = correlation(
-        coefficient, subject.degrees, generator=subject.generator("degree correlation")
+        axis.coefficient, subject.degrees, generator=subject.generator("degree correlation")
     )
     because = f"degree explains {at_least**2:.0%} of it or more"
     expect(
@@ -77,14 +77,14 @@ def _is_degree(
     )
 
 
-def _reader(subject: Subject, name: str) -> Float[Tensor, "graph vertex width"]:
+def _reader(subject: Subject) -> HeadActivations:
+    return subject.of_head(subject.roles.reader)
+
+
+def _output(subject: Subject) -> Float[Tensor, "graph vertex d_model"]:
+    """What the reader adds to the stream, b_O left out."""
     reader = subject.roles.reader
-    return activation(
-        subject.model,
-        subject.graphs.adjacency,
-        f"blocks.{reader.layer}.attn.hook_{name}",
-        head=reader,
-    )
+    return _reader(subject).z @ subject.model.attention(reader.layer).W_O[reader.index]
 
 
 @pytest.mark.claim(
@@ -96,7 +96,7 @@ def _reader(subject: Subject, name: str) -> Float[Tensor, "graph vertex width"]:
 )
 def test_reader_values_share_one_direction(subject: Subject, expect: Expect) -> None:
     """Of the variance of the reader's value vectors four fifths lie along one direction."""
-    _one_direction(subject, expect, _reader(subject, "v"))
+    _one_direction(expect, _main_axis(subject, _reader(subject).v))
     among_untrained(subject, expect, "value_share")
 
 
@@ -110,7 +110,7 @@ def test_reader_values_share_one_direction(subject: Subject, expect: Expect) -> 
 def test_reader_values_hold_degree(subject: Subject, expect: Expect) -> None:
     """Along the direction in which the reader's value vectors differ most, degree explains four
     fifths of the variance."""
-    _is_degree(subject, expect, _reader(subject, "v"))
+    _is_degree(subject, expect, _main_axis(subject, _reader(subject).v))
     among_untrained(subject, expect, "value_correlation")
 
 
@@ -124,9 +124,9 @@ def test_reader_values_hold_degree(subject: Subject, expect: Expect) -> None:
 def test_reader_z_holds_degree(subject: Subject, expect: Expect) -> None:
     """Of the variance of the reader's z four fifths lie along one direction, and of that degree
     explains four fifths."""
-    z = _reader(subject, "z")
-    _one_direction(subject, expect, z)
-    _is_degree(subject, expect, z)
+    axis = _main_axis(subject, _reader(subject).z)
+    _one_direction(expect, axis)
+    _is_degree(subject, expect, axis)
     among_untrained(subject, expect, "z_share", "z_correlation")
 
 
@@ -135,7 +135,7 @@ def test_reader_z_determines_degree(subject: Subject, expect: Expect) -> None:
     """A linear function of the reader's z explains nine tenths of the variance of degree, whatever
     the basis."""
     explained = r_squared(
-        _reader(subject, "z"), subject.degrees, generator=subject.generator("degree from z")
+        _reader(subject).z, subject.degrees, generator=subject.generator("degree from z")
     )
     because = "nine tenths of the variance of degree"
     expect("r_squared", explained, at_least=0.9, because=because, from_controls=True)
@@ -152,9 +152,9 @@ def test_reader_z_determines_degree(subject: Subject, expect: Expect) -> None:
 def test_reader_output_carries_degree_in_one_direction(subject: Subject, expect: Expect) -> None:
     """Of the variance of the reader's output four fifths lie along one vector, and of that degree
     explains four fifths."""
-    result = head_result(subject.model, subject.graphs.adjacency, subject.roles.reader)
-    _one_direction(subject, expect, result)
-    _is_degree(subject, expect, result)
+    axis = _main_axis(subject, _output(subject))
+    _one_direction(expect, axis)
+    _is_degree(subject, expect, axis)
     among_untrained(subject, expect, "output_share", "output_correlation")
 
 
@@ -170,19 +170,12 @@ def test_mlp_keeps_the_readers_direction(subject: Subject, expect: Expect) -> No
     """Sent alone through the MLP, four fifths of its variance still lie along one direction, and of
     that degree explains half."""
     subject.require_mlp()
-    after = through_mlp(
-        subject.model, head_result(subject.model, subject.graphs.adjacency, subject.roles.reader)
-    )
-    _one_direction(subject, expect, after)
-    _is_degree(subject, expect, after, at_least=MOSTLY_DEGREE)
+    axis = _main_axis(subject, through_mlp(subject.model, _output(subject)))
+    _one_direction(expect, axis)
+    _is_degree(subject, expect, axis, at_least=MOSTLY_DEGREE)
     among_untrained(
         subject, expect, "output_share_after_the_mlp", "output_correlation_after_the_mlp"
     )
-
-
-def _stream(subject: Subject) -> Float[Tensor, "graph vertex d_model"]:
-    """x₁, the residual stream after layer 0."""
-    return activation(subject.model, subject.graphs.adjacency, "blocks.0.hook_resid_post")
 
 
 @pytest.mark.claim(
@@ -201,7 +194,7 @@ def _stream(subject: Subject) -> Float[Tensor, "graph vertex d_model"]:
 def test_one_residual_dimension_carries_degree(subject: Subject, expect: Expect) -> None:
     """One dimension of the stream after layer 0 follows degree better than the best of 19 in 20
     rotated bases, with r² above 0.7."""
-    dimension, resid = subject.roles.dimension, _stream(subject)
+    dimension, resid = subject.roles.dimension, subject.stream
     others = [d for d in range(resid.shape[-1]) if d != dimension]
     rotated = random_basis_best(
         resid, subject.degrees, rotations=ROTATIONS, generator=subject.generator("rotations")
@@ -229,9 +222,7 @@ def test_one_residual_dimension_carries_degree(subject: Subject, expect: Expect)
         because="one rotated basis in twenty, as the statement says",
     )
     among_untrained(subject, expect, "dimension_correlation")
-    signature = signature_cosines(
-        head_result(subject.model, subject.graphs.adjacency, subject.roles.reader), resid
-    )
+    signature = signature_cosines(_output(subject), resid)
     expect("signature_cosine", signature[dimension])
     expect("runner_up_cosine", signature[others].max())
 
@@ -267,14 +258,11 @@ def test_pointer_query_reads_that_dimension(subject: Subject, expect: Expect) ->
 def test_pointer_query_encodes_degree(subject: Subject, expect: Expect) -> None:
     """Of the variance of the pointer's query four fifths lie along one direction, and of that
     degree explains half."""
-    pointer = subject.roles.pointer
-    query = activation(
-        subject.model, subject.graphs.adjacency, f"blocks.{pointer.layer}.attn.hook_q", head=pointer
-    )
-    _one_direction(subject, expect, query)
-    _is_degree(subject, expect, query, at_least=MOSTLY_DEGREE)
+    axis = _main_axis(subject, subject.of_head(subject.roles.pointer).q)
+    _one_direction(expect, axis)
+    _is_degree(subject, expect, axis, at_least=MOSTLY_DEGREE)
     among_untrained(subject, expect, "query_share", "query_correlation")
-    reader = main_axis(_reader(subject, "q"), generator=subject.generator("reader query"))
+    reader = main_axis(_reader(subject).q, generator=subject.generator("reader query"))
     expect(
         "reader_query_correlation",
         correlation(
@@ -295,7 +283,7 @@ def test_pointer_reads_degree_along_its_score_direction(subject: Subject, expect
     the variance of the stream."""
     u = _score_direction(subject)
     found = correlation(
-        _stream(subject) @ u, subject.degrees, generator=subject.generator("score direction")
+        subject.stream @ u, subject.degrees, generator=subject.generator("score direction")
     )
     because = "degree explains half of it or more"
     expect(
@@ -343,7 +331,7 @@ def _attention(
 def test_that_dimension_suffices_for_the_pointer(subject: Subject, expect: Expect) -> None:
     """With all else of the pointer's query input at its mean, vertices of degree ≤ 2 attend to the
     target, those of ≥ 4 do not."""
-    resid = _stream(subject)
+    resid = subject.stream
     attention = _attention(
         subject, subject.roles.pointer, keep_direction(resid, _basis_vector(subject)), resid
     )
@@ -394,27 +382,26 @@ def test_that_dimension_suffices_for_the_pointer(subject: Subject, expect: Expec
 )
 def test_the_pointer_needs_that_dimension(subject: Subject, expect: Expect) -> None:
     """Holding that dimension alone at its mean moves a tenth of the attention to the target."""
-    resid, pointer = _stream(subject), subject.roles.pointer
+    resid, pointer = subject.stream, subject.roles.pointer
     clean = _attention(subject, pointer, resid, resid)
-
-    def shift(direction: Float[Tensor, " d_model"]) -> Float[Tensor, " graph"]:
-        return (
-            (_attention(subject, pointer, ablate_direction(resid, direction), resid) - clean)
-            .abs()
-            .mean(1)
-        )
-
     generator = subject.generator("random directions")
     random = [
-        shift(torch.randn(resid.shape[-1], generator=generator).to(resid)).mean().item()
+        torch.randn(resid.shape[-1], generator=generator).to(resid)
         for _ in range(RANDOM_DIRECTIONS)
     ]
-    expect("random_direction_shift", sum(random) / len(random))
-    expect("reading_direction_shift", shift(_score_direction(subject)).mean())
+    directions = torch.stack([*random, _score_direction(subject), _basis_vector(subject)])
+    *by_chance, reading, along = (
+        (attention - clean).abs().mean(1)
+        for attention in attention_without_direction(
+            subject.model, resid, directions, head=pointer, position=subject.roles.target
+        )
+    )
+    expect("random_direction_shift", torch.stack(by_chance).mean(1).double().mean())
+    expect("reading_direction_shift", reading.mean())
     expect(
         "attention_shift",
         bootstrap(
-            shift(_basis_vector(subject))[:, None],
+            along[:, None],
             only,
             generator=subject.generator("attention shift"),
         ),
@@ -437,7 +424,7 @@ def test_the_pointer_needs_that_dimension(subject: Subject, expect: Expect) -> N
 def test_the_pointer_needs_degree(subject: Subject, expect: Expect) -> None:
     """Erasing degree from the pointer's query input, by least squares in whatever basis, moves a
     tenth of the attention to the target."""
-    resid, pointer = _stream(subject), subject.roles.pointer
+    resid, pointer = subject.stream, subject.roles.pointer
     change = _attention(
         subject, pointer, erase_linearly(resid, subject.degrees), resid
     ) - _attention(subject, pointer, resid, resid)

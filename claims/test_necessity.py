@@ -42,11 +42,11 @@ def test_reader_is_necessary(subject: Subject, expect: Expect) -> None:
     subject.require_both_classes()
     cfg, reader = subject.model.cfg, subject.roles.reader
     heads = [Head(layer, index) for layer in range(cfg.n_layers) for index in range(cfg.n_heads)]
-    without = HeadAblations(subject.model, subject.graphs.adjacency)
+    without = subject.ablations
     answers = {head: without.logits(head).argmax(-1) == subject.graphs.labels for head in heads}
     expect("ablated_accuracy", share(answers[reader]))
     expect("by_head", {str(head): ok.double().mean() for head, ok in answers.items()})
-    quarter = HeadAblations(subject.model, subject.quarter)
+    quarter = without.every(4)
     order = smallest_rank_correlation(
         torch.stack(
             [_accuracy_by_head(subject, quarter, heads, ablation) for ablation in ABLATIONS]
@@ -87,7 +87,7 @@ def _accuracy_by_head(
 def test_pointer_is_dispensable(subject: Subject, expect: Expect) -> None:
     """Mean-ablating the pointer changes accuracy by less than one point."""
     subject.require_both_classes()
-    logits = HeadAblations(subject.model, subject.graphs.adjacency).logits(subject.roles.pointer)
+    logits = subject.ablations.logits(subject.roles.pointer)
     right = logits.argmax(-1) == subject.graphs.labels
     # two one-sided tests at 5 %: the whole 90 % interval lies within the margin
     expect(

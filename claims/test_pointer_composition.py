@@ -11,15 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuits.ablation import swap_partners
-from circuits.attention import head_keys
 from circuits.coalitions import (
     best_by_size,
     notebook_coalitions,
-    notebook_configurations,
     notebook_players,
     shapley_values,
 )
-from circuits.patching import PatchScores, every_set, path_patching
+from circuits.patching import PatchScores, path_patching
 from circuits.roles import Absent, require_layer_0
 from circuits.statistics import (
     bootstrap,
@@ -94,12 +92,9 @@ def _behind(
 )
 def test_key_paths_alone_do_not_reproduce_the_pattern(subject: Subject, expect: Expect) -> None:
     """No set of paths into the pointer's key alone improves its pattern by more than a tenth."""
-    key_sets = every_set(subject.model.cfg.n_heads)[1:].tolist()
-    (scores,) = _patch(subject, _petersen(subject), [([0], key_sets)])
-
-    best = lowest(
-        scores.per_graph[:, 0].T[..., None], only, generator=subject.generator("key sets")
-    )
+    _, scores = subject.patched
+    of_sets = scores.per_graph[:, 0, 1:]
+    best = lowest(of_sets.T[..., None], only, generator=subject.generator("key sets"))
     expect(
         "best_key_only_score",
         best,
@@ -197,13 +192,11 @@ def _corruptions(subject: Subject) -> dict[str, Adjacency]:
 def test_embed_and_helper_heads_also_q_compose(subject: Subject, expect: Expect) -> None:
     """Embed adds most to what the reader brings to the pointer's query, and two more heads add to
     it."""
-    n_heads, pointer = subject.model.cfg.n_heads, subject.roles.pointer
+    n_heads = subject.model.cfg.n_heads
     require_layer_0(subject.roles.reader)
     if n_heads < 3:
         raise Absent(f"no two more heads: layer 0 has {n_heads}, with the reader")
-    scores = notebook_configurations(
-        subject.model, subject.quarter, _petersen(subject), head=pointer, leave_out=True
-    )
+    scores, _ = subject.patched
     coalitions = notebook_coalitions(scores.per_graph)
     best = best_by_size(coalitions.double().mean(0))
     expect("best_score_by_size", {mask.bit_count(): score for mask, score in best})
@@ -284,7 +277,7 @@ def test_target_key_stands_out(subject: Subject, expect: Expect) -> None:
     """The pointer's key is on average half as large again at the target as anywhere else, and
     largest there in four graphs of five."""
     target = subject.roles.target
-    norms = head_keys(subject.model, subject.graphs.adjacency, subject.roles.pointer).norm(dim=-1)
+    norms = subject.of_head(subject.roles.pointer).k.norm(dim=-1)
     others = [j for j in range(norms.shape[1]) if j != target]
     beside = torch.stack(
         [norms[:, [target]].expand(-1, len(others)), norms[:, others]], dim=-1

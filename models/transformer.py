@@ -19,6 +19,7 @@ from transformer_lens.HookedRootModule import HookedRootModule
 
 from models.config import ModelConfig
 from models.graphs import as_adjacency
+from models.kernels import affine, softmax
 
 
 class Embed(nn.Module):
@@ -70,26 +71,41 @@ class Attention(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch vertex d_model"]
     ) -> Float[Tensor, "batch vertex d_model"]:
-        q = self.hook_q(self._project(x, self.W_Q, self.b_Q))
-        k = self.hook_k(self._project(x, self.W_K, self.b_K))
-        v = self.hook_v(self._project(x, self.W_V, self.b_V))
-        scores = einops.einsum(
-            q, k, "batch query head d_head, batch key head d_head -> batch head query key"
-        ) / math.sqrt(self.cfg.d_head)
-        pattern = self.hook_pattern(self.hook_attn_scores(scores).softmax(dim=-1))
-        z = self.hook_z(
-            einops.einsum(
-                pattern, v, "batch head query key, batch key head d_head -> batch query head d_head"
-            )
-        )
+        z = self.mixed_values(x)
         if self.hook_result is None:
-            return F.linear(z.flatten(-2), self.W_O.flatten(0, 1).T, self.b_O)
+            return affine(z.flatten(-2), self.W_O.flatten(0, 1), self.b_O)
         result = einops.einsum(
             z,
             self.W_O,
             "batch vertex head d_head, head d_head d_model -> batch vertex head d_model",
         )
         return self.hook_result(result).sum(dim=2) + self.b_O
+
+    def mixed_values(
+        self, x: Float[Tensor, "batch vertex d_model"]
+    ) -> Float[Tensor, "batch vertex head d_head"]:
+        """z: the values of each head, mixed by its pattern."""
+        q = self.hook_q(self._project(x, self.W_Q, self.b_Q))
+        k = self.hook_k(self._project(x, self.W_K, self.b_K))
+        v = self.hook_v(self._project(x, self.W_V, self.b_V))
+        return self.mix(q, k, v)
+
+    def mix(
+        self,
+        q: Float[Tensor, "batch vertex head d_head"],
+        k: Float[Tensor, "batch vertex head d_head"],
+        v: Float[Tensor, "batch vertex head d_head"],
+    ) -> Float[Tensor, "batch vertex head d_head"]:
+        """z from query, key and value."""
+        scores = einops.einsum(
+            q, k, "batch query head d_head, batch key head d_head -> batch head query key"
+        ) / math.sqrt(self.cfg.d_head)
+        pattern = self.hook_pattern(softmax(self.hook_attn_scores(scores)))
+        return self.hook_z(
+            einops.einsum(
+                pattern, v, "batch head query key, batch key head d_head -> batch query head d_head"
+            )
+        )
 
     @staticmethod
     def _project(
@@ -98,7 +114,7 @@ class Attention(nn.Module):
         bias: Float[Tensor, "head d_head"],
     ) -> Float[Tensor, "batch vertex head d_head"]:
         flat = einops.rearrange(weight, "head d_model d_head -> (head d_head) d_model")
-        return F.linear(x, flat, bias.flatten()).unflatten(-1, bias.shape)
+        return affine(x, flat.mT, bias.flatten()).unflatten(-1, bias.shape)
 
 
 class MLP(nn.Module):
@@ -114,9 +130,9 @@ class MLP(nn.Module):
         self.hook_post = HookPoint()
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
-        pre = self.hook_pre(F.linear(x, self.W_in.T, self.b_in))
+        pre = self.hook_pre(affine(x, self.W_in, self.b_in))
         post = self.hook_post(F.gelu(pre))
-        return F.linear(post, self.W_out.T, self.b_out)
+        return affine(post, self.W_out, self.b_out)
 
 
 class Block(nn.Module):
@@ -154,7 +170,7 @@ class Unembed(nn.Module):
         self.b_U = nn.Parameter(torch.empty(cfg.n_classes))
 
     def forward(self, pooled: Float[Tensor, "batch d_model"]) -> Float[Tensor, "batch n_classes"]:
-        return F.linear(pooled, self.W_U.T, self.b_U)
+        return affine(pooled, self.W_U, self.b_U)
 
 
 class Transformer(HookedRootModule):
@@ -206,6 +222,35 @@ class Transformer(HookedRootModule):
         if stop_at_layer is not None:
             return resid
         return self.unembed(resid.mean(dim=1))
+
+    @torch.no_grad()
+    def entering(self, graphs: object, layer: int) -> Float[Tensor, "batch vertex d_model"]:
+        """`forward` with `stop_at_layer`, for inference: the hooks of layer 0's input, query, key
+        and value are not called.
+
+        These are linear in the graph, X (W_E W) + W_pos W + b, so that ten numbers of a vertex are
+        multiplied and not d_model.
+        """
+        adjacency = as_adjacency(graphs, n_vertices=self.cfg.n_vertices).to(self.W_pos)
+        resid = affine(adjacency, self.W_E) + self.W_pos
+        if layer == 0:
+            return resid
+        first, block = self.attention(0), cast(Block, self.blocks[0])
+        q, k, v = (
+            affine(adjacency, self.W_E @ flat).unflatten(-1, bias.shape)
+            + (self.W_pos @ flat + bias.flatten()).unflatten(-1, bias.shape)
+            for weight, bias in (
+                (first.W_Q, first.b_Q),
+                (first.W_K, first.b_K),
+                (first.W_V, first.b_V),
+            )
+            for flat in [weight.transpose(0, 1).flatten(1)]
+        )
+        resid = resid + affine(first.mix(q, k, v).flatten(-2), first.W_O.flatten(0, 1), first.b_O)
+        resid = resid if block.mlp is None else resid + block.mlp(resid)
+        for later in self.blocks[1:layer]:
+            resid = later(resid)
+        return resid
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> Transformer:

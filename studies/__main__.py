@@ -304,6 +304,13 @@ def _add_wrong_graphs(wrong_graphs: argparse.ArgumentParser) -> None:
     wrong_graphs.add_argument(
         "--nauty", type=Path, metavar="DIR", help="where nauty's programs are; default: the PATH"
     )
+    wrong_graphs.add_argument(
+        "--again",
+        type=int,
+        default=0,
+        metavar="K",
+        help="ask each model about K other labellings of the graphs that it gets wrong",
+    )
     wrong_graphs.set_defaults(run=_wrong_graphs)
 
 
@@ -560,6 +567,8 @@ def _census(options: argparse.Namespace) -> int:
 
 
 def _wrong_graphs(options: argparse.Namespace) -> int:
+    if options.again < 0:
+        raise ValueError(f"--again must be 0 or more, got {options.again}")
     require_existing(*options.censuses, options.nauty, options.into)
 
     from studies.nauty import Nauty
@@ -568,9 +577,12 @@ def _wrong_graphs(options: argparse.Namespace) -> int:
     nauty.require()
 
     from studies.laws import insert
-    from studies.wrong_graphs import Taken, report
+    from studies.wrong_graphs import Taken, asked_again, report
 
-    text = report([Taken.read(directory, nauty=nauty) for directory in options.censuses])
+    taken = [Taken.read(directory, nauty=nauty) for directory in options.censuses]
+    text = report(taken)
+    if options.again:
+        text += f"\n\n{asked_again(taken, options.again)}"
     if options.into is None:
         print(text)
     else:

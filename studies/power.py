@@ -197,6 +197,7 @@ def wrongly_tuned(subject: Subject, generator: torch.Generator) -> Subject:
     model = copy.deepcopy(subject.model)
     with torch.no_grad():
         wrong = 1 - model(graphs).argmax(-1)
+    model.requires_grad_(True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=_LEARNING_RATE)
     for _ in range(_STEPS):
         optimizer.zero_grad()
@@ -220,7 +221,7 @@ NULLS: Mapping[str, Change] = {
     "neurons permuted": permuted_neurons,
 }
 DAMAGE: Mapping[str, Change] = {
-    **{f"noise of {share:.1%}": noise(share) for share in (0.005, 0.01, 0.02, 0.05)},
+    **{f"noise of {share:.1%}": noise(share) for share in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)},
     "one neuron dead": dead_neurons(1),
     "ten neurons dead": dead_neurons(10),
     "reader's W_Q × 0.9": weaker_reader,

@@ -11,9 +11,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from circuits.subject import answer
 from claims.census import RESULT, WRONG, Census, Tally, read_census
+from models.checkpoint import load_checkpoint
 from models.graph6 import decode_lines
+from models.graphs import relabel
+from models.randomness import named_generator
 from studies.nauty import Nauty
 
 Cell = tuple[int, bool]
@@ -24,9 +29,14 @@ Cell = tuple[int, bool]
 class Taken:
     """A census with every graph that was wrong: its canonical form, and the cell it is in."""
 
-    name: str
+    directory: Path
     census: Census
     wrong: dict[bytes, Cell]
+
+    @property
+    def name(self) -> str:
+        """What the directory is called."""
+        return self.directory.name
 
     @classmethod
     def read(cls, directory: Path, *, nauty: Nauty) -> Taken:
@@ -42,7 +52,7 @@ class Taken:
         adjacency = decode_lines(lines, n_vertices=census.settings.n_vertices)
         edges = (adjacency.sum((1, 2)) / 2).int().tolist()
         cells = [(m, row[1] == b"1") for m, row in zip(edges, rows, strict=True)]
-        return cls(directory.name, census, dict(zip(nauty.canonical(lines), cells, strict=True)))
+        return cls(directory, census, dict(zip(nauty.canonical(lines), cells, strict=True)))
 
 
 def table(census: Census) -> Iterator[str]:
@@ -124,6 +134,39 @@ def _together(several: Sequence[Taken]) -> Iterator[str]:
     yield "|---|---|---|"
     for number in range(1, len(several) + 1):
         yield f"| {number} | {found[number]:,} | {chance[number]:,.1f} |"
+
+
+def asked_again(several: Sequence[Taken], labellings: int) -> str:
+    """How many of its wrong graphs each model gets wrong in so many other labellings of each, where
+    its weights are beside the census."""
+    lines = [
+        "### Asked again",
+        "",
+        f"| model | wrong again, of {labellings} other labellings each | wrong in all of them |",
+        "|---|---|---|",
+    ]
+    for one in several:
+        if not (one.directory / "model.safetensors").exists():
+            continue
+        settings = one.census.settings
+        checkpoint = load_checkpoint(one.directory)
+        if checkpoint.content_hash != settings.content_hash:
+            raise ValueError(f"{one.directory}: its weights are not those of its {RESULT}")
+        graphs = decode_lines(
+            b"".join(line + b"\n" for line in one.wrong), n_vertices=settings.n_vertices
+        )
+        labels = torch.tensor([planar for _, planar in one.wrong.values()]).long()
+        chance = named_generator(settings.seed, "census: asked again")
+        wrong = torch.stack(
+            [
+                answer(checkpoint.model, relabel(graphs, chance)).argmax(-1) != labels
+                for _ in range(labellings)
+            ]
+        )
+        lines.append(
+            f"| {one.name} | {wrong.double().mean():.0%} | {wrong.all(0).double().mean():.0%} |"
+        )
+    return "\n".join(lines)
 
 
 def _by_chance(several: Sequence[Taken]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

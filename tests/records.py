@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from verdicts.schema import Measurement, SubjectResult, Trial
+from verdicts.schema import Measurement, SubjectResult, Trial, VerdictName
 
 _MEASUREMENT: Mapping[str, Any] = {
     "low": None,
@@ -60,6 +60,6 @@ def measured(value: Any, **facts: Any) -> Measurement:
     return msgspec.convert({**_MEASUREMENT, **bounded, "value": value, **facts}, Measurement)
 
 
-def trial_of(**values: float) -> Trial:
-    """A control that breaks nothing, with what was measured under it."""
-    return Trial("holds", None, values, (), required=False)
+def trial_of(verdict: VerdictName = "holds", **values: float) -> Trial:
+    """A control, with what was measured under it."""
+    return Trial(verdict, None, values, (), required=False)

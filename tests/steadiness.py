@@ -36,8 +36,7 @@ SEEDS, SEEDS_OF_THE_AUTHORS = 50, 200
 CHANCE = ("estimated", "causal", "searched")
 _SAME_FOR_EVERY_SEED = (
     ("claims.test_pointer_composition", "path_patching"),
-    ("claims.test_pointer_composition", "notebook_configurations"),
-    ("claims.test_necessity", "_right_without"),
+    ("circuits.subject", "path_patching"),
     ("claims.test_necessity", "_accuracy_by_head"),  # but for resampling, on which no verdict rests
 )
 

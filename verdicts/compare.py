@@ -80,6 +80,7 @@ def compare(
         rule=asked.rule,
         pairs=asked.pairs,
         parts=tuple(_parts(baseline, subject, claims)),
+        looks_like=_looks_like(before, claims),
         answers=tuple(_answers(now, asked)),
         smallest=_smallest(before, now, asked),
         claims=claims,
@@ -250,6 +251,36 @@ def _parts(
         yield PartChange(role, f"was {_role(was)}, {became}", tuple(hanging))
 
 
+LIKE = 0.7  # claims that are lost and broken by the control, over those that are either
+_FEWEST = 3  # lost claims: fewer are a pattern of many things
+
+
+def _looks_like(before: Mapping[str, ClaimResult], claims: Mapping[str, ClaimChange]) -> str:
+    """The control of the baseline that breaks the claims that are lost and few others, if there is
+    one: what the change looks like, not what it is."""
+    lost = {name for name, claim in claims.items() if claim.status in LOST}
+    tried = {
+        name: judged.controls
+        for name in claims
+        if (judged := before.get(name)) and judged.controls and judged.verdict == "holds"
+    }
+    best, share = "", 0.0
+    for control in dict.fromkeys(control for trials in tried.values() for control in trials):
+        broken = {
+            name
+            for name, trials in tried.items()
+            if control in trials and trials[control].verdict != "holds"
+        }
+        both = len(lost & broken)
+        if both / max(1, len(lost | broken)) > share:
+            share = both / len(lost | broken)
+            best = (
+                f"looks like the control “{control}”: it breaks {both} of the {len(lost)} claims"
+                f" that are lost, and {len(broken - lost)} others"
+            )
+    return best if share >= LIKE and len(lost) >= _FEWEST else ""
+
+
 def _role(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
@@ -316,7 +347,7 @@ def headline(comparison: Comparison) -> list[str]:
         return []
     return [
         f"{comparison.rule} ({comparison.why})",
-        *filter(None, [comparison.pairs]),
+        *filter(None, [comparison.pairs, comparison.looks_like]),
         *(one.said for one in comparison.answers),
     ]
 

@@ -52,7 +52,9 @@ def _lines(record: Record, complaints: Sequence[str]) -> Iterator[str]:
 
 def _comparison(comparison: Comparison) -> Iterator[str]:
     yield f"Against **{_escaped(comparison.name)}**: {comparison_summary(comparison)}\n"
-    yield from (f"{_escaped(line)}\n" for line in headline(comparison))
+    yield ""
+    yield from (f"- {_escaped(line)}" for line in headline(comparison))
+    yield ""
     for answers in comparison.answers:
         yield from _cases(answers.shown)
     for part, claims in changed(comparison):
@@ -65,11 +67,13 @@ def _comparison(comparison: Comparison) -> Iterator[str]:
             )
     yield ""
     if seen := smallest_seen(comparison):
-        yield "<details><summary>The smallest change that would have been seen</summary>\n"
-        yield "In four cases of five.\n\n| claim | measure | change |\n|---|---|---|"
+        yield (
+            "<details><summary>The smallest change that would have been seen in four cases of"
+            " five</summary>\n\n| claim | measure | change |\n|---|---|---|"
+        )
         for claim, measure, smallest in seen:
             yield f"| `{claim}` | {_escaped(measure)} | {smallest:.3g} |"
-        yield "\n</details>\n"
+        yield "\n</details>\n\n"
 
 
 def _cases(shown: Sequence[ShownCase]) -> Iterator[str]:
@@ -78,13 +82,13 @@ def _cases(shown: Sequence[ShownCase]) -> Iterator[str]:
         names = [case.name for case in shown if case.now == now]
         if names:
             listed = ", ".join(f"<code>{_escaped(name)}</code>" for name in names)
-            yield f"{now.capitalize()} now: {listed}\n"
+            yield f"{now.capitalize()} now: {listed}\n\n"
     if pictures := [(case, case.picture) for case in shown if case.picture]:
-        yield "<details><summary>Their pictures</summary>\n"
+        yield "<details><summary>Their pictures</summary>\n\n"
         for case, picture in pictures:
-            yield f"{_escaped(case.name)}, {case.now} now\n"
-            yield f"```mermaid\n{picture.replace('`', '')}\n```\n"
-        yield "</details>\n"
+            yield f"<code>{_escaped(case.name)}</code>, {case.now} now\n\n"
+            yield f"```mermaid\n{picture.replace('`', '')}\n```\n\n"
+        yield "</details>\n\n"
 
 
 def _claim(claim: ClaimResult) -> Iterator[str]:

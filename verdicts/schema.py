@@ -215,6 +215,10 @@ class Comparison(_Part, frozen=True, kw_only=True):
     rule: Annotated[str, Meta(description="when such a run fails")] = ""
     pairs: Annotated[str, Meta(description="what was compared in pairs, or why nothing was")] = ""
     parts: tuple[PartChange, ...] = ()
+    looks_like: Annotated[
+        str,
+        Meta(description="the control of the baseline that loses the same claims, in a sentence"),
+    ] = ""
     answers: tuple[AnswersChange, ...] = ()
     smallest: Annotated[
         dict[str, dict[str, _Distance]],

@@ -16,7 +16,7 @@ from circuits.attribution import (
     logit_diff_directions,
     mean_neuron_activations,
     neuron_attribution,
-    pooled_activation,
+    pooled_activations,
 )
 from circuits.examples import misclassified_graphs
 from circuits.reduction import one_edge_to_degree_two, pruned_degree
@@ -68,7 +68,8 @@ def test_each_component_is_its_hooked_output_along_the_direction() -> None:
         mean_neuron_activations(model, graphs, layer=1), cache["post", 1].mean(0)
     )
     torch.testing.assert_close(
-        pooled_activation(model, graphs, "blocks.1.attn.hook_z"), cache["z", 1].mean(1)
+        pooled_activations(model, graphs, ["blocks.1.attn.hook_z"])["blocks.1.attn.hook_z"],
+        cache["z", 1].mean(1),
     )
 
 

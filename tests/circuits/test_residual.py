@@ -7,6 +7,7 @@ from circuits.ablation import (
     ABLATIONS,
     HeadAblations,
     ablate_direction,
+    attention_without_direction,
     erase_linearly,
     keep_direction,
     pattern_of_inputs,
@@ -14,7 +15,7 @@ from circuits.ablation import (
     stand_in,
     swap_partners,
 )
-from circuits.attention import degrees, head_keys, head_pattern
+from circuits.attention import degrees, head_activations, head_keys, head_pattern
 from circuits.gauge import transformed
 from circuits.residual import (
     activation,
@@ -31,6 +32,8 @@ from circuits.residual import (
     through_mlp,
 )
 from circuits.roles import Head
+from circuits.subject import answer
+from models.graphs import random_graphs
 from models.randomness import named_generator
 from tests import planted
 from tests.circuits.test_measurements import CFG, random_model, some_graphs
@@ -54,6 +57,10 @@ def test_activations_are_the_hooked_ones() -> None:
     torch.testing.assert_close(head_result(model, graphs, head), cache["result", 1][:, :, 2])
     torch.testing.assert_close(head_keys(model, graphs, head), cache["k", 1][:, :, 2])
     torch.testing.assert_close(through_mlp(model, cache["resid_mid", 0]), cache["resid_post", 0])
+    found = head_activations(model, cache["resid_post", 0], head)
+    for letter in "qkvz":
+        torch.testing.assert_close(getattr(found, letter), cache[letter, 1][:, :, 2])
+    torch.testing.assert_close(found.pattern, cache["pattern", 1][:, 2])
 
 
 def test_the_main_axis_of_planted_values() -> None:
@@ -207,6 +214,32 @@ def test_mean_ablation_replaces_the_result_by_its_mean_at_each_position(head: He
         graphs, fwd_hooks=[(f"blocks.{head.layer}.attn.hook_result", hook)]
     )
     torch.testing.assert_close(HeadAblations(model, graphs).logits(head), expected)
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_ablations_of_a_part_of_the_graphs_are_those_of_it_alone(ablation: str) -> None:
+    model, graphs = random_model(), random_graphs(6, 7, count=32, generator=chance()).double()
+    whole, alone = HeadAblations(model, graphs), HeadAblations(model, graphs[::4])
+    for head in (Head(0, 1), Head(1, 2)):
+        torch.testing.assert_close(
+            whole.every(4).logits(head, ablation=ablation, generator=chance()),
+            alone.logits(head, ablation=ablation, generator=chance()),
+        )
+
+
+def test_answers_are_those_of_the_forward_pass() -> None:
+    model, graphs = random_model(), random_graphs(6, 7, count=300, generator=chance()).double()
+    torch.testing.assert_close(answer(model, graphs), model(graphs))
+
+
+def test_a_direction_held_at_its_mean_adds_a_term_to_the_scores() -> None:
+    model, graphs, head = random_model(), some_graphs(6).double(), Head(1, 2)
+    resid = activation(model, graphs, "blocks.0.hook_resid_post")
+    directions = torch.randn(3, resid.shape[-1], generator=chance()).double()
+    found = attention_without_direction(model, resid, directions, head=head, position=4)
+    for direction, attention in zip(directions, found, strict=True):
+        expected = pattern_of_inputs(model, ablate_direction(resid, direction), resid, head=head)
+        torch.testing.assert_close(attention, expected[..., 4])
 
 
 def test_stand_ins_are_zero_the_mean_or_another_case() -> None:

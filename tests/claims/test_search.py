@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, find, given, settings
@@ -26,6 +27,7 @@ from claims.search import (
 from claims.strategies import any_graph, graphs_with_edges
 from models.graphs import Adjacency, edge_bits, from_edge_bits
 from models.randomness import named_generator
+from tests.naive_climb import naive_climb
 from tests.planted import POINTER, planted_subject
 from tests.verdicts.test_verdicts import claim as claim_of
 from verdicts.expectations import Expect
@@ -115,6 +117,29 @@ def test_a_climb_stays_in_its_domain_and_never_gets_worse() -> None:
     assert 8 <= edge_bits(found.graph).sum() <= 10
     start = climb(statement, steps=0, generator=named_generator(0, "climb"))
     assert found.value <= start.value
+
+
+@pytest.mark.parametrize("domain", [Domain(7, 8, 10), Domain(7, 0, 8)])
+def test_a_climb_is_the_naive_one_and_measures_no_graph_twice(domain: Domain) -> None:
+    seen: list[bytes] = []
+
+    def values(graphs: Adjacency) -> torch.Tensor:
+        seen.extend(graph.numpy().tobytes() for graph in graphs)
+        far = torch.arange(7.0)  # no two graphs alike
+        around = graphs @ (graphs @ far.sqrt() + far)[..., None]
+        return around[..., 0].masked_fill(degrees(graphs) > 3, math.inf)
+
+    statement = ForAll(values, domain, bound=0.0)
+    found = climb(statement, steps=200, generator=named_generator(0, "climb"))
+    assert len(seen) == len(set(seen))
+    edges = torch.tensor([np.frombuffer(graph, np.float32).sum() / 2 for graph in seen])
+    assert domain.min_edges <= edges.min()
+    assert edges.max() <= domain.max_edges
+    expected = naive_climb(statement, steps=200, generator=named_generator(0, "climb"))
+    assert found.value == expected.value
+    assert found.graph is not None
+    assert expected.graph is not None
+    assert torch.equal(found.graph, expected.graph)
 
 
 def test_shrinking_keeps_to_the_smallest_number_of_edges() -> None:

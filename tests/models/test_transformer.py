@@ -44,6 +44,16 @@ def test_logits_equal_a_second_implementation(
     assert (model(graphs) - expected).abs().max() <= tolerance * expected.abs().max()
 
 
+@pytest.mark.parametrize("cfg", [SMALL, ModelConfig(n_layers=1, n_heads=1), ModelConfig(d_mlp=0)])
+def test_the_stream_for_inference_is_that_of_the_forward_pass(cfg: ModelConfig) -> None:
+    model = random_model(cfg, torch.float64)
+    graphs = random_graphs(cfg.n_vertices, 9, count=80, generator=named_generator(0, "test"))
+    for layer in range(cfg.n_layers + 1):
+        torch.testing.assert_close(
+            model.entering(graphs, layer), model(graphs, stop_at_layer=layer), rtol=1e-9, atol=1e-9
+        )
+
+
 def test_a_graph_in_every_form_gives_the_same_logits() -> None:
     model = random_model(ModelConfig())
     petersen = nx.petersen_graph()

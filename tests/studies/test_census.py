@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 import shutil
 import signal
 import subprocess
@@ -31,7 +32,7 @@ from studies.__main__ import main
 from studies.census import Plan, take
 from studies.counting import Counted, Part, count_part
 from studies.nauty import PROGRAMS, Nauty
-from studies.wrong_graphs import Taken, report
+from studies.wrong_graphs import Taken, asked_again, report
 from tests.processes import ROOT, killing_once
 
 NAUTY = Nauty()
@@ -455,7 +456,7 @@ def taken(name: str, wrong: dict[bytes, tuple[int, bool]]) -> Taken:
     ]
     tallies += [Tally(*cell, 1, 1, 1) for cell in wrong.values()]
     settings = dataclasses.replace(SETTINGS, content_hash=f"sha256:{name}")
-    return Taken(name, Census(settings, tallies, None, "", {}), wrong)
+    return Taken(Path(name), Census(settings, tallies, None, "", {}), wrong)
 
 
 def test_chance_keeps_how_many_of_each_class_and_number_of_edges_are_wrong() -> None:
@@ -470,12 +471,29 @@ def test_chance_keeps_how_many_of_each_class_and_number_of_edges_are_wrong() -> 
 
 def test_the_same_weights_labelled_anew_count_once_among_all() -> None:
     one, other = taken("one", {b"a": (7, True)}), taken("other", {b"b": (8, False)})
-    again = dataclasses.replace(one, name="again", wrong={b"b": (8, False)})
+    again = dataclasses.replace(one, directory=Path("again"), wrong={b"b": (8, False)})
     text = report([one, other, again])
     assert "| other | again | 1 | 0.2 | 4 |" in text
     assert "| one | again | 0 | 0.0 | – |" in text
     assert "of 2 models" in text
     assert "All together" not in report([one, again])
+
+
+@needs_nauty
+def test_wrong_graphs_are_asked_about_in_other_labellings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    census(Plan.of(saved(tmp_path / "one", always_planar())))
+    census(Plan.of(saved(tmp_path / "two", untrained())))
+    places = [str(tmp_path / "one"), str(tmp_path / "two")]
+    assert main(["wrong-graphs", *places, "--again=3"]) == 0
+    *_, one, two = capsys.readouterr().out.splitlines()
+    assert one == "| one | 100% | 100% |"
+    again, always = re.fullmatch(r"\| two \| (\d+)% \| (\d+)% \|", two).groups()  # type: ignore[union-attr]
+    assert 0 <= int(always) < int(again) < 100
+    saved(tmp_path / "two", always_planar())
+    assert main(["wrong-graphs", *places, "--again=3"]) == 2
+    assert "two: its weights are not those of its census.json" in capsys.readouterr().err
 
 
 def test_censuses_of_different_graphs_are_not_compared() -> None:
@@ -514,12 +532,22 @@ def test_the_command_finds_the_same_graph_in_other_labellings(
 
 # those that are shipped
 
+AGAIN = 10
 SHIPPED = (
     "default",
     "seed-2",
     "seed-5",
+    "seed-6",
     "transformer_2024-09-05_13-28-07",
 )
+
+
+@needs_nauty
+@pytest.mark.long
+def test_the_page_says_how_many_are_wrong_again() -> None:
+    taken = [Taken.read(ROOT / "checkpoints" / name, nauty=NAUTY) for name in SHIPPED]
+    page = (ROOT / "docs" / "census.md").read_text(encoding="utf-8")
+    assert asked_again(taken, AGAIN) in page
 
 
 @needs_nauty

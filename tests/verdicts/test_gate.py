@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -18,7 +19,7 @@ from msgspec.structs import replace
 
 from circuits.roles import Head, read_roles, write_roles
 from models.checkpoint import load_checkpoint, save_checkpoint
-from tests.records import subject_of
+from tests.records import subject_of, trial_of
 from tests.verdicts.test_plugin import CLAIMS, facts, project, record, run
 from verdicts.cases import Seen
 from verdicts.compare import (
@@ -223,6 +224,33 @@ def test_a_part_that_is_gone_is_said_first_with_the_claims_that_hang_on_it() -> 
         ("eyes: was 3, 6, now 3, 7; 0 claims hang on it", []),
         (None, ["b"]),
     ]
+
+
+def test_a_loss_that_a_control_reproduces_is_said_to_look_like_it() -> None:
+    def tried(**broken: bool) -> dict[str, Any]:
+        trials = {
+            name: msgspec.to_builtins(trial_of("refuted" if is_so else "holds"))
+            for name, is_so in broken.items()
+        }
+        return claim() | {"controls": trials}
+
+    before = subject(
+        a=tried(fresh=True, negated=True),
+        b=tried(fresh=True, negated=True),
+        c=tried(fresh=True, negated=True),
+        d=tried(fresh=True, negated=False),
+        e=tried(fresh=True, negated=False),
+        f=claim("refuted"),
+    )
+    verdicts = {name: claim("refuted") for name in "abc"}
+    now = subject("sha256:b", **verdicts, d=claim(), e=claim(), f=claim("refuted"))
+    found = compare(before, now, whole=True)
+    assert found.looks_like == (
+        "looks like the control “negated”: it breaks 3 of the 3 claims that are lost, and 0 others"
+    )
+    assert found.looks_like in headline(found)
+    kept = subject("sha256:b", **verdicts | {"c": claim()}, d=claim(), e=claim())
+    assert compare(before, kept, whole=True).looks_like == ""  # two are a pattern of many things
 
 
 def seen(kind: str, *columns: Any) -> Seen:

@@ -1,0 +1,121 @@
+"""What judging all claims costs, in *passes*: its time over that of one plain forward pass over the
+validation graphs in the same process.
+
+The plain pass is `tests.naive`, in torch's own operations, which no change of the model makes
+faster. So passes tell how much is computed, and not how fast the machine is; they do depend on its
+make, for what is written for one processor gains less on another.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import multiprocessing
+import os
+import resource
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmarks.test_speed import CHECKPOINT, MEBIBYTE
+from circuits.subject import Subject, load_subject
+from claims.catalogue import all_claims
+from claims.project import PROJECT
+from figures.extras import page_extras
+from tests.naive import naive_logits
+from verdicts.judge import judge
+from verdicts.page import render_page
+from verdicts.record import read_record
+
+ROOT = CHECKPOINT.parent.parent
+STORED = Path(__file__).with_name("passes.json")
+GROWTH = 1.25  # times what is stored: more is a fault
+BATCH, EVERY = 256, 8
+FREE = "position_subtracts_two_neighbours"  # a claim that costs nothing
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What one run of all claims took, on one thread."""
+
+    plain_s: float
+    """Of one plain pass, the mean of all."""
+    by_claim: dict[str, float]
+    """Passes of each claim, by the plain ones before and after it."""
+    peak_mib: float
+
+    @property
+    def passes(self) -> float:
+        """Of the whole run, from the first claim to the last."""
+        return sum(self.by_claim.values())
+
+
+def cost_of_all_claims() -> Cost:
+    """Judges every claim on the shipped checkpoint, a part of a plain pass before and after each:
+    other work on the machine slows both."""
+    torch.set_num_threads(1)
+    subject = load_subject(CHECKPOINT)
+    plain_pass(subject)  # the first is slower
+    plain, by_claim = [plain_pass(subject)], {}
+    for claim in all_claims():
+        started = time.process_time()
+        verdict = judge(claim, subject)
+        seconds = time.process_time() - started
+        assert verdict.verdict != "error", verdict.reason
+        plain.append(plain_pass(subject))
+        by_claim[claim.id] = 2 * seconds / (plain[-2] + plain[-1])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MEBIBYTE
+    return Cost(sum(plain) / len(plain), by_claim, peak)
+
+
+@torch.no_grad()
+def plain_pass(subject: Subject) -> float:
+    """Seconds of processor time of one plain pass, by an eighth of the graphs."""
+    model, graphs = subject.model, subject.graphs.adjacency[::EVERY]
+    state, started = model.state_dict(), time.process_time()
+    for batch in graphs.split(BATCH):
+        naive_logits(state, model.cfg, batch)
+    return EVERY * (time.process_time() - started)
+
+
+def test_passes_of_all_claims(benchmark: BenchmarkFixture) -> None:
+    stored = json.loads(STORED.read_text(encoding="utf-8"))["passes"]
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
+        found: list[Cost] = []
+        benchmark.pedantic(
+            lambda: found.append(executor.submit(cost_of_all_claims).result()), rounds=1
+        )
+    cost = found[0]
+    benchmark.extra_info.update(
+        work=f"all claims, {cost.passes:.1f} passes of {cost.plain_s:.2f} s, one thread",
+        wanted=f"≤ {GROWTH * stored:.0f} passes",
+        peak_mib=cost.peak_mib,
+        passes=dict(sorted(cost.by_claim.items(), key=lambda pair: -pair[1])),
+    )
+    assert cost.passes <= GROWTH * stored, cost.by_claim
+
+
+def test_first_verdict(benchmark: BenchmarkFixture) -> None:
+    command = [sys.executable, "-m", "pytest", "claims", "-q", "-k", FREE, "-pno:cacheprovider"]
+    run = partial(
+        subprocess.run, command, cwd=ROOT, env=os.environ, check=True, capture_output=True
+    )
+    benchmark.pedantic(run, rounds=3)
+    benchmark.extra_info.update(work="from `pytest claims` to the first verdict", wanted="—")
+
+
+def test_page(benchmark: BenchmarkFixture) -> None:
+    record = read_record(CHECKPOINT / "verdicts.json")
+
+    def draw() -> str:
+        extras = page_extras(load_subject(CHECKPOINT), record["subjects"][0])
+        return render_page(record, extras, project=PROJECT)
+
+    benchmark.pedantic(draw, rounds=1, warmup_rounds=1)
+    benchmark.extra_info.update(work="the page of a record", wanted="—")
