@@ -162,9 +162,10 @@ def test_anchor_scores_change_sign_above_degree_two(subject: Subject, expect: Ex
             for score, one in zip(scores_at(graph)[0].tolist(), bounds, strict=True)
         )
 
+    # an extreme is reached but for rounding, which is another on each machine
     expect(
         "largest_excess",
-        largest_over_any_graph(subject, excess),
+        round(largest_over_any_graph(subject, excess), 12) + 0.0,
         at_most=ROUNDING,
         because="what the model does on a graph lies inside the interval certified for it",
     )
