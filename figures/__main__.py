@@ -86,13 +86,14 @@ def _wrong(options: argparse.Namespace) -> None:
     require_file(options.out, option="--out")
 
     from figures.wrong import picture
-    from verdicts.record import write_text
+    from verdicts.files import write_text
 
     write_text(options.out, picture(options.census))
 
 
 def _page(options: argparse.Namespace) -> None:
-    from verdicts.record import require_writable, write_text
+    from verdicts.files import write_text
+    from verdicts.record import require_writable
 
     require_writable(options.out, option="--out")
     if options.bundle is not None and (options.checkpoint or options.record is None):

@@ -343,10 +343,10 @@ def _seeds(options: argparse.Namespace) -> int:
     with imports():  # after all that can be looked at without torch
         from tqdm import tqdm
 
-        from models.lock import hold
         from studies.executors import open_executor
         from studies.laws import keep
         from studies.seeds import Study, Target, run_study
+        from verdicts.lock import hold
 
     named = {"commit": commit, "sha256": registration.sha256} if commit is not None else None
     study = Study(
@@ -494,7 +494,8 @@ def _timeline(options: argparse.Namespace) -> int:
 
     from studies.timeline import series
     from studies.trim import trimmed, write_lines
-    from verdicts.record import read_record, write_text
+    from verdicts.files import write_text
+    from verdicts.record import read_record
     from verdicts.series import render_series, render_series_page
 
     if record is None:
@@ -532,11 +533,11 @@ def _census(options: argparse.Namespace) -> int:
     with imports():
         from tqdm import tqdm
 
-        from models.lock import hold
         from studies.census import Plan, take
         from studies.counting import Counted
         from studies.executors import open_executor
         from studies.wrong_graphs import table
+        from verdicts.lock import hold
 
     plan = Plan.of(
         options.checkpoint,
@@ -595,10 +596,10 @@ def _judge_epochs(options: argparse.Namespace) -> Record:
     with imports():
         from tqdm import tqdm
 
-        from models.lock import hold
         from studies.executors import open_executor
         from studies.seeds import run_study
         from studies.timeline import kept_targets, study_of, unsearched
+        from verdicts.lock import hold
         from verdicts.record import make_record
 
     claims = tuple(options.claim) or (() if options.searches else unsearched())

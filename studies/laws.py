@@ -14,8 +14,9 @@ from studies.registration import (
     rate_interval,
 )
 from studies.trim import trimmed, write_lines
+from verdicts.files import write_text
 from verdicts.frequencies import frequency
-from verdicts.record import read_record, read_whole_record, write_text
+from verdicts.record import read_record, read_whole_record
 from verdicts.schema import SubjectResult
 
 RECORDS = Path(__file__).parent / "records"

@@ -18,14 +18,15 @@ from circuits.finder import find_roles
 from circuits.roles import keep_roles
 from circuits.subject import load_subject
 from claims.catalogue import all_claims
-from models.checkpoint import Checkpoint, load_checkpoint, remove_leftovers
+from models.checkpoint import Checkpoint, load_checkpoint
 from models.config import ModelConfig, TrainConfig
 from models.graphs import load_validation_set, validation_set
-from models.lock import hold
 from models.stacked import train_stacked
 from models.training import METRICS_FILE, train
 from studies.registration import RegistrationError
+from verdicts.files import remove_leftovers
 from verdicts.judge import Claim, judge_all
+from verdicts.lock import hold
 from verdicts.record import RecordError, make_record, place_for, read_record, write_record
 from verdicts.schema import SubjectResult
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from verdicts.record import as_json, write_text
+from verdicts.files import write_text
+from verdicts.record import as_json
 from verdicts.schema import ClaimResult, Environment, Record
 
 Named = Collection[tuple[str | None, str | None]]

@@ -11,9 +11,10 @@ import msgspec
 from markupsafe import Markup
 from msgspec.structs import replace
 
+from verdicts.files import write_bytes
 from verdicts.page import PageExtras, render_page
 from verdicts.project import PLAIN, Project
-from verdicts.record import MAX_BYTES, RecordError, read_whole_record, write_bytes
+from verdicts.record import MAX_BYTES, RecordError, read_whole_record
 from verdicts.schema import Record
 
 

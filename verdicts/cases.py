@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.util
-import os
+import io
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from verdicts.files import write_bytes
 from verdicts.packing import Packed, unpack_answers, unpack_numbers
 from verdicts.record import RecordError
 from verdicts.schema import CasesFile, Description
@@ -92,15 +93,10 @@ def write_cases(path: Path, subjects: Iterable[tuple[Description, CasesOfSubject
             measures.append(_Measure(claim, measure, one.kind, names))
         index.append(_Indexed(about.content_hash, about.validation_set or None, measures))
     text = msgspec.json.encode(index)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            _write_npz(file, {_INDEX: np.frombuffer(text, dtype=np.uint8), **arrays})
-        digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return CasesFile(path.name, digest)
+    file = io.BytesIO()
+    _write_npz(file, {_INDEX: np.frombuffer(text, dtype=np.uint8), **arrays})
+    write_bytes(path, file.getvalue())
+    return CasesFile(path.name, hashlib.sha256(file.getvalue()).hexdigest())
 
 
 def _write_npz(file: Any, arrays: Mapping[str, NDArray[Any]]) -> None:

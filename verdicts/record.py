@@ -16,6 +16,7 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from verdicts.files import write_text
 from verdicts.judge import VERDICTS
 from verdicts.schema import (
     SCHEMA_VERSION,
@@ -148,21 +149,6 @@ def write_record(path: Path, record: Record) -> None:
     """`as_json`, then `write_text`."""
     text = json.dumps(as_json(record), indent=1, allow_nan=False, ensure_ascii=False)
     write_text(path, text + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """As `write_bytes`, in UTF-8."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write beside the place and put it there at once: the old file or the new, never half."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def require_writable(path: Path, *, option: str) -> None:

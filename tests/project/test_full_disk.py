@@ -28,13 +28,13 @@ from circuits.roles import read_roles
 from models.__main__ import main
 from models.checkpoint import load_checkpoint, save_checkpoint
 from models.config import ModelConfig, TrainConfig
-from models.lock import LOCK_FILE
 from models.training import METRICS_FILE, STATE_FILE, train
 from studies.seeds import Study, run_study
 from tests import planted
 from tests.processes import one_thread
 from tests.studies.test_seeds import CLAIM_IDS, hashes, study, targets
 from tests.verdicts.test_plugin import CLAIMS, facts, project, run
+from verdicts.lock import LOCK_FILE
 from verdicts.record import read_record, write_record
 from verdicts.schema import Environment
 

@@ -25,7 +25,6 @@ import studies.seeds
 from circuits.roles import read_roles
 from models.checkpoint import load_checkpoint
 from models.config import ModelConfig, TrainConfig
-from models.lock import LOCK_FILE, InUseError, hold
 from models.training import METRICS_FILE, STATE_FILE
 from studies.__main__ import main
 from studies.executors import ProcessEach, open_executor
@@ -44,6 +43,7 @@ from tests.processes import (
 )
 from tests.records import subject_of
 from verdicts.frequencies import frequency, render_frequencies, render_ranges
+from verdicts.lock import LOCK_FILE, InUseError, hold
 from verdicts.record import as_ledger, read_record, write_record
 from verdicts.schema import SubjectResult
 

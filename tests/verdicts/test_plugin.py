@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from verdicts.lock import hold
+from verdicts.lock import InUseError, hold_file
 from verdicts.record import read_record
 
 pytest_plugins = ["pytester"]
@@ -578,36 +578,40 @@ def test_two_outputs_at_one_path_are_refused(
 
 
 def test_a_ledger_is_written_by_one_run_at_a_time(project: pytest.Pytester) -> None:
-    lock = hold(project.path / "toy.verdicts.json", what="is being written")
-    result = run(project, "--claims-accept")
-    assert result.ret == 4
-    result.stderr.fnmatch_lines(
-        [
-            f"*toy.verdicts.json: is being written by process {os.getpid()} now; wait until it has"
-            " ended"
-        ]
-    )
-    assert run(project).ret == 0  # who only reads need not wait
-    lock.release()
+    with hold_file(project.path / "toy.verdicts.json"):
+        result = run(project, "--claims-accept")
+        assert result.ret == 4
+        result.stderr.fnmatch_lines(
+            [
+                f"*toy.verdicts.json: process {os.getpid()} on *, since *, is writing it; wait"
+                " until it has ended"
+            ]
+        )
+        assert run(project).ret == 0  # who only reads need not wait
     assert run(project, "--claims-accept").ret == 0
     assert run(project, "--claims-accept").ret == 0
 
 
 def test_a_lock_ends_with_the_process_that_holds_it(tmp_path: Path) -> None:
     code = (
-        "from pathlib import Path; from verdicts.lock import hold; lock ="
-        f" hold(Path({str(tmp_path / 'l')!r}), what='is')"
+        "import time; from pathlib import Path; from verdicts.lock import hold_file\n"
+        f"with hold_file(Path({str(tmp_path / 'l')!r})):"
     )
-    then = "; print('held', flush=True); import time; time.sleep(600)"
+    then = " print('held', flush=True); time.sleep(600)"
     with subprocess.Popen(
         [sys.executable, "-c", code + then], stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(ValueError, match=f"by process {holder.pid} now"):
-            hold(tmp_path / "l", what="is being written")
+        with (
+            pytest.raises(InUseError, match=f"l: process {holder.pid} on .* is writing it"),
+            hold_file(tmp_path / "l"),
+        ):
+            pass
         holder.kill()
-    hold(tmp_path / "l", what="is being written").release()
+    with hold_file(tmp_path / "l"):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_tests_without_claims_are_left_alone(project: pytest.Pytester, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from verdicts.acknowledged import Acknowledgement, read_acknowledged, require_kn
 from verdicts.cases import CasesOfSubject, unpack
 from verdicts.compare import baseline_for, compare
 from verdicts.gates import Gate, mode_of
-from verdicts.lock import hold
+from verdicts.lock import hold_file
 from verdicts.nulls import with_corrected
 from verdicts.packing import Packed
 from verdicts.paired import Change, Key
@@ -123,13 +124,14 @@ class Run:
         """What is expected of a subject, and its ledger for this run alone where it is to be
         written."""
         if self.config.getoption("claims_accept"):
+            held = contextlib.ExitStack()
             try:
-                lock = hold(judged.ledger_path, what="is being written")
+                held.enter_context(hold_file(judged.ledger_path))
             except OSError as error:
                 raise ValueError(
                     f"--claims-accept: {judged.ledger_path}: cannot be written: {error.strerror}"
                 ) from None
-            self.config.add_cleanup(lock.release)
+            self.config.add_cleanup(held.close)
         self._read_ledger(judged)
         if self.baseline is not None:
             about = Description.of(judged)

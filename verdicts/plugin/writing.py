@@ -12,13 +12,14 @@ from msgspec import UNSET
 
 from verdicts.cases import write_cases
 from verdicts.compare import comparison_complaints
+from verdicts.files import write_text
 from verdicts.markdown import markdown
 from verdicts.nulls import null_complaints
 from verdicts.plugin.options import DRAWN, selections
 from verdicts.plugin.run import Run
 from verdicts.plugin.subjects import JudgedSubject, labels
 from verdicts.project import Case
-from verdicts.record import as_ledger, place_for, write_record, write_text
+from verdicts.record import as_ledger, place_for, write_record
 from verdicts.schema import AnswersChange, Description, Record, ShownCase, SubjectResult
 from verdicts.table import summary
 
@@ -205,7 +206,6 @@ class Writing:
             result = next(
                 r for r in record.subjects if r.content_hash == Description.of(judged).content_hash
             )
-            judged.ledger_path.parent.mkdir(parents=True, exist_ok=True)
             write_record(judged.ledger_path, as_ledger(record, result))
             written.append(f"{judged.ledger_path} ({summary(result)})")
         self.run.messages.append(f"--claims-accept: wrote {', '.join(written)}")
