@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from circuits.variants import Variants
     from verdicts.page import PageExtras
     from verdicts.project import Project
+    from verdicts.schema import SubjectResult
 
 pytest_plugins = ["verdicts.plugin", "studies.gate", "figures.cases"]
 
@@ -61,7 +62,7 @@ def pytest_claims_variants() -> Variants:
     return Variants()
 
 
-def pytest_claims_page_extras(subject: Subject, result: dict[str, Any]) -> PageExtras:
+def pytest_claims_page_extras(subject: Subject, result: SubjectResult) -> PageExtras:
     """The figures of `claims`, for the page."""
     from figures.extras import page_extras
 

@@ -25,9 +25,9 @@ from circuits.chance import STATISTICS, definition, measure
 from circuits.trial import GRAPHS, Parts, Sample, Trial
 from models.checkpoint import write_json
 from models.config import ModelConfig
-from models.lock import hold
 from models.randomness import named_generator
 from models.transformer import Transformer
+from verdicts.lock import hold
 
 UNTRAINED = Path(__file__).with_name("untrained.json")
 MODELS = 3000  # at 2,995 the largest draw is an upper limit of the 0.999 quantile at 95 %

@@ -7,14 +7,14 @@ import dataclasses
 import gc
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from models.arguments import Commands, imports, main_of, require_existing, require_file
 
 if TYPE_CHECKING:
     from circuits.subject import Subject
+    from verdicts.schema import Record
 
 
 LACKING = (
@@ -86,13 +86,14 @@ def _wrong(options: argparse.Namespace) -> None:
     require_file(options.out, option="--out")
 
     from figures.wrong import picture
-    from verdicts.record import write_text
+    from verdicts.files import write_text
 
     write_text(options.out, picture(options.census))
 
 
 def _page(options: argparse.Namespace) -> None:
-    from verdicts.record import require_writable, write_text
+    from verdicts.files import write_text
+    from verdicts.record import require_writable
 
     require_writable(options.out, option="--out")
     if options.bundle is not None and (options.checkpoint or options.record is None):
@@ -134,37 +135,37 @@ def _serve(options: argparse.Namespace) -> None:
     raise KeyboardInterrupt  # it has been stopped, by whatever means
 
 
-def _load(options: argparse.Namespace) -> tuple[Subject, dict[str, Any]]:
+def _load(options: argparse.Namespace) -> tuple[Subject, Record]:
     """A checkpoint, and its record or ledger with what it says of that checkpoint first."""
     require_existing(options.checkpoint, options.validation_set)
     if options.record is not None:
         _require_record(options.record)
 
     with imports():  # after all that can be looked at without torch
+        from msgspec.structs import replace
+
         from circuits.subject import REGISTRY, load_subject
         from verdicts.record import read_whole_record
+        from verdicts.schema import Description
 
     subject = load_subject(
         options.checkpoint or REGISTRY / "default", validation=options.validation_set
     )
     path = options.record or subject.ledger_path
     _require_record(path)
-    record, about = read_whole_record(path), subject.describe()
-    subjects = sorted(
-        record["subjects"], key=lambda one: one["content_hash"] != about["content_hash"]
-    )
-    if subjects[0]["content_hash"] != about["content_hash"]:
-        raise ValueError(f"{path}: says nothing of {subject.name}, {about['content_hash'][:19]}…")
-    then = subjects[0]["validation_set"]
-    if then != about["validation_set"]:
+    record, about = read_whole_record(path), Description.of(subject)
+    subjects = sorted(record.subjects, key=lambda one: one.content_hash != about.content_hash)
+    if subjects[0].content_hash != about.content_hash:
+        raise ValueError(f"{path}: says nothing of {subject.name}, {about.content_hash[:19]}…")
+    then = subjects[0].validation_set or "which it does not name"
+    if then != about.validation_set:
         raise ValueError(
             f"{path}: was measured on another validation set, {then[:19]}…; name it with"
             " --validation-set"
         )
-    return dataclasses.replace(subject, seed=record["run"]["seed"]), {
-        **record,
-        "subjects": subjects,
-    }
+    return dataclasses.replace(subject, seed=record.run.seed), replace(
+        record, subjects=tuple(subjects)
+    )
 
 
 def _require_record(path: Path) -> None:
@@ -173,14 +174,14 @@ def _require_record(path: Path) -> None:
         raise ValueError(f"{path}: no such record; write one with: {command}")
 
 
-def _render(subject: Subject, record: Mapping[str, Any], *, served: bool = False) -> str:
+def _render(subject: Subject, record: Record, *, served: bool = False) -> str:
     with imports():
         from claims.project import PROJECT
         from figures.extras import page_extras
         from verdicts.page import render_page
 
     return render_page(
-        record, page_extras(subject, record["subjects"][0]), project=PROJECT, served=served
+        record, page_extras(subject, record.subjects[0]), project=PROJECT, served=served
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from markupsafe import Markup
 
@@ -13,6 +12,7 @@ from circuits.coalitions import notebook_players
 from circuits.patching import path_names
 from circuits.subject import Subject
 from verdicts.drawing import short
+from verdicts.schema import ClaimResult
 
 _PATHS = {
     "reader": (
@@ -45,7 +45,7 @@ _INPUT, _FIRST, _MLP, _STREAM, _LAST, _LAST_MLP, _ANSWER = 420, 338, 262, 212, 1
 _WIDEST = 13.0
 
 
-def circuit_diagram(subject: Subject, claims: Mapping[str, Mapping[str, Any]]) -> Markup:
+def circuit_diagram(subject: Subject, claims: Mapping[str, ClaimResult]) -> Markup:
     """The drawing; the weights are the Shapley values of the record, which add up to what all paths
     together reproduce.
 
@@ -106,13 +106,13 @@ def circuit_diagram(subject: Subject, claims: Mapping[str, Mapping[str, Any]]) -
     ).format(_WIDTH + 40, _HEIGHT, Markup("").join(parts))
 
 
-def _shapley(claims: Mapping[str, Mapping[str, Any]]) -> Mapping[str, float]:
+def _shapley(claims: Mapping[str, ClaimResult]) -> Mapping[str, float]:
     claim = claims.get("embed_and_helper_heads_also_q_compose")
-    found = claim["measurements"].get("shapley") if claim else None
-    return found["value"] if found else {}
+    found = claim.measurements.get("shapley") if claim else None
+    return found.value if found and isinstance(found.value, dict) else {}
 
 
-def path_weights(claims: Mapping[str, Mapping[str, Any]], n_heads: int) -> dict[str, float] | None:
+def path_weights(claims: Mapping[str, ClaimResult], n_heads: int) -> dict[str, float] | None:
     """Shapley value of each path into the pointer, as the record has them, in the order of the
     players; `None` where it has none."""
     shapley = _shapley(claims)
@@ -256,11 +256,11 @@ def _box(name: str, x: float, y: float, width: float, label: str, about: tuple[s
     )
 
 
-def claims_by_part(claims: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+def claims_by_part(claims: Mapping[str, ClaimResult]) -> dict[str, tuple[str, ...]]:
     """The claims of a record that say of each part that they are about it."""
     found: dict[str, tuple[str, ...]] = {}
     for id_, claim in claims.items():
-        for part in claim.get("parts", ()):
+        for part in claim.parts or ():
             found[part] = (*found.get(part, ()), id_)
     return found
 

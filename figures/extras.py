@@ -21,18 +21,19 @@ from figures.viewer import graphs_to_view
 from verdicts.drawing import bars
 from verdicts.page import Figure, PageExtras, Panel
 from verdicts.record import read_record
+from verdicts.schema import ClaimResult, SubjectResult
 
 
 @torch.no_grad()
 def page_extras(
-    subject: Subject, result: Mapping[str, Any], *, registry: Path = REGISTRY
+    subject: Subject, result: SubjectResult, *, registry: Path = REGISTRY
 ) -> PageExtras:
     """Everything that the page of a subject shows beside the claims; `result` is what its record
     says of it.
 
     The seeds that it stands beside are the checkpoints of the registry that were trained here.
     """
-    claims = {claim["id"]: claim for claim in result["claims"]}
+    claims = {claim.id: claim for claim in result.claims}
     scene = Scene(subject, claims, _graph_to_start_with(subject))
     views = list(graphs_to_view(subject, claims, scene.misclassified))
     weights = path_weights(claims, subject.model.cfg.n_heads)
@@ -91,31 +92,31 @@ def _viewer(subject: Subject, scene: Scene, views: list[dict[str, Any]]) -> Mark
 
 
 def _counterexamples(
-    claims: Mapping[str, Mapping[str, Any]], views: list[dict[str, Any]]
+    claims: Mapping[str, ClaimResult], views: list[dict[str, Any]]
 ) -> dict[str, Markup]:
     """Each claim's counterexample, drawn, by claim."""
-    found = [id_ for id_, claim in claims.items() if claim["counterexample"] is not None]
+    found = [id_ for id_, claim in claims.items() if claim.counterexample is not None]
     shown = [view for view in views if view["group"] == "counterexamples"]
     return {
         id_: _render(
             "counterexample.html",
             view=view,
-            statement=claims[id_]["statement"],
-            found=claims[id_]["counterexample"],
+            statement=claims[id_].statement,
+            found=claims[id_].counterexample,
         )
         for id_, view in zip(found, shown, strict=True)
     }
 
 
-def _registered(registry: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _registered(registry: Path) -> tuple[dict[str, SubjectResult], dict[str, SubjectResult]]:
     """Ledgers of known checkpoints by name: those with a recipe of ours, one for each seed, and the
     others."""
-    counted: dict[str, Any] = {}
-    beside: dict[str, Any] = {}
+    counted: dict[str, SubjectResult] = {}
+    beside: dict[str, SubjectResult] = {}
     for path in sorted(registry.glob("*/verdicts.json")):
-        subject = read_record(path)["subjects"][0]
+        subject = read_record(path).subjects[0]
         group = counted if (path.parent / "config.json").exists() else beside
-        group[subject["name"]] = subject
+        group[subject.name] = subject
     return counted, beside
 
 

@@ -18,6 +18,7 @@ from circuits.roles import Head
 from circuits.subject import Subject
 from models.graphs import Adjacency, GraphSet, random_graphs_over
 from verdicts.drawing import Axis, heatmap
+from verdicts.schema import ClaimResult
 
 POSITION = "position"
 
@@ -27,13 +28,13 @@ class Scene:
     """A subject, its claims as the record holds them, and one graph of it to look at."""
 
     subject: Subject
-    claims: Mapping[str, Mapping[str, Any]]
+    claims: Mapping[str, ClaimResult]
     graph: Adjacency
 
     def measured(self, claim: str, name: str) -> Any:
         """A value of the record; `None` where it has none."""
-        found = self.claims.get(claim, {"measurements": {}})["measurements"].get(name)
-        return None if found is None else found["value"]
+        found = self.claims[claim].measurements.get(name) if claim in self.claims else None
+        return None if found is None else found.value
 
     @cached_property
     def misclassified(self) -> GraphSet:

@@ -23,6 +23,7 @@ from models.graphs import (
     named_graph,
 )
 from models.transformer import Transformer
+from verdicts.schema import ClaimResult
 
 MAX_TEXT = 2000
 _NAMED = ("petersen", "cycle", "complete", "empty", "star")
@@ -113,13 +114,13 @@ def _kind(obstruction: nx.Graph[int]) -> str:
 
 
 def graphs_to_view(
-    subject: Subject, claims: Mapping[str, Mapping[str, Any]], misclassified: GraphSet
+    subject: Subject, claims: Mapping[str, ClaimResult], misclassified: GraphSet
 ) -> Iterator[dict[str, Any]]:
     """Counterexamples of the claims (as the record holds them), random, misclassified and named
     graphs."""
     model, n = subject.model, subject.model.cfg.n_vertices
     for id_, claim in claims.items():
-        if (found := claim["counterexample"]) is not None:
+        if (found := claim.counterexample) is not None:
             graph = parse_graph(found["graph6"], n_vertices=n).to(subject.graphs.adjacency)
             facts = [item for item in found.items() if item[0] not in ("graph6", "edges")]
             yield view(

@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 import re
 import warnings
 import zipfile
@@ -27,6 +26,7 @@ from models.config import MAX_PARAMETERS, AnyModelConfig, MLPConfig, ModelConfig
 from models.mlp import MLPBaseline
 from models.refusal import in_one_line
 from models.transformer import Transformer
+from verdicts.files import write_bytes
 
 FORMAT_VERSION = 1
 _METADATA_KEY = "circuit_claims"  # one key: safetensors writes several in random order
@@ -104,30 +104,10 @@ def content_hash(tensors: Mapping[str, Tensor]) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside `path`, then put it in place at once: the old file or the new, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def remove_leftovers(directory: Path) -> None:
-    """Delete what a process that was killed while it wrote has left in a directory; none may be
-    writing there."""
-    for leftover in directory.glob(".*.tmp"):
-        leftover.unlink(missing_ok=True)
-
-
 def write_json(path: Path, value: object) -> None:
     """Sorted, indented JSON with a newline at its end; `ValueError` on NaN."""
     text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n"
-    write_atomically(path, text.encode())
+    write_bytes(path, text.encode())
 
 
 def save_checkpoint(
@@ -150,7 +130,7 @@ def save_checkpoint(
     }
     metadata = {_METADATA_KEY: json.dumps(config, sort_keys=True, allow_nan=False)}
     # `save_file` would write through a file of its own, which stays behind when it is killed
-    write_atomically(directory / "model.safetensors", save(tensors, metadata))
+    write_bytes(directory / "model.safetensors", save(tensors, metadata))
     write_json(directory / "config.json", config)
     return str(config["content_hash"])
 

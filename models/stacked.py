@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from models.config import ModelConfig, TrainConfig
-from models.lock import hold
 from models.training import Run, autocast, batches_of, new_optimizer, open_run
 from models.transformer import Transformer
+from verdicts.lock import hold
 
 
 def train_stacked(

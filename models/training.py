@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
-from models.checkpoint import remove_leftovers, save_checkpoint, write_atomically
+from models.checkpoint import save_checkpoint
 from models.config import AnyModelConfig, MLPConfig, TrainConfig
 from models.graphs import (
     Adjacency,
@@ -30,11 +30,12 @@ from models.graphs import (
     relabel,
     validation_set,
 )
-from models.lock import hold
 from models.mlp import MLPBaseline
 from models.randomness import named_generator
 from models.refusal import in_one_line
 from models.transformer import Transformer
+from verdicts.files import remove_leftovers, write_bytes
+from verdicts.lock import hold
 
 STATE_FILE = "training-state.safetensors"
 METRICS_FILE = "metrics.jsonl"
@@ -375,13 +376,13 @@ def _save(directory: Path, state: TrainingState, recipe: Mapping[str, Any]) -> N
         "scheduler": schedule,
     }
     metadata = {_METADATA_KEY: json.dumps(extra, sort_keys=True)}
-    write_atomically(directory / STATE_FILE, save(tensors, metadata))
+    write_bytes(directory / STATE_FILE, save(tensors, metadata))
     _write_metrics(directory, state.rows)
 
 
 def _write_metrics(directory: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     lines = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-    write_atomically(directory / METRICS_FILE, lines.encode())
+    write_bytes(directory / METRICS_FILE, lines.encode())
 
 
 def _restore(path: Path, state: TrainingState, recipe: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from models.arguments import (
     Commands,
@@ -21,6 +21,7 @@ from models.arguments import (
 
 if TYPE_CHECKING:
     from studies.registration import Registration
+    from verdicts.schema import Record
 
 EXECUTORS = "process, or dask://HOST:PORT of a scheduler whose workers see the same files"
 
@@ -342,10 +343,10 @@ def _seeds(options: argparse.Namespace) -> int:
     with imports():  # after all that can be looked at without torch
         from tqdm import tqdm
 
-        from models.lock import hold
         from studies.executors import open_executor
         from studies.laws import keep
         from studies.seeds import Study, Target, run_study
+        from verdicts.lock import hold
 
     named = {"commit": commit, "sha256": registration.sha256} if commit is not None else None
     study = Study(
@@ -493,16 +494,17 @@ def _timeline(options: argparse.Namespace) -> int:
 
     from studies.timeline import series
     from studies.trim import trimmed, write_lines
-    from verdicts.record import read_record, write_text
+    from verdicts.files import write_text
+    from verdicts.record import read_record
     from verdicts.series import render_series, render_series_page
 
     if record is None:
         record = read_record(options.run_directory)
-    shown = series(record["subjects"])
+    shown = series(record.subjects)
     if options.out is not None:
         write_lines(options.out, trimmed(record))
     if options.page is not None:
-        training = record["subjects"][-1]["about"]["training"]
+        training = record.subjects[-1].about["training"]
         right = training["metrics"].get("validation_accuracy")
         said = "" if right is None else f" {right:.2%} of the validation graphs are right then."
         options.page.parent.mkdir(parents=True, exist_ok=True)
@@ -531,11 +533,11 @@ def _census(options: argparse.Namespace) -> int:
     with imports():
         from tqdm import tqdm
 
-        from models.lock import hold
         from studies.census import Plan, take
         from studies.counting import Counted
         from studies.executors import open_executor
         from studies.wrong_graphs import table
+        from verdicts.lock import hold
 
     plan = Plan.of(
         options.checkpoint,
@@ -589,15 +591,15 @@ def _wrong_graphs(options: argparse.Namespace) -> int:
     return 0
 
 
-def _judge_epochs(options: argparse.Namespace) -> dict[str, Any]:
+def _judge_epochs(options: argparse.Namespace) -> Record:
     """The record of every epoch, judged where that is not done yet."""
     with imports():
         from tqdm import tqdm
 
-        from models.lock import hold
         from studies.executors import open_executor
         from studies.seeds import run_study
         from studies.timeline import kept_targets, study_of, unsearched
+        from verdicts.lock import hold
         from verdicts.record import make_record
 
     claims = tuple(options.claim) or (() if options.searches else unsearched())

@@ -16,10 +16,11 @@ import torch
 
 from circuits.subject import directory_of, trained_on
 from claims.census import RESULT, WRONG, Census, Settings, read_census
-from models.checkpoint import load_checkpoint, write_atomically, write_json
+from models.checkpoint import load_checkpoint, write_json
 from models.graphs import usual_edge_counts
 from studies.counting import Counted, Part, count_part, together
 from studies.nauty import Nauty
+from verdicts.files import write_bytes
 
 MOST_GRAPHS = 1e9
 """About as many as a model answers in two days."""
@@ -166,7 +167,7 @@ def _added_up(plan: Plan) -> Census:
         },
     )
     _require_all(census, plan)
-    write_atomically(plan.out / WRONG, wrong)
+    write_bytes(plan.out / WRONG, wrong)
     write_json(plan.out / RESULT, census.to_dict())
     return census
 

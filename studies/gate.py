@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from circuits.subject import Subject
+    from verdicts.schema import SubjectResult
 
 
-def pytest_claims_retrained(
-    subject: Subject, baseline: Mapping[str, Any], source: Path
-) -> str | None:
+def pytest_claims_retrained(subject: Subject, baseline: SubjectResult, source: Path) -> str | None:
     """Two recipes that differ in their seed alone, where both are known."""
-    then = _recipe([source.parent], baseline["content_hash"])
+    then = _recipe([source.parent], baseline.content_hash)
     now = _recipe([subject.directory], subject.content_hash)
     if then is None or now is None:
         return None
     seeds = [recipe.pop("seed", None) for recipe in (then, now)]
     if then != now or None in seeds or seeds[0] == seeds[1]:
         return None
-    return f"seed {seeds[1]} of the recipe of which {baseline['name']} is seed {seeds[0]}"
+    return f"seed {seeds[1]} of the recipe of which {baseline.name} is seed {seeds[0]}"
 
 
 def _recipe(places: list[Path], content_hash: str) -> dict[str, Any] | None:

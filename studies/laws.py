@@ -9,14 +9,15 @@ from pathlib import Path
 from studies.registration import (
     Outcome,
     Prediction,
-    Record,
     Registration,
     RegistrationError,
     rate_interval,
 )
 from studies.trim import trimmed, write_lines
+from verdicts.files import write_text
 from verdicts.frequencies import frequency
-from verdicts.record import read_record, read_whole_record, write_text
+from verdicts.record import read_record, read_whole_record
+from verdicts.schema import SubjectResult
 
 RECORDS = Path(__file__).parent / "records"
 """A directory for each recipe, with the trimmed record of each seed."""
@@ -33,15 +34,17 @@ def keep(record: Path, registration: Registration, place: Path) -> None:
     write_lines(place, trimmed(read_whole_record(record), named))
 
 
-def read_seeds(directory: Path, registration: Registration | None = None) -> dict[int, Record]:
+def read_seeds(
+    directory: Path, registration: Registration | None = None
+) -> dict[int, SubjectResult]:
     """The records of a directory by seed; `RegistrationError` for one that says nothing of its
     training, is of another seed than its name says, or was not judged as the registration that is
     given says."""
-    found: dict[int, Record] = {}
+    found: dict[int, SubjectResult] = {}
     for path in sorted(directory.glob("seed-*.json")):
         record = read_record(path)
-        subject = record["subjects"][0]
-        about = subject.get("about", {})
+        subject = record.subjects[0]
+        about = subject.about
         training, scores = (about.get(key) for key in ("training", "role_scores"))
         if not isinstance(training, dict) or "seed" not in training or not isinstance(scores, dict):
             raise RegistrationError(
@@ -56,19 +59,21 @@ def read_seeds(directory: Path, registration: Registration | None = None) -> dic
                 raise RegistrationError(
                     f"{path}: was judged for other predictions than those of {registration.path}"
                 )
-            if record["run"]["seed"] != registration.claims_seed:
+            if record.run.seed != registration.claims_seed:
                 raise RegistrationError(
-                    f"{path}: was judged with --claims-seed {record['run']['seed']}, and the plan"
+                    f"{path}: was judged with --claims-seed {record.run.seed}, and the plan"
                     f" says {registration.claims_seed}"
                 )
         found[seed] = subject
-    sets = {subject.get("validation_set") for subject in found.values()}
+    sets = {subject.validation_set for subject in found.values()}
     if len(sets) > 1:
         raise RegistrationError(f"{directory}: its seeds were judged on {len(sets)} different sets")
     return dict(sorted(found.items()))
 
 
-def table_of_predictions(registration: Registration, seeds: Mapping[int, Record]) -> Iterator[str]:
+def table_of_predictions(
+    registration: Registration, seeds: Mapping[int, SubjectResult]
+) -> Iterator[str]:
     """What came of each prediction, as a table in Markdown."""
     outcomes = registration.outcomes(seeds)
     planned = registration.seeds
@@ -97,15 +102,15 @@ def table_of_predictions(registration: Registration, seeds: Mapping[int, Record]
         yield f"| {words} | {found} | {_interval(one)} | {low:g} … {high:g} | {one.outcome} |"
 
 
-def _in_words(prediction: Prediction, seeds: Mapping[int, Record]) -> str:
+def _in_words(prediction: Prediction, seeds: Mapping[int, SubjectResult]) -> str:
     """What a prediction is of: its own words, or the statement of its one claim."""
     if prediction.says is not None or not seeds:
         return prediction.says or ""
     (condition,) = prediction.where
     return next(
-        str(claim["statement"])
-        for claim in next(iter(seeds.values()))["claims"]
-        if claim["id"] == condition.claim
+        claim.statement
+        for claim in next(iter(seeds.values())).claims
+        if claim.id == condition.claim
     )
 
 
@@ -118,7 +123,9 @@ def _interval(one: Outcome) -> str:
     )
 
 
-def table_of_claims(registration: Registration, seeds: Mapping[int, Record]) -> Iterator[str]:
+def table_of_claims(
+    registration: Registration, seeds: Mapping[int, SubjectResult]
+) -> Iterator[str]:
     """In how many of the registered seeds each claim holds of which nothing was predicted, as a
     table in Markdown."""
     predicted = {
@@ -128,7 +135,7 @@ def table_of_claims(registration: Registration, seeds: Mapping[int, Record]) -> 
         if condition.verdict
     }
     judged = [seeds[seed] for seed in registration.seeds if seed in seeds]
-    names = sorted({claim["id"] for seed in judged for claim in seed["claims"]} - predicted)
+    names = sorted({claim.id for seed in judged for claim in seed.claims} - predicted)
     counted = sorted(
         ((frequency(judged, name), name) for name in names), key=lambda item: (-item[0][0], item[1])
     )
@@ -139,7 +146,7 @@ def table_of_claims(registration: Registration, seeds: Mapping[int, Record]) -> 
 
 
 def table_of_recipes(
-    registration: Registration, recipes: Mapping[str, Mapping[int, Record]]
+    registration: Registration, recipes: Mapping[str, Mapping[int, SubjectResult]]
 ) -> Iterator[str]:
     """In how many seeds of each recipe what was predicted of one of them is found, as a table in
     Markdown."""

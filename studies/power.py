@@ -6,7 +6,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +24,7 @@ from verdicts.judge import Claim, judge
 from verdicts.packing import pack
 from verdicts.paired import Key
 from verdicts.plugin.pairing import compared_in_pairs
+from verdicts.schema import Description, SubjectResult
 
 Change = Callable[[Subject, torch.Generator], Subject]
 _WRONG_LABELS, _STEPS, _LEARNING_RATE = 100, 20, 1e-4
@@ -34,7 +34,7 @@ _WRONG_LABELS, _STEPS, _LEARNING_RATE = 100, 20, 1e-4
 class Side:
     """What a record says of a subject, and what was seen case by case."""
 
-    result: dict[str, Any]
+    result: SubjectResult
     seen: Mapping[Key, Seen]
 
 
@@ -68,10 +68,10 @@ def side_of(subject: Subject, claims: Sequence[Claim]) -> Side:
     found, seen = [], {}
     for claim in claims:
         verdict = judge(claim, subject)
-        found.append(verdict.to_dict())
+        found.append(verdict.result())
         for measure, per_case in verdict.expect.per_case.items():
             seen[claim.id, measure] = unpack(pack(per_case))  # as a file holds it
-    return Side({**subject.describe(), "claims": found}, seen)
+    return Side(Description.of(subject).judged(found), seen)
 
 
 def compared(before: Side, now: Side, *, same_cases: bool) -> Found:
@@ -79,10 +79,8 @@ def compared(before: Side, now: Side, *, same_cases: bool) -> Found:
     seen = before.seen if same_cases else {}
     changes, gating = compared_in_pairs(before.result, now.result, seen, now.seen)
     gate = Gate("changed", "", changes=changes)
-    statuses = [
-        one["status"]
-        for one in compare(before.result, now.result, whole=True, gate=gate)["claims"].values()
-    ]
+    comparison = compare(before.result, now.result, whole=True, gate=gate)
+    statuses = [one.status for one in comparison.claims.values()]
     apart = list(_apart(before.result, now.result))
     lost = statuses.count("lost")
     return Found(
@@ -97,25 +95,15 @@ def compared(before: Side, now: Side, *, same_cases: bool) -> Found:
     )
 
 
-def _apart(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[bool]:
+def _apart(before: SubjectResult, now: SubjectResult) -> Iterator[bool]:
     """Each measure of which the intervals fall apart: whether it came nearer to its bound, in a
     claim that holds in both."""
-    then = {claim["id"]: claim for claim in before["claims"]}
-    for claim in now["claims"]:
-        for _, old, new in gating_pairs(then[claim["id"]], claim):
-            if None in (old["low"], old["high"], new["low"], new["high"]):
-                continue
-            if new["high"] < old["low"] or new["low"] > old["high"]:
-                nearer = _distance(new["value"], new) < _distance(old["value"], new)
-                yield nearer and {then[claim["id"]]["verdict"], claim["verdict"]} == {"holds"}
-
-
-def _distance(value: float, bounds: Mapping[str, Any]) -> float:
-    limits = (
-        value - bounds["at_least"] if bounds["at_least"] is not None else torch.inf,
-        bounds["at_most"] - value if bounds["at_most"] is not None else torch.inf,
-    )
-    return min(limits)
+    then = {claim.id: claim for claim in before.claims}
+    for claim in now.claims:
+        for pair in gating_pairs(then[claim.id], claim):
+            if pair.apart:
+                nearer = pair.bounds.distance(pair.now) < pair.bounds.distance(pair.was)
+                yield nearer and {then[claim.id].verdict, claim.verdict} == {"holds"}
 
 
 # what is changed

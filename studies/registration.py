@@ -14,15 +14,13 @@ from reprlib import repr as brief
 from typing import Any
 
 from verdicts.judge import VERDICTS
+from verdicts.schema import ClaimResult, SubjectResult
 from verdicts.statistics import CONFIDENCE, clopper_pearson
 
 FEWEST = 3
 """Seeds on either side of a difference; with fewer, or all alike, there is no interval."""
 SCORES = ("score", "runner_up_score", "floor", "margin")
 """What the finder says of each role."""
-
-Record = Mapping[str, Any]
-"""A subject of a record, with its roles and their scores in `about`."""
 
 
 class RegistrationError(ValueError):
@@ -81,36 +79,36 @@ class Condition:
         """Whether any number could miss it."""
         return math.isfinite(self.at_least) or math.isfinite(self.at_most)
 
-    def value(self, seed: Record) -> float | None:
+    def value(self, seed: SubjectResult) -> float | None:
         """The number that it is about; `None` where the seed has none."""
         if self.role is not None:
             _require_role(seed, self.role)
-            scores = seed["about"]["role_scores"].get(self.role, {})
+            scores = seed.about["role_scores"].get(self.role, {})
             return scores.get(self.score)
-        measured = _claim(seed, self.claim)["measurements"].get(self.measure)
-        return None if measured is None else measured["value"]
+        measured = _claim(seed, self.claim).measurements.get(self.measure or "")
+        return None if measured is None else measured.number
 
-    def met(self, seed: Record) -> bool:
+    def met(self, seed: SubjectResult) -> bool:
         """Whether the seed shows it; a number that the seed does not have meets no bound."""
         if self.verdict is not None:
-            return _claim(seed, self.claim)["verdict"] == self.verdict
+            return _claim(seed, self.claim).verdict == self.verdict
         if self.found is not None:
             _require_role(seed, self.role)
-            return (seed["roles"][self.role] is not None) == self.found
+            return (seed.roles[str(self.role)] is not None) == self.found
         value = self.value(seed)
         return value is not None and self.at_least <= value <= self.at_most
 
 
-def _claim(seed: Record, claim: str | None) -> Mapping[str, Any]:
-    for one in seed["claims"]:
-        if one["id"] == claim:
+def _claim(seed: SubjectResult, claim: str | None) -> ClaimResult:
+    for one in seed.claims:
+        if one.id == claim:
             return one
-    raise RegistrationError(f"{seed['name']}: its record has no claim {claim}")
+    raise RegistrationError(f"{seed.name}: its record has no claim {claim}")
 
 
-def _require_role(seed: Record, role: str | None) -> None:
-    if role not in seed["roles"]:
-        raise RegistrationError(f"{seed['name']}: its record has no role {role}")
+def _require_role(seed: SubjectResult, role: str | None) -> None:
+    if role not in seed.roles:
+        raise RegistrationError(f"{seed.name}: its record has no role {role}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,7 +171,7 @@ class Prediction:
         pair = [one for one in (self.difference, self.between) if one is not None]
         return [*self.among, *self.where, *self.agree, *pair]
 
-    def met(self, seed: Record) -> bool | None:
+    def met(self, seed: SubjectResult) -> bool | None:
         """Whether a seed shows what the rate is of; `None` for one that does not count."""
         if not all(condition.met(seed) for condition in self.among):
             return None
@@ -206,7 +204,7 @@ class Registration:
     claims_seed: int
     predictions: tuple[Prediction, ...]
 
-    def outcomes(self, seeds: Mapping[int, Record]) -> list[Outcome]:
+    def outcomes(self, seeds: Mapping[int, SubjectResult]) -> list[Outcome]:
         """What came of each prediction on its seeds that are judged; others are not looked at."""
         judged = [seeds[seed] for seed in self.seeds if seed in seeds]
         return [
@@ -305,7 +303,7 @@ def registered_recipe(registration: Registration) -> Path:
     return Path(root or ".") / registration.recipe
 
 
-def outcome(prediction: Prediction, seeds: Sequence[Record], *, left: int) -> Outcome:
+def outcome(prediction: Prediction, seeds: Sequence[SubjectResult], *, left: int) -> Outcome:
     """What came of a prediction on the seeds that are judged, where so many are `left` to be.
 
     As long as those can change it, it is open: who looks while seeds come in must not stop where it
@@ -332,7 +330,7 @@ def outcome(prediction: Prediction, seeds: Sequence[Record], *, left: int) -> Ou
     )
 
 
-def _of_difference(prediction: Prediction, seeds: Sequence[Record], left: int) -> Outcome:
+def _of_difference(prediction: Prediction, seeds: Sequence[SubjectResult], left: int) -> Outcome:
     import numpy as np
     from scipy.stats import ttest_ind  # takes a second to import
 

@@ -12,20 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec.structs import replace
 
 from circuits.finder import find_roles
 from circuits.roles import keep_roles
 from circuits.subject import load_subject
 from claims.catalogue import all_claims
-from models.checkpoint import Checkpoint, load_checkpoint, remove_leftovers
+from models.checkpoint import Checkpoint, load_checkpoint
 from models.config import ModelConfig, TrainConfig
 from models.graphs import load_validation_set, validation_set
-from models.lock import hold
 from models.stacked import train_stacked
 from models.training import METRICS_FILE, train
 from studies.registration import RegistrationError
+from verdicts.files import remove_leftovers
 from verdicts.judge import Claim, judge_all
+from verdicts.lock import hold
 from verdicts.record import RecordError, make_record, place_for, read_record, write_record
+from verdicts.schema import SubjectResult
 
 STACK = 32
 """Seeds that one process trains together on a GPU."""
@@ -127,7 +130,7 @@ def run_study(
     executor: Executor,
     *,
     report: Callable[[str | None], None],
-) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+) -> tuple[dict[str, SubjectResult], dict[str, str]]:
     """Train and judge what is not done yet, on an executor whose workers see the same files; one
     that fails loses no other.
 
@@ -163,7 +166,7 @@ def run_study(
     return {name: subject for name, subject in found.items() if subject is not None}, failed
 
 
-def judged(study: Study, target: Target, graphs_hash: str) -> dict[str, Any] | None:
+def judged(study: Study, target: Target, graphs_hash: str) -> SubjectResult | None:
     """The subject in a target's record, if that is of these weights, graphs, seed and claims;
     `None` where it is to be judged.
 
@@ -188,14 +191,14 @@ def judged(study: Study, target: Target, graphs_hash: str) -> dict[str, Any] | N
         record = read_record(study.place_of(target))
     except RecordError:
         return None
-    subject = record["subjects"][0]
+    subject = record.subjects[0]
     if study.registration is not None and target.seed is not None:
-        _require_registration(study, target, subject.get("about", {}).get("registration"))
+        _require_registration(study, target, subject.about.get("registration"))
     ids = sorted(claim.id for claim in study.chosen())
-    run = record["run"]
-    judged_as = (subject["content_hash"], subject["validation_set"], run["seed"], run["device"])
+    run = record.run
+    judged_as = (subject.content_hash, subject.validation_set, run.seed, run.device)
     wanted_as = (checkpoint.content_hash, graphs_hash, study.claims_seed, study.device)
-    found = [claim["id"] for claim in subject["claims"]]
+    found = [claim.id for claim in subject.claims]
     return subject if judged_as == wanted_as and found == ids else None
 
 
@@ -296,7 +299,7 @@ def _judge(study: Study, target: Target) -> None:
     )
     judged_now = judge_all(study.chosen(), subject)
     if about:
-        judged_now["about"] = about
+        judged_now = replace(judged_now, about=about)
     record = make_record(
         [judged_now], seed=study.claims_seed, device=study.device, partial=study.partial
     )

@@ -12,6 +12,7 @@ from models.checkpoint import load_checkpoint
 from models.config import ModelConfig, TrainConfig
 from models.training import EPOCHS
 from studies.seeds import Study, Target
+from verdicts.schema import SubjectResult
 from verdicts.series import Chart, Row, Series
 
 SPLITS = ("train_loss", "validation_loss", "validation_accuracy")
@@ -52,14 +53,14 @@ def study_of(targets: Sequence[Target], claims: tuple[str, ...]) -> Study:
     return Study(cfg, TrainConfig.from_dict(checkpoint.recipe["train"]), claims=claims)
 
 
-def series(subjects: Sequence[Mapping[str, Any]]) -> Series:
+def series(subjects: Sequence[SubjectResult]) -> Series:
     """What came and went, from the subjects of a record; `ValueError` where they are not those of a
     timeline."""
     try:
-        at = [subject["about"]["training"]["epochs_done"] for subject in subjects]
-        scores = [subject["about"]["role_scores"] for subject in subjects]
-        metrics = [subject["about"]["training"]["metrics"] for subject in subjects]
-        roles = [list(subject["roles"]) for subject in subjects][-1]
+        at = [subject.about["training"]["epochs_done"] for subject in subjects]
+        scores = [subject.about["role_scores"] for subject in subjects]
+        metrics = [subject.about["training"]["metrics"] for subject in subjects]
+        roles = [list(subject.roles) for subject in subjects][-1]
     except (KeyError, TypeError) as error:
         raise ValueError(f"not the record of a timeline: a subject has no {error}") from None
     parts = [_role(role, subjects) for role in roles]
@@ -71,9 +72,9 @@ def series(subjects: Sequence[Mapping[str, Any]]) -> Series:
     return Series("epoch", at, subjects, parts, charts, legend)
 
 
-def _role(role: str, subjects: Sequence[Mapping[str, Any]]) -> Row:
+def _role(role: str, subjects: Sequence[SubjectResult]) -> Row:
     """Where a role is found: ■ by the part that plays it in the end, □ by another."""
-    found = [subject["roles"][role] for subject in subjects]
+    found = [subject.roles[role] for subject in subjects]
     marks = [" " if one is None else "■" if one == found[-1] else "□" for one in found]
     return Row.of(
         role, marks, [one is not None for one in found], "" if found[-1] is None else str(found[-1])

@@ -18,10 +18,11 @@ from models.transformer import Transformer
 from verdicts.judge import judge_all
 from verdicts.page import PageExtras, render_page
 from verdicts.record import make_record, read_record
+from verdicts.schema import Record
 
 
 @functools.cache
-def shipped() -> tuple[Subject, dict[str, Any]]:
+def shipped() -> tuple[Subject, Record]:
     """The subject, with few graphs, and its ledger."""
     subject = load_subject(REGISTRY / "default").every(16)
     return subject, read_record(subject.ledger_path)
@@ -30,7 +31,7 @@ def shipped() -> tuple[Subject, dict[str, Any]]:
 @functools.cache
 def shipped_extras() -> PageExtras:
     subject, ledger = shipped()
-    return page_extras(subject, ledger["subjects"][0])
+    return page_extras(subject, ledger.subjects[0])
 
 
 @functools.cache

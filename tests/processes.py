@@ -79,7 +79,7 @@ sys.addaudithook(hook)
 _HOLD = """
 import sys
 from pathlib import Path
-from models.lock import hold
+from verdicts.lock import hold
 
 with hold(Path(sys.argv[1])):
     print("held", flush=True)

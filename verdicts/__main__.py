@@ -61,7 +61,8 @@ def add_commands(commands: Commands, project: Callable[[], Project] = lambda: PL
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from verdicts.record import require_writable, write_text
+    from verdicts.files import write_text
+    from verdicts.record import require_writable
     from verdicts.side_by_side import render_side_by_side
 
     require_writable(options.out, option="--out")
@@ -69,6 +70,7 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _history(options: argparse.Namespace) -> None:
+    from verdicts.files import write_text
     from verdicts.history import (
         history_markdown,
         read_commits,
@@ -76,7 +78,7 @@ def _history(options: argparse.Namespace) -> None:
         render_history,
         render_history_page,
     )
-    from verdicts.record import require_writable, write_text
+    from verdicts.record import require_writable
 
     if options.markdown is not None and options.markdown == options.page:
         raise ValueError(f"--markdown and --page are both {options.page}; name two files")
@@ -107,7 +109,8 @@ def _add_page(commands: Commands) -> None:
 
 def _page(options: argparse.Namespace) -> None:
     from verdicts.bundle import page_of_record
-    from verdicts.record import require_writable, write_text
+    from verdicts.files import write_text
+    from verdicts.record import require_writable
 
     require_writable(options.out, option="--out")
     write_text(options.out, page_of_record(options.record, options.bundle, lacking=LACKING))

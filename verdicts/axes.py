@@ -4,11 +4,11 @@ reach, or what it is in several subjects."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from markupsafe import Markup
 
 from verdicts.drawing import WIDTH, Scale, short
+from verdicts.schema import Measurement, Trial
 from verdicts.table import bound, number, shown
 
 _LEFT, _RIGHT = 14, WIDTH - 14
@@ -26,15 +26,15 @@ SHAPES = (
 """One for each subject on a shared axis: circle, square, triangle, diamond, triangle, cross."""
 
 
-def has_axis(measurement: Mapping[str, Any]) -> bool:
+def has_axis(measurement: Measurement) -> bool:
     """Whether it is a number that is held to a bound."""
-    return isinstance(measurement["value"], int | float) and bound(measurement) != ""
+    return measurement.number is not None and bound(measurement) != ""
 
 
 def measurement_axis(
     name: str,
-    measurement: Mapping[str, Any],
-    controls: Mapping[str, Mapping[str, Any]],
+    measurement: Measurement,
+    controls: Mapping[str, Trial],
     *,
     key: str,
 ) -> Markup:
@@ -43,16 +43,14 @@ def measurement_axis(
 
     A control far beyond the rest stands at the edge.
     """
-    value = float(measurement["value"])
-    limits = [
-        measurement[key]
-        for key in ("low", "high", "at_least", "at_most")
-        if measurement[key] is not None
-    ]
+    assert measurement.number is not None, "has_axis"
+    value, low, high = float(measurement.number), measurement.at_least, measurement.at_most
+    interval = [at for at in (measurement.low, measurement.high) if at is not None]
+    limits = [*interval, *(at for at in (low, high) if at is not None)]
     reached = {
-        control: float(trial["values"][key])
+        control: float(trial.values[key])
         for control, trial in controls.items()
-        if isinstance(trial["values"].get(key), int | float)
+        if isinstance(trial.values.get(key), int | float)
     }
     own = Scale.over([value, *limits], _LEFT, _RIGHT, margin=0.15)
     span = own.high - own.low
@@ -60,9 +58,8 @@ def measurement_axis(
         other for other in reached.values() if own.low - 2 * span <= other <= own.high + 2 * span
     ]
     scale = Scale.over([own.low, own.high, *near], _LEFT, _RIGHT, margin=0.02)
-    low, high = measurement["at_least"], measurement["at_most"]
     left, right = scale(low) if low is not None else 0, scale(high) if high is not None else WIDTH
-    held = measurement["outcome"] == "holds"
+    held = measurement.outcome == "holds"
     words = f"{name}: {shown(measurement)}, must be {bound(measurement)}" + (
         f"; {len(reached)} control{'s' * (len(reached) > 1)}" if reached else ""
     )
@@ -78,8 +75,8 @@ def measurement_axis(
         _rule(scale, 46),
         *(_control(control, other, scale) for control, other in reached.items()),
     ]
-    if measurement["low"] is not None and measurement["high"] is not None:
-        parts.append(_interval(scale(measurement["low"]), scale(measurement["high"]), _MIDDLE))
+    if len(interval) == 2:
+        parts.append(_interval(scale(interval[0]), scale(interval[1]), _MIDDLE))
     sign = (
         '<circle class="value" cx="{x}" cy="{y}" r="5"/>'
         if held
@@ -121,7 +118,7 @@ def mark(place: int, *, held: bool, x: float = 0, y: float = 0) -> Markup:
     )
 
 
-def shared_axis(name: str, measurements: Mapping[str, Mapping[str, Any] | None]) -> Markup | None:
+def shared_axis(name: str, measurements: Mapping[str, Measurement | None]) -> Markup | None:
     """One measurement of several subjects by name, a lane each, on one scale; `None` where it is a
     number with a bound in none of them."""
     lanes = {
@@ -132,10 +129,10 @@ def shared_axis(name: str, measurements: Mapping[str, Mapping[str, Any] | None])
     if not lanes:
         return None
     limits = [
-        one[key]
+        at
         for _, one in lanes.values()
-        for key in ("value", "low", "high", "at_least", "at_most")
-        if one[key] is not None
+        for at in (one.number, one.low, one.high, one.at_least, one.at_most)
+        if at is not None
     ]
     scale = Scale.over(limits, _LEFT, _RIGHT, margin=0.1)
     drawn = [part for place, (_, one) in lanes.items() for part in _lane(place, one, scale)]
@@ -148,9 +145,10 @@ def shared_axis(name: str, measurements: Mapping[str, Mapping[str, Any] | None])
     ).format(WIDTH, bottom + 16, name, words, Markup("").join(drawn), _rule(scale, bottom))
 
 
-def _lane(place: int, measurement: Mapping[str, Any], scale: Scale) -> Sequence[Markup]:
+def _lane(place: int, measurement: Measurement, scale: Scale) -> Sequence[Markup]:
+    assert measurement.number is not None, "has_axis"
     top, middle = _LANE * place + 2, _LANE * (place + 0.5) + 2
-    low, high = measurement["at_least"], measurement["at_most"]
+    low, high = measurement.at_least, measurement.at_most
     left, right = scale(low) if low is not None else 0, scale(high) if high is not None else WIDTH
     parts = [
         Markup('<rect class="allowed" x="{}" width="{}" y="{}" height="{}"/>').format(
@@ -164,10 +162,10 @@ def _lane(place: int, measurement: Mapping[str, Any], scale: Scale) -> Sequence[
             if limit is not None
         ),
     ]
-    if measurement["low"] is not None and measurement["high"] is not None:
-        ends = scale(measurement["low"]), scale(measurement["high"])
+    if measurement.low is not None and measurement.high is not None:
+        ends = scale(measurement.low), scale(measurement.high)
         parts.append(_interval(*ends, middle, f" of-{place}"))
-    held, x = measurement["outcome"] == "holds", scale(float(measurement["value"]))
+    held, x = measurement.outcome == "holds", scale(float(measurement.number))
     return [*parts, mark(place, held=held, x=x, y=middle)]
 
 

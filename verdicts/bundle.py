@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import gzip
 import io
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 from markupsafe import Markup
+from msgspec.structs import replace
 
+from verdicts.files import write_bytes
 from verdicts.page import PageExtras, render_page
 from verdicts.project import PLAIN, Project
-from verdicts.record import MAX_BYTES, RecordError, read_whole_record, write_bytes
+from verdicts.record import MAX_BYTES, RecordError, read_whole_record
+from verdicts.schema import Record
 
 
 class Words(msgspec.Struct, frozen=True):
@@ -48,37 +50,34 @@ class Bundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     words: Words
     extras: PageExtras
 
-    def with_its_subject_first(self, record: Mapping[str, Any], *, source: Path) -> dict[str, Any]:
+    def with_its_subject_first(self, record: Record, *, source: Path) -> Record:
         """The record; `RecordError` where nothing in it is what was drawn."""
-        subjects = sorted(
-            record["subjects"], key=lambda one: one["content_hash"] != self.content_hash
-        )
-        first, seed = subjects[0], record["run"]["seed"]
-        if first["content_hash"] != self.content_hash:
+        subjects = sorted(record.subjects, key=lambda one: one.content_hash != self.content_hash)
+        first, seed = subjects[0], record.run.seed
+        if first.content_hash != self.content_hash:
             raise RecordError(
                 f"{source}: was drawn of {self.content_hash[:19]}…, and the record is of"
-                f" {', '.join(one['name'] for one in subjects)}, {first['content_hash'][:19]}…"
+                f" {', '.join(one.name for one in subjects)}, {first.content_hash[:19]}…"
             )
-        if (first.get("validation_set"), seed) != (self.validation_set, self.seed):
+        data = first.validation_set or None
+        if (data, seed) != (self.validation_set, self.seed):
             raise RecordError(
                 f"{source}: was drawn on the data {self.validation_set} with seed {self.seed}, and"
-                f" the record is on {first.get('validation_set')} with seed {seed}"
+                f" the record is on {data} with seed {seed}"
             )
-        return {**record, "subjects": subjects}
+        return replace(record, subjects=tuple(subjects))
 
 
-def write_bundle(
-    path: Path, record: Mapping[str, Any], extras: PageExtras, *, project: Project
-) -> None:
+def write_bundle(path: Path, record: Record, extras: PageExtras, *, project: Project) -> None:
     """The bundle of the record's first subject, as compressed JSON; the same each time."""
-    subject = record["subjects"][0]
-    sources = {claim["source"] for one in record["subjects"] for claim in one["claims"]}
+    subject = record.subjects[0]
+    sources = {claim.source for one in record.subjects for claim in one.claims}
     sources |= {figure.source for figure in extras.figures}
     bundle = Bundle(
         bundle_version=1,
-        content_hash=subject["content_hash"],
-        validation_set=subject.get("validation_set"),
-        seed=record["run"]["seed"],
+        content_hash=subject.content_hash,
+        validation_set=subject.validation_set or None,
+        seed=record.run.seed,
         words=Words(
             subject=project.subject,
             data=project.data,

@@ -8,15 +8,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.util
-import json
-import os
+import io
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from verdicts.files import write_bytes
 from verdicts.packing import Packed, unpack_answers, unpack_numbers
 from verdicts.record import RecordError
+from verdicts.schema import CasesFile, Description
 from verdicts.statistics import COLUMNS
 
 if TYPE_CHECKING:
@@ -24,6 +27,23 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1_000_000_000
 _INDEX = "index"
+
+
+class _Measure(msgspec.Struct, frozen=True):
+    """Where the columns of a measure are."""
+
+    claim: str
+    measure: str
+    kind: str
+    columns: list[str]
+
+
+class _Indexed(msgspec.Struct, frozen=True):
+    """What the file holds of a subject."""
+
+    content_hash: str
+    validation_set: str | None
+    measures: list[_Measure]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,7 +61,7 @@ def unpack(packed: Packed) -> Seen:
     """What travelled, as numbers."""
     import numpy as np
 
-    kind, columns = packed["kind"], packed["columns"]
+    kind, columns = packed.kind, packed.columns
     if kind == "share":
         return Seen(kind, (np.array(unpack_answers(columns[0]), dtype=bool),))
     return Seen(kind, tuple(np.frombuffer(unpack_numbers(one), dtype="<f4") for one in columns))
@@ -57,11 +77,8 @@ def require_numpy(option: str) -> None:
         raise RecordError(f"{option}: needs numpy, which is not installed; pip install numpy")
 
 
-def write_cases(
-    path: Path, subjects: Iterable[tuple[Mapping[str, Any], CasesOfSubject]]
-) -> dict[str, str]:
-    """Write what was seen of each described subject; its name and hash, by which the record names
-    it."""
+def write_cases(path: Path, subjects: Iterable[tuple[Description, CasesOfSubject]]) -> CasesFile:
+    """Write what was seen of each described subject; what the record says of the file."""
     import numpy as np
 
     arrays: dict[str, NDArray[Any]] = {}
@@ -73,26 +90,13 @@ def write_cases(
             for column in one.columns:
                 names.append(f"c{len(arrays)}")
                 arrays[names[-1]] = column
-            measures.append(
-                {"claim": claim, "measure": measure, "kind": one.kind, "columns": names}
-            )
-        index.append(
-            {
-                "content_hash": about["content_hash"],
-                "validation_set": about.get("validation_set"),
-                "measures": measures,
-            }
-        )
-    text = json.dumps(index).encode()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            _write_npz(file, {_INDEX: np.frombuffer(text, dtype=np.uint8), **arrays})
-        digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return {"file": path.name, "sha256": digest}
+            measures.append(_Measure(claim, measure, one.kind, names))
+        index.append(_Indexed(about.content_hash, about.validation_set or None, measures))
+    text = msgspec.json.encode(index)
+    file = io.BytesIO()
+    _write_npz(file, {_INDEX: np.frombuffer(text, dtype=np.uint8), **arrays})
+    write_bytes(path, file.getvalue())
+    return CasesFile(path.name, hashlib.sha256(file.getvalue()).hexdigest())
 
 
 def _write_npz(file: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -108,7 +112,7 @@ def _write_npz(file: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def read_cases(
-    path: Path, about: Mapping[str, Any], *, sha256: str | None = None
+    path: Path, about: Description, *, sha256: str | None = None
 ) -> dict[tuple[str, str], Seen]:
     """What was seen of the subject of these weights on this data; `RecordError` for a file that is
     not of it, or cannot be read."""
@@ -122,15 +126,13 @@ def read_cases(
             if (size := sum(entry.file_size for entry in archive.infolist())) > MAX_BYTES:
                 raise ValueError(f"it holds {size} bytes, more than the {MAX_BYTES} allowed")
         with np.load(path, allow_pickle=False) as arrays:
-            index = json.loads(arrays[_INDEX].tobytes())
-            mine = [one for one in index if one["content_hash"] == about["content_hash"]]
-            if not mine or mine[0]["validation_set"] != about.get("validation_set"):
-                raise RecordError(f"{path}: holds no cases of {about['name']} on the same data")
+            index = msgspec.json.decode(arrays[_INDEX].tobytes(), type=list[_Indexed])
+            mine = [one for one in index if one.content_hash == about.content_hash]
+            if not mine or mine[0].validation_set != (about.validation_set or None):
+                raise RecordError(f"{path}: holds no cases of {about.name} on the same data")
             return {
-                (one["claim"], one["measure"]): _seen(
-                    one["kind"], [arrays[c] for c in one["columns"]]
-                )
-                for one in mine[0]["measures"]
+                (one.claim, one.measure): _seen(one.kind, [arrays[c] for c in one.columns])
+                for one in mine[0].measures
             }
     except RecordError:
         raise

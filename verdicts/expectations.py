@@ -7,11 +7,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
+
 from verdicts.nulls import Draws, NullTest
 from verdicts.packing import pack_answers
+from verdicts.schema import Count, Measurement, Number, Outcome, Plain
 from verdicts.statistics import PerCase
 
-Plain = float | list[Any] | dict[str, Any] | None
 SIGNIFICANT_DIGITS = 6  # what float32 measurements carry; more would differ between machines
 
 
@@ -42,39 +45,18 @@ def plain(value: object) -> Plain:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Measurement:
-    """One measured quantity against its bounds. `outcome` is `None` where it has no bound and is
-    only reported."""
-
-    value: Plain
-    low: float | None
-    high: float | None
-    at_least: float | None
-    at_most: float | None
-    because: str | None
-    from_controls: bool
-    """Whether the bound was set between the trained value and the best control, which a run with
-    controls checks."""
-    note: str | None
-    outcome: str | None
-    answers: str | None = None
-    """Yes or no of each case, packed, where they are kept."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """As the record holds it."""
-        fields = dataclasses.asdict(self)
-        if self.answers is None:
-            del fields["answers"]
-        return fields
+def rounded(value: float | None) -> Number | None:
+    """A number to six digits; `None` where it is not finite."""
+    recorded = plain(value)
+    assert not isinstance(recorded, list | dict)
+    return recorded
 
 
-@dataclasses.dataclass(frozen=True)
-class Count:
-    """How many cases a statement about all of a kind saw, and how many it needs."""
-
-    seen: int
-    needed: int
+def exact(value: float | None) -> Number | None:
+    """A number as JSON holds it, every digit of it; a whole number stays one."""
+    if value is None:
+        return None
+    return int(value) if isinstance(value, int) else float(value)
 
 
 class Expect:
@@ -127,6 +109,7 @@ class Expect:
                     f"expect({name!r}): within={within} already sets at_least and at_most"
                 )
             at_least, at_most = within
+        at_least, at_most = exact(at_least), exact(at_most)
         bounds = [bound for bound in (at_least, at_most) if bound is not None]
         if any(not math.isfinite(bound) for bound in bounds):
             raise ValueError(
@@ -179,7 +162,7 @@ class Expect:
         per_case: PerCase | None = getattr(value, "per_case", None)
         if per_case is not None:
             self.per_case[name] = per_case
-        answers = None
+        answers: str | UnsetType = UNSET
         if kept:
             if per_case is None or per_case.kind != "share":
                 raise ValueError(
@@ -189,8 +172,8 @@ class Expect:
             answers = pack_answers(per_case.columns[0])
         self.measurements[name] = Measurement(
             recorded,
-            _limit(low),
-            _limit(high),
+            rounded(low),
+            rounded(high),
             at_least,
             at_most,
             because,
@@ -227,9 +210,7 @@ class Expect:
             shown = self.counterexample is not None and measured.outcome == "refuted"
             if measured.outcome is not None and too_few and not shown:
                 note = "; ".join(filter(None, [measured.note, *too_few]))
-                self.measurements[name] = dataclasses.replace(
-                    measured, outcome="unresolved", note=note
-                )
+                self.measurements[name] = replace(measured, outcome="unresolved", note=note)
 
     def null(
         self, name: str, observed: float, draws: Draws | Sequence[float], *, kind: str
@@ -259,7 +240,8 @@ class Expect:
     def show_counterexample(self, **facts: object) -> None:
         """Keep the smallest case found against the claim, as facts to print and to replay."""
         self.counterexample = {
-            name: fact if isinstance(fact, str) else plain(fact) for name, fact in facts.items()
+            name: str(fact) if isinstance(fact, str) else plain(fact)
+            for name, fact in facts.items()
         }
 
 
@@ -295,12 +277,6 @@ def _cases_to_settle(value: object, bounds: list[float]) -> int | None:
     return math.ceil(cases * max(POWER * reach / gap for gap, reach in reaches) ** 2)
 
 
-def _limit(limit: float | None) -> float | None:
-    recorded = plain(limit)
-    assert recorded is None or isinstance(recorded, (int, float))
-    return recorded
-
-
 def _outcome(
     point: object,
     low: float | None,
@@ -308,7 +284,7 @@ def _outcome(
     *,
     at_least: float | None,
     at_most: float | None,
-) -> str:
+) -> Outcome:
     """`holds` if the whole interval meets the bound, `refuted` if it lies wholly outside,
     `unresolved` otherwise."""
     if point is None:

@@ -5,26 +5,24 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
+from verdicts.schema import Measurement, Number, SubjectResult
 from verdicts.statistics import clopper_pearson
 from verdicts.table import LEGEND, WIDTH, Line, bound, number, sign
 
 
-def frequency(subjects: Sequence[Mapping[str, Any]], claim: str) -> tuple[int, float, float]:
+def frequency(subjects: Sequence[SubjectResult], claim: str) -> tuple[int, float, float]:
     """How many of the subjects a claim holds in, with the exact (Clopper–Pearson) 95 % interval of
     the rate."""
     count = sum(
-        one["id"] == claim and one["verdict"] == "holds"
-        for subject in subjects
-        for one in subject["claims"]
+        one.id == claim and one.verdict == "holds" for subject in subjects for one in subject.claims
     )
     rate = clopper_pearson(count, len(subjects))
     return count, rate.low, rate.high
 
 
 def render_frequencies(
-    subjects: Mapping[str, Mapping[str, Any]], beside: Mapping[str, Mapping[str, Any]] | None = None
+    subjects: Mapping[str, SubjectResult], beside: Mapping[str, SubjectResult] | None = None
 ) -> Iterator[Line]:
     """Claims × subjects, both by name, the most frequent claims first; those `beside` are shown and
     not counted."""
@@ -64,30 +62,28 @@ def render_frequencies(
     yield LEGEND, {}
 
 
-def render_ranges(subjects: Mapping[str, Mapping[str, Any]]) -> Iterator[Line]:
+def render_ranges(subjects: Mapping[str, SubjectResult]) -> Iterator[Line]:
     """Lowest and highest value over the subjects of every measurement that decides a claim, with
     its bound."""
-    found: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
+    found: dict[str, dict[str, list[tuple[Number, Measurement]]]] = {}
     for subject in subjects.values():
-        for claim in subject["claims"]:
-            for name, measurement in claim["measurements"].items():
-                if measurement["outcome"] is not None and isinstance(
-                    measurement["value"], int | float
-                ):
-                    found.setdefault(claim["id"], {}).setdefault(name, []).append(measurement)
+        for claim in subject.claims:
+            for name, m in claim.deciding.items():
+                if m.number is not None:
+                    found.setdefault(claim.id, {}).setdefault(name, []).append((m.number, m))
     yield (
         "lowest, median and highest value of what decides each claim, and its bound",
         {"bold": True},
     )
-    for claim, measurements in sorted(found.items()):
-        yield claim, {}
+    for id_, measurements in sorted(found.items()):
+        yield id_, {}
         for name, several in measurements.items():
-            values = sorted(m["value"] for m in several)
+            values = sorted(value for value, _ in several)
             middle = (values[(len(values) - 1) // 2] + values[len(values) // 2]) / 2
             of = f"{len(values)} of {len(subjects)}" if len(values) < len(subjects) else ""
             shown = f"{number(values[0]):>9} {number(middle):>9} {number(values[-1]):>9}"
-            yield f"    {name:<36} {shown}   {bound(several[0]):<22} {of}".rstrip(), {}
+            yield f"    {name:<36} {shown}   {bound(several[0][1]):<22} {of}".rstrip(), {}
 
 
-def _signs(subject: Mapping[str, Any]) -> dict[str, str]:
-    return {claim["id"]: sign(claim) for claim in subject["claims"]}
+def _signs(subject: SubjectResult) -> dict[str, str]:
+    return {claim.id: sign(claim) for claim in subject.claims}

@@ -11,27 +11,14 @@ import dataclasses
 import datetime
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 from verdicts.acknowledged import Acknowledgement
 from verdicts.nulls import LEVEL
 from verdicts.paired import Change, Key
+from verdicts.schema import Measurement, Mode, Status
 
-Mode = Literal["same", "changed", "retrained"]
 MODES: tuple[Mode, ...] = get_args(Mode)
-Status = Literal[
-    "lost",
-    "law broken",
-    "vanished",
-    "drifted",
-    "acknowledged",
-    "moved",
-    "gone",
-    "new",
-    "gained",
-    "fails still",
-    "holds still",
-]
 STATUSES: tuple[Status, ...] = get_args(Status)  # worst first
 FAILING: tuple[Status, ...] = ("lost", "law broken", "vanished", "drifted")
 AS_BEFORE: tuple[Status, ...] = ("fails still", "holds still")
@@ -48,6 +35,11 @@ class Bounds:
 
     at_least: float | None
     at_most: float | None
+
+    @classmethod
+    def of(cls, measurement: Measurement) -> Bounds:
+        """Those of a measurement."""
+        return cls(measurement.at_least, measurement.at_most)
 
     def distance(self, value: float) -> float:
         """How far inside them a value lies; negative outside."""

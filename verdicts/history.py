@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from verdicts.markdown import _escaped as escaped
-from verdicts.record import RecordError, read_record, validate
+from verdicts.record import RecordError, parse_record, read_record
+from verdicts.schema import ClaimResult, Measurement, Record, SubjectResult
 from verdicts.series import Series, page_of_series, render_series
 from verdicts.table import Line, bound, number, shown, sign, summary
 
-Result = Mapping[str, Any]
 _LATEST = 4  # records whose values fit on a line
 _MISSED = {"refuted": " ✗", "unresolved": " ?"}
 
@@ -38,7 +36,7 @@ class History:
     """One subject in several records, each with a label."""
 
     labels: Sequence[str]
-    subjects: Sequence[Mapping[str, Any]]
+    subjects: Sequence[SubjectResult]
     partial: Sequence[bool]
     """Whether a record is of a part of the claims, so that nothing is lost that it lacks."""
 
@@ -56,9 +54,9 @@ class History:
             names=self.labels,
         )
 
-    def results(self) -> dict[str, list[Result | None]]:
+    def results(self) -> dict[str, list[ClaimResult | None]]:
         """What came of each claim in each record; `None` where it was not judged."""
-        judged = [{claim["id"]: claim for claim in one["claims"]} for one in self.subjects]
+        judged = [{claim.id: claim for claim in one.claims} for one in self.subjects]
         return {claim: [one.get(claim) for one in judged] for claim in sorted(set().union(*judged))}
 
     def losses(self) -> list[Loss]:
@@ -68,23 +66,23 @@ class History:
         )
         return sorted(lost, key=lambda loss: (loss.at, loss.claim))
 
-    def _lost(self, claim: str, found: Sequence[Result | None]) -> Iterator[Loss]:
-        holds = [one is not None and one["verdict"] == "holds" for one in found]
-        held: Result | None = None
+    def _lost(self, claim: str, found: Sequence[ClaimResult | None]) -> Iterator[Loss]:
+        holds = [one is not None and one.verdict == "holds" for one in found]
+        held: ClaimResult | None = None
         for at, one in enumerate(found):
             if holds[at]:
                 held = one
             elif held is not None and (one is not None or not self.partial[at]):
-                verdict = "vanished" if one is None else one["verdict"]
+                verdict = "vanished" if one is None else one.verdict
                 back = holds.index(True, at) if any(holds[at:]) else None
                 yield Loss(claim, at, verdict, tuple(_moved(held, one)), back)
                 held = None
 
 
-def _moved(held: Result, one: Result | None) -> Iterator[str]:
-    for name, now in (one or {"measurements": {}})["measurements"].items():
-        if now["outcome"] not in (None, "holds"):
-            was = held["measurements"].get(name)
+def _moved(held: ClaimResult, one: ClaimResult | None) -> Iterator[str]:
+    for name, now in one.deciding.items() if one else ():
+        if now.outcome != "holds":
+            was = held.measurements.get(name)
             before = "" if was is None else f"{shown(was)} → "
             yield f"{name} {before}{shown(now)}, must be {bound(now)}"
 
@@ -115,7 +113,7 @@ def read_commits(path: Path, *, name: str | None = None) -> tuple[History, list[
     for label in log.decode().splitlines():
         try:
             content = _git(path, "show", f"{label.partition(' ')[0]}:./{path.name}")
-            records.append((label, validate(json.loads(content), source=label)))
+            records.append((label, parse_record(content, source=label)))
         except ValueError as error:  # it was removed there, or has another schema
             left_out.append(str(error))
     if not records:
@@ -134,22 +132,22 @@ def _git(path: Path, *arguments: str) -> bytes:
     return done.stdout
 
 
-def _history(records: Sequence[tuple[str, Mapping[str, Any]]], name: str | None) -> History:
+def _history(records: Sequence[tuple[str, Record]], name: str | None) -> History:
     subjects = []
     for label, record in records:
-        found = [one for one in record["subjects"] if name in (None, one["name"])]
+        found = [one for one in record.subjects if name in (None, one.name)]
         if len(found) != 1:
-            names = ", ".join(one["name"] for one in record["subjects"])
+            names = ", ".join(one.name for one in record.subjects)
             raise RecordError(f"{label}: is of {names}; name one of them with --subject")
         subjects += found
-    partial = ["partial" in record["run"] for _, record in records]
+    partial = [bool(record.run.partial) for _, record in records]
     return History([label for label, _ in records], subjects, partial)
 
 
 def render_history(history: History) -> Iterator[Line]:
     """The records, each claim's verdicts, the losses, and the latest values."""
     for place, (label, subject) in enumerate(zip(history.labels, history.subjects, strict=True)):
-        yield f"{place + 1:>3}  {label}: {subject['name']}, {summary(subject)}", {}
+        yield f"{place + 1:>3}  {label}: {subject.name}, {summary(subject)}", {}
     yield "", {}
     yield from render_series(history.series())
     yield "", {}
@@ -177,22 +175,21 @@ def _told(history: History, loss: Loss) -> str:
     return f"lost in {history.labels[loss.at]}, {loss.verdict}{moved}{back}"
 
 
-def _values(found: Sequence[Result | None]) -> Iterator[tuple[str, str, list[str]]]:
+def _values(found: Sequence[ClaimResult | None]) -> Iterator[tuple[str, str, list[str]]]:
     """Of each measurement that decides a claim its name, its latest bound and its values."""
-    several: dict[str, list[Mapping[str, Any] | None]] = {}
+    several: dict[str, list[Measurement | None]] = {}
     for place, one in enumerate(found):
-        for name, measurement in (one or {"measurements": {}})["measurements"].items():
-            if measurement["outcome"] is not None:
-                several.setdefault(name, [None] * len(found))[place] = measurement
+        for name, measurement in one.deciding.items() if one else ():
+            several.setdefault(name, [None] * len(found))[place] = measurement
     for name, measurements in several.items():
         latest = next(one for one in reversed(measurements) if one is not None)
         yield name, bound(latest), ["" if one is None else _cell(one) for one in measurements]
 
 
-def _cell(measurement: Mapping[str, Any]) -> str:
-    value = measurement["value"]
+def _cell(measurement: Measurement) -> str:
+    value = measurement.value
     text = number(value) if isinstance(value, int | float) else "—" if value is None else "…"
-    return text + _MISSED.get(measurement["outcome"], "")
+    return text + _MISSED.get(measurement.outcome or "", "")
 
 
 def history_markdown(history: History) -> str:
@@ -200,9 +197,7 @@ def history_markdown(history: History) -> str:
     places = [str(place + 1) for place in range(len(history.labels))]
     lines = [_cells("", "record", "what came of it"), _cells(*["---"] * 3)]
     for place, label, subject in zip(places, history.labels, history.subjects, strict=True):
-        lines.append(
-            _cells(place, escaped(label), f"{escaped(subject['name'])}: {summary(subject)}")
-        )
+        lines.append(_cells(place, escaped(label), f"{escaped(subject.name)}: {summary(subject)}"))
     losses = [f"- `{loss.claim}` {escaped(_told(history, loss))}" for loss in history.losses()]
     lines += ["", *(losses or ["No claim was lost."]), ""]
     lines += [_cells("claim", "bound", *places), _cells(*["---"] * (len(places) + 2))]
@@ -223,7 +218,7 @@ def render_history_page(history: History) -> str:
     return page_of_series(
         history.series(),
         "history.html",
-        title=f"{history.subjects[-1]['name']}: history",
+        title=f"{history.subjects[-1].name}: history",
         lead=f"{len(history.labels)} records, from {history.labels[0]} to {history.labels[-1]}.",
         history=history,
     )

@@ -9,11 +9,20 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
-from verdicts.expectations import Expect, plain
+from msgspec import UNSET
+
+from verdicts.expectations import Expect, exact, rounded
 from verdicts.nulls import NullTest, with_corrected
 from verdicts.project import PLAIN, Project
+from verdicts.schema import (
+    ClaimResult,
+    Description,
+    NullResult,
+    SubjectResult,
+    VerdictName,
+)
 
 _KEYWORDS = (
     "source",
@@ -27,7 +36,7 @@ _KEYWORDS = (
     "at_chance",
     "drift",
 )
-VERDICTS = ("error", "refuted", "unresolved", "absent", "holds")  # worst first
+VERDICTS: tuple[VerdictName, ...] = get_args(VerdictName)  # worst first
 
 
 class ClaimNotHeld(AssertionError):
@@ -170,49 +179,50 @@ class Verdict:
     """What came of one claim on one subject, with everything that was measured on the way."""
 
     claim: Claim
-    verdict: str
+    verdict: VerdictName
     expect: Expect
     reason: str | None
     """Why it is absent, or what broke."""
     error: Exception | None
     duration_s: float
 
-    def to_dict(self) -> dict[str, Any]:
+    def result(self) -> ClaimResult:
         """As the record holds it."""
         claim = self.claim
-        return {
-            "id": claim.id,
-            "statement": claim.statement,
-            "source": claim.source,
-            "evidence": claim.evidence,
-            "gauge": sorted(claim.gauge),
-            "companion": claim.companion,
-            "parts": sorted(claim.parts),
-            "verdict": self.verdict,
-            "reason": self.reason,
-            "measurements": {name: m.to_dict() for name, m in self.expect.measurements.items()},
-            "counts": {
-                kind: dataclasses.asdict(count) for kind, count in self.expect.counts.items()
-            },
-            "nulls": {
-                name: {"kind": null.kind, **_numbers(null)}
-                for name, null in self.expect.nulls.items()
-            },
-            "p": plain(self.expect.p),
-            "p_corrected": None,
-            "above_chance": "not asked",
-            "not_asked": self.expect.unasked,
-            "at_chance": claim.at_chance,
-            "counterexample": self.expect.counterexample,
-            "duration_s": round(self.duration_s, 3),
-            **({} if claim.drift is None else {"drift": claim.drift}),
-        }
+        return ClaimResult(
+            id=claim.id,
+            statement=claim.statement,
+            source=claim.source,
+            evidence=claim.evidence,
+            gauge=tuple(sorted(claim.gauge)),
+            companion=claim.companion,
+            parts=tuple(sorted(claim.parts)),
+            verdict=self.verdict,
+            reason=self.reason,
+            measurements=self.expect.measurements,
+            counts=self.expect.counts,
+            nulls={name: _rounded(null) for name, null in self.expect.nulls.items()},
+            p=rounded(self.expect.p),
+            p_corrected=None,
+            not_asked=self.expect.unasked,
+            at_chance=claim.at_chance,
+            counterexample=self.expect.counterexample,
+            duration_s=round(self.duration_s, 3),
+            drift=UNSET if (drift := exact(claim.drift)) is None else drift,
+        )
 
 
-def _numbers(null: NullTest) -> dict[str, Any]:
-    return {
-        key: plain(getattr(null, key)) for key in ("observed", "draws", "as_large", "largest", "p")
-    }
+def _rounded(null: NullTest) -> NullResult:
+    largest = rounded(null.largest)
+    assert largest is not None, "draws are finite"
+    return NullResult(
+        kind=null.kind,
+        observed=rounded(null.observed),
+        draws=null.draws,
+        as_large=null.as_large,
+        largest=largest,
+        p=rounded(null.p),
+    )
 
 
 def judge(claim: Claim, subject: Any) -> Verdict:
@@ -240,15 +250,15 @@ def judge(claim: Claim, subject: Any) -> Verdict:
     return Verdict(claim, verdict, expect, reason, broken, time.perf_counter() - started)
 
 
-def judge_all(claims: Iterable[Claim], subject: Any) -> dict[str, Any]:
+def judge_all(claims: Iterable[Claim], subject: Any) -> SubjectResult:
     """The subject with all its claims as a record holds them, p-values corrected over them."""
     results = sorted(
-        (judge(claim, subject).to_dict() for claim in claims), key=lambda result: result["id"]
+        (judge(claim, subject).result() for claim in claims), key=lambda result: result.id
     )
-    return {**subject.describe(), "claims": with_corrected(results)}
+    return Description.of(subject).judged(with_corrected(results))
 
 
-def _conclude(claim: Claim, expect: Expect) -> tuple[str, str | None]:
+def _conclude(claim: Claim, expect: Expect) -> tuple[VerdictName, str | None]:
     if not any(m.outcome for m in expect.measurements.values()):
         return "error", "the claim expects nothing: hold at least one measurement to a bound"
     if claim.evidence in claim.project.must_count and not expect.counts:

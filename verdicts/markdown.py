@@ -4,19 +4,19 @@ first, and never too long."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from verdicts.compare import changed, comparison_summary, headline, smallest_seen
 from verdicts.gates import FAILING
 from verdicts.record import PARTIAL_SUMMARY, worst_first
+from verdicts.schema import ClaimResult, Comparison, Record, ShownCase
 from verdicts.table import beside_chance, bound, shown, summary
 
 MAX_BYTES = 900_000  # a CI step summary takes a megabyte
 _SIGN = {"error": "💥", "refuted": "❌", "unresolved": "❔", "absent": "➖", "holds": "✅"}
 
 
-def markdown(record: Mapping[str, Any], complaints: Sequence[str] = ()) -> str:
+def markdown(record: Record, complaints: Sequence[str] = ()) -> str:
     """The summary, cut at a whole line below 900 kB with a word on what was left out."""
     lines = [line for part in _lines(record, complaints) for line in part.splitlines() or [""]]
     size = 0
@@ -34,32 +34,29 @@ def markdown(record: Mapping[str, Any], complaints: Sequence[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _lines(record: Mapping[str, Any], complaints: Sequence[str]) -> Iterator[str]:
-    if (partial := record["run"].get("partial")) is not None:
-        yield f"{PARTIAL_SUMMARY}{_escaped(partial)}\n"
+def _lines(record: Record, complaints: Sequence[str]) -> Iterator[str]:
+    if record.run.partial:
+        yield f"{PARTIAL_SUMMARY}{_escaped(record.run.partial)}\n"
     for complaint in complaints:
         yield f"> ❌ {_escaped(complaint)}\n"
-    for subject in record["subjects"]:
-        yield f"## {_escaped(subject['name'])}: {summary(subject)}\n"
-        if "comparison" in subject:
-            yield from _comparison(subject["comparison"])
-        yield (
-            f"`{subject['content_hash'][:19]}…`, seed {record['run']['seed']},"
-            f" {record['run']['device']}\n"
-        )
+    for subject in record.subjects:
+        yield f"## {_escaped(subject.name)}: {summary(subject)}\n"
+        if subject.comparison:
+            yield from _comparison(subject.comparison)
+        yield (f"`{subject.content_hash[:19]}…`, seed {record.run.seed}, {record.run.device}\n")
         yield "| | claim | measured | bound |\n|---|---|---|---|"
-        for claim in worst_first(subject["claims"]):
+        for claim in worst_first(subject.claims):
             yield from _claim(claim)
         yield ""
 
 
-def _comparison(comparison: Mapping[str, Any]) -> Iterator[str]:
-    yield f"Against **{_escaped(comparison['name'])}**: {comparison_summary(comparison)}\n"
+def _comparison(comparison: Comparison) -> Iterator[str]:
+    yield f"Against **{_escaped(comparison.name)}**: {comparison_summary(comparison)}\n"
     yield ""
     yield from (f"- {_escaped(line)}" for line in headline(comparison))
     yield ""
-    for answers in comparison.get("answers", []):
-        yield from _cases(answers["shown"])
+    for answers in comparison.answers:
+        yield from _cases(answers.shown)
     for part, claims in changed(comparison):
         if part is not None:
             yield f"- **{_escaped(part)}**"
@@ -79,32 +76,31 @@ def _comparison(comparison: Mapping[str, Any]) -> Iterator[str]:
         yield "\n</details>\n\n"
 
 
-def _cases(shown: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _cases(shown: Sequence[ShownCase]) -> Iterator[str]:
     """The first cases that came out otherwise, by their names, with what the project draws."""
     for now in ("wrong", "right"):
-        names = [case["name"] for case in shown if case["now"] == now]
+        names = [case.name for case in shown if case.now == now]
         if names:
             listed = ", ".join(f"<code>{_escaped(name)}</code>" for name in names)
             yield f"{now.capitalize()} now: {listed}\n\n"
-    if pictures := [case for case in shown if "picture" in case]:
+    if pictures := [(case, case.picture) for case in shown if case.picture]:
         yield "<details><summary>Their pictures</summary>\n\n"
-        for case in pictures:
-            yield f"<code>{_escaped(case['name'])}</code>, {case['now']} now\n\n"
-            yield f"```mermaid\n{case['picture'].replace('`', '')}\n```\n\n"
+        for case, picture in pictures:
+            yield f"<code>{_escaped(case.name)}</code>, {case.now} now\n\n"
+            yield f"```mermaid\n{picture.replace('`', '')}\n```\n\n"
         yield "</details>\n\n"
 
 
-def _claim(claim: Mapping[str, Any]) -> Iterator[str]:
-    gating = {name: m for name, m in claim["measurements"].items() if m["outcome"] is not None}
-    missed = {name: m for name, m in gating.items() if m["outcome"] != "holds"}
-    chosen = missed or gating
+def _claim(claim: ClaimResult) -> Iterator[str]:
+    missed = {name: m for name, m in claim.deciding.items() if m.outcome != "holds"}
+    chosen = missed or claim.deciding
     measured = "<br>".join(
         f"{_escaped(name)} {_escaped(shown(m))}" for name, m in chosen.items()
-    ) or _escaped(claim["reason"] or "")
+    ) or _escaped(claim.reason or "")
     bounds = "<br>".join(_escaped(bound(m)) for m in chosen.values())
-    verdict = ", ".join(filter(None, [claim["verdict"], beside_chance(claim)]))
+    verdict = ", ".join(filter(None, [claim.verdict, beside_chance(claim)]))
     yield (
-        f"| {_SIGN[claim['verdict']]} {verdict} | {_escaped(claim['statement'])}<br>`{claim['id']}`"
+        f"| {_SIGN[claim.verdict]} {verdict} | {_escaped(claim.statement)}<br>`{claim.id}`"
         f" | {measured} | {bounds} |"
     )
 

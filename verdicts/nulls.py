@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from verdicts.schema import AboveChance, ClaimResult
 
 LEVEL = 0.05  # of a run: the chance that any claim which is nothing but chance is shown as more
 
@@ -48,6 +52,8 @@ class NullTest:
     def of(cls, observed: float, draws: Draws | Sequence[float], *, kind: str) -> NullTest:
         """Rank `observed` among the draws. One that is not a number is as small as can be."""
         if not isinstance(draws, Sequence):
+            if not math.isfinite(draws.largest):
+                raise ValueError(f"draws of {kind} must be finite, got {draws.largest}")
             return cls(
                 kind,
                 observed,
@@ -79,40 +85,36 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def with_corrected(claims: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def with_corrected(claims: Iterable[ClaimResult]) -> list[ClaimResult]:
     """The claims of a record with `p_corrected` over all of them that have a `p`, and whether they
     are above chance."""
-    corrected = [dict(claim) for claim in claims]
-    tested = [claim for claim in corrected if claim["p"] is not None]
-    for claim, p in zip(tested, holm([claim["p"] for claim in tested]), strict=True):
-        claim["p_corrected"] = float(f"{p:.6g}")
-        # it asserts all of its statistics: with one that could not be ranked the answer is open,
-        # but for a no
-        claim["above_chance"] = (
-            "no" if p > LEVEL else "yes" if claim["not_asked"] is None else "not asked"
-        )
-    return corrected
+    claims = list(claims)
+    corrected = iter(holm([claim.p for claim in claims if claim.p is not None]))
+    return [claim if claim.p is None else _corrected(claim, next(corrected)) for claim in claims]
 
 
-def null_complaints(claims: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def _corrected(claim: ClaimResult, p: float) -> ClaimResult:
+    above: AboveChance = "yes" if claim.not_asked is None else "not asked"
+    # it asserts all of its statistics: with one that could not be ranked the answer is open,
+    # but for a no
+    return replace(claim, p_corrected=float(f"{p:.6g}"), above_chance="no" if p > LEVEL else above)
+
+
+def null_complaints(claims: Iterable[ClaimResult]) -> Iterator[str]:
     """Claims that hold and are not told from chance, in sentences that say what to do."""
-    tested = [claim for claim in claims if claim["p"] is not None]
+    tested = [claim for claim in claims if claim.p is not None]
     needed = math.ceil(len(tested) / LEVEL) - 1
     for claim in tested:
-        for name, null in claim["nulls"].items():
-            if null["draws"] < needed:
+        for name, null in claim.nulls.items():
+            if null.draws < needed:
                 yield (
-                    f"{claim['id']}: {name} has {null['draws']} draws, but with {len(tested)}"
+                    f"{claim.id}: {name} has {null.draws} draws, but with {len(tested)}"
                     f" claims corrected together fewer than {needed} can never reject at {LEVEL};"
                     " draw more"
                 )
-        if (
-            claim["verdict"] == "holds"
-            and claim["above_chance"] == "no"
-            and claim["at_chance"] is None
-        ):
+        if claim.verdict == "holds" and claim.above_chance == "no" and claim.at_chance is None:
             yield (
-                f"{claim['id']} holds, but chance does as well: p = {claim['p']:.3g}, corrected"
-                f" over {len(tested)} claims {claim['p_corrected']:.3g}; measure what chance does"
+                f"{claim.id} holds, but chance does as well: p = {claim.p:.3g}, corrected"
+                f" over {len(tested)} claims {claim.p_corrected:.3g}; measure what chance does"
                 " not have, or say in at_chance=… why it is worth stating"
             )

@@ -8,12 +8,19 @@ import zlib
 from array import array
 from typing import Any
 
+import msgspec
+
 from verdicts.statistics import PerCase
 
 MAX_CASES = 10_000_000
 
-Packed = dict[str, Any]
-"""`kind`, `cases` and `columns` of a `PerCase`, each column as text."""
+
+class Packed(msgspec.Struct, frozen=True):
+    """A `PerCase`, each column as text."""
+
+    kind: str
+    cases: int
+    columns: tuple[str, ...]
 
 
 def _values(column: Any) -> list[Any]:
@@ -61,7 +68,7 @@ def pack(per_case: PerCase) -> Packed:
             if sys.byteorder == "big":
                 numbers.byteswap()
             columns.append(base64.b64encode(zlib.compress(numbers.tobytes(), 1)).decode())
-    return {"kind": per_case.kind, "cases": len(per_case.columns[0]), "columns": columns}
+    return Packed(per_case.kind, len(per_case.columns[0]), tuple(columns))
 
 
 def unpack_numbers(column: str) -> bytes:

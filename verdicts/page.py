@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
+from msgspec.structs import replace
 
 from verdicts.environment import environment
 from verdicts.frequencies import frequency
@@ -20,6 +21,7 @@ from verdicts.gates import FAILING
 from verdicts.judge import VERDICTS
 from verdicts.project import PLAIN, Project
 from verdicts.record import worst_first
+from verdicts.schema import ClaimResult, Record, SubjectResult
 from verdicts.side_by_side import MOST, by_part, labelled
 from verdicts.table import bound, shown
 
@@ -67,9 +69,9 @@ class PageExtras:
     """Drawings of counterexamples by claim."""
     cases: Mapping[int, Markup] = dataclasses.field(default_factory=dict)
     """Drawings of the cases that are newly wrong or newly right, by their number."""
-    counted: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    counted: Mapping[str, SubjectResult] = dataclasses.field(default_factory=dict)
     """Subjects of other records by name, to count in how many each claim holds."""
-    beside: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    beside: Mapping[str, SubjectResult] = dataclasses.field(default_factory=dict)
     """Subjects that are shown with those and not counted."""
     style: str = ""
     script: str = ""
@@ -77,7 +79,7 @@ class PageExtras:
 
 
 def render_page(
-    record: Mapping[str, Any],
+    record: Record,
     extras: PageExtras | None = None,
     *,
     project: Project = PLAIN,
@@ -87,10 +89,10 @@ def render_page(
     """The page; the extras is of the record's first subject. A `served` page may ask the server
     that it came from. What it is `lacking` it says at the top."""
     extras = extras or PageExtras()
-    subjects = record["subjects"]
+    subjects = record.subjects
     labels = labelled(subjects)
     cards = _cards(subjects, extras)
-    found = sorted({card["claim"]["evidence"] for card in cards})
+    found = sorted({card["claim"].evidence for card in cards})
     return (
         environment()
         .get_template("page.html")
@@ -115,22 +117,22 @@ def render_page(
     )
 
 
-def _cards(subjects: Sequence[Mapping[str, Any]], extras: PageExtras) -> list[dict[str, Any]]:
+def _cards(subjects: Sequence[SubjectResult], extras: PageExtras) -> list[dict[str, Any]]:
     """One for each claim of any subject: those of the first subject worst first, then those of it
     alone that others have."""
-    results: dict[str, list[tuple[Mapping[str, Any], Mapping[str, Any]]]] = {}
+    results: dict[str, list[tuple[SubjectResult, ClaimResult]]] = {}
     for subject in subjects:
-        for claim in worst_first(subject["claims"]):
-            results.setdefault(claim["id"], []).append((subject, claim))
+        for claim in worst_first(subject.claims):
+            results.setdefault(claim.id, []).append((subject, claim))
     return [
         {
             "id": id_,
             "claim": found[0][1],
-            "verdict": found[0][1]["verdict"],
+            "verdict": found[0][1].verdict,
             "results": found,
-            "verdicts": sorted({claim["verdict"] for _, claim in found}),
+            "verdicts": sorted({claim.verdict for _, claim in found}),
             "headline": _headline(found[0][1]),
-            "parts": found[0][1].get("parts", []),
+            "parts": found[0][1].parts or (),
             "figures": [figure for figure in extras.figures if figure.claims[0] == id_],
             "elsewhere": [figure for figure in extras.figures if id_ in figure.claims[1:]],
         }
@@ -138,13 +140,13 @@ def _cards(subjects: Sequence[Mapping[str, Any]], extras: PageExtras) -> list[di
     ]
 
 
-def _headline(claim: Mapping[str, Any]) -> str:
+def _headline(claim: ClaimResult) -> str:
     """The number that a claim stands or falls with: the first that misses its bound, or the first
     that has one."""
-    deciding = {name: m for name, m in claim["measurements"].items() if m["outcome"] is not None}
-    missed = [name for name, measurement in deciding.items() if measurement["outcome"] != "holds"]
+    deciding = claim.deciding
+    missed = [name for name, measurement in deciding.items() if measurement.outcome != "holds"]
     for name in [*missed, *deciding][:1]:
-        number_alone = {**deciding[name], "low": None, "high": None}
+        number_alone = replace(deciding[name], low=None, high=None)
         return f"{name.replace('_', ' ')} {shown(number_alone)} {bound(deciding[name])}"
     return ""
 
@@ -178,5 +180,5 @@ def _frequencies(extras: PageExtras) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -row["count"])
 
 
-def _verdicts(subject: Mapping[str, Any]) -> dict[str, str]:
-    return {claim["id"]: claim["verdict"] for claim in subject["claims"]}
+def _verdicts(subject: SubjectResult) -> dict[str, str]:
+    return {claim.id: claim.verdict for claim in subject.claims}

@@ -7,18 +7,28 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from reprlib import repr as brief
 from typing import Any
 
-import jsonschema
+import msgspec
+from msgspec import UNSET
+from msgspec.structs import replace
 
+from verdicts.files import write_text
 from verdicts.judge import VERDICTS
+from verdicts.schema import (
+    SCHEMA_VERSION,
+    CasesFile,
+    ClaimResult,
+    Environment,
+    Record,
+    Run,
+    SubjectResult,
+)
 
-SCHEMA_VERSION = 1
 MAX_BYTES = 100_000_000
-_SCHEMA = json.loads((Path(__file__).parent / "record.schema.json").read_text(encoding="utf-8"))
 _PACKAGES = (
     "hypothesis",
     "numpy",
@@ -35,96 +45,110 @@ class RecordError(ValueError):
 
 
 def make_record(
-    subjects: Iterable[Mapping[str, Any]],
+    subjects: Iterable[SubjectResult],
     *,
     seed: int,
     device: str,
     partial: str | None = None,
-    cases: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    """The record of a run; `subjects` are descriptions with their `claims` in the order of the run.
+    cases: CasesFile | None = None,
+) -> Record:
+    """The record of a run; `subjects` have their claims in the order of the run.
 
     `partial` says why claims may be missing, where not all of them were judged. `cases` names the
     file of what was seen case by case, and its hash.
     """
-    run: dict[str, Any] = {"seed": seed, "device": device}
-    if cases is not None:
-        run["cases"] = dict(cases)
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "environment": {
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-            "packages": {
+    return Record(
+        schema_version=SCHEMA_VERSION,
+        environment=Environment(
+            python=platform.python_version(),
+            machine=platform.machine(),
+            packages={
                 name: importlib.metadata.version(name) for name in _PACKAGES if _installed(name)
             },
-        },
-        "run": run if partial is None else {**run, "partial": partial},
-        "subjects": [dict(subject) for subject in subjects],
-    }
+        ),
+        run=Run(
+            seed,
+            device,
+            cases=UNSET if cases is None else cases,
+            partial=UNSET if partial is None else partial,
+        ),
+        subjects=tuple(subjects),
+    )
 
 
 def _installed(name: str) -> bool:
     return next(iter(importlib.metadata.Distribution.discover(name=name)), None) is not None
 
 
-def validate(record: object, *, source: str) -> dict[str, Any]:
-    """The record, if it is one; `RecordError` names `source` and the first place that breaks the
+def read_record(path: Path) -> Record:
+    """The record in a file; `RecordError` names the file and the first place that breaks the
     schema."""
-    if isinstance(record, dict) and record.get("schema_version") != SCHEMA_VERSION:
-        raise RecordError(
-            f"{source}: schema_version must be {SCHEMA_VERSION}, got"
-            f" {brief(record.get('schema_version'))}"
-        )
-    error = jsonschema.exceptions.best_match(
-        jsonschema.Draft202012Validator(_SCHEMA).iter_errors(record)
-    )
-    if error is not None:
-        raise RecordError(f"{source}: at {error.json_path}: {error.message[:300]}")
-    assert isinstance(record, dict)
-    return record
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """The record in a file, held to the schema."""
     try:
         if (size := path.stat().st_size) > MAX_BYTES:
             raise ValueError(f"it holds {size} bytes, more than the {MAX_BYTES} allowed")
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
         raise RecordError(f"{path}: not a readable JSON file: {error}") from None
-    return validate(value, source=str(path))
+    return parse_record(content, source=str(path))
 
 
-def read_whole_record(path: Path) -> dict[str, Any]:
+def parse_record(content: bytes, *, source: str) -> Record:
+    """The record that a file's content is; `RecordError` names the `source`, as `read_record`."""
+    try:
+        return msgspec.json.decode(content, type=Record)
+    except msgspec.ValidationError as error:
+        raise RecordError(f"{source}: {_wrong_version(content) or _located(error)}") from None
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{source}: not a readable JSON file: {error}") from None
+
+
+class _Versioned(msgspec.Struct):
+    schema_version: Any = None
+
+
+def _wrong_version(content: bytes) -> str | None:
+    """What to say of a record of another version, where whatever else is wrong with it follows
+    from that."""
+    try:
+        found = msgspec.json.decode(content, type=_Versioned).schema_version
+    except (ValueError, RecursionError):
+        return None
+    if found == SCHEMA_VERSION:
+        return None
+    return f"schema_version must be {SCHEMA_VERSION}, got {brief(found)}"
+
+
+def _located(error: msgspec.ValidationError) -> str:
+    """Where it is wrong, then how."""
+    message, _, place = str(error).partition(" - at `")
+    return f"at {place.rstrip('`') or '$'}: {message[:300]}"
+
+
+def read_whole_record(path: Path) -> Record:
     """As `read_record`; `RecordError` for one of a run that did not judge all its claims."""
     record = read_record(path)
-    if (partial := record["run"].get("partial")) is not None:
+    if record.run.partial:
         raise RecordError(
-            f"{path}: is of a part of the claims only ({partial}); use the record of a whole run"
+            f"{path}: is of a part of the claims only ({record.run.partial}); use the record of a"
+            " whole run"
         )
     return record
 
 
-def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Validate, then `write_text`."""
-    validate(record, source="record")
-    write_text(path, json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """As `write_bytes`, in UTF-8."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write beside the place and put it there at once: the old file or the new, never half."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def as_json(record: Record) -> dict[str, Any]:
+    """The record as JSON holds it; `RecordError` for one that could not be read again."""
+    value = msgspec.to_builtins(record)
     try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        msgspec.convert(value, Record)
+    except msgspec.ValidationError as error:
+        raise RecordError(f"record: {_located(error)}") from None
+    return value
+
+
+def write_record(path: Path, record: Record) -> None:
+    """`as_json`, then `write_text`."""
+    text = json.dumps(as_json(record), indent=1, allow_nan=False, ensure_ascii=False)
+    write_text(path, text + "\n")
 
 
 def require_writable(path: Path, *, option: str) -> None:
@@ -154,7 +178,7 @@ def place_for(path: Path, *, partial: bool) -> Path:
 
 def _is_partial(path: Path) -> bool:
     try:
-        return read_record(path)["run"].get("partial") is not None
+        return bool(read_record(path).run.partial)
     except RecordError:
         if path.suffix == ".json":
             return True  # no record at all, so none of a whole run
@@ -163,18 +187,18 @@ def _is_partial(path: Path) -> bool:
             return file.read(len(start)) == start
 
 
-def as_ledger(record: Mapping[str, Any], subject: Mapping[str, Any]) -> dict[str, Any]:
+def as_ledger(record: Record, subject: SubjectResult) -> Record:
     """One subject's part of a record, without what differs between equal runs."""
-    claims = [{**claim, "duration_s": 0.0} for claim in subject["claims"]]
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "environment": {},
-        "run": {key: value for key, value in record["run"].items() if key != "cases"},
-        "subjects": [{**subject, "claims": claims}],
-    }
+    claims = tuple(replace(claim, duration_s=0.0) for claim in subject.claims)
+    return replace(
+        record,
+        environment=Environment(),
+        run=replace(record.run, cases=UNSET),
+        subjects=(replace(subject, claims=claims),),
+    )
 
 
-def worst_first(claims: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def worst_first(claims: Iterable[ClaimResult]) -> list[ClaimResult]:
     """Claims in the order of their verdicts, errors and refutations first; otherwise in the order
     they had."""
-    return sorted(claims, key=lambda claim: VERDICTS.index(claim["verdict"]))
+    return sorted(claims, key=lambda claim: VERDICTS.index(claim.verdict))

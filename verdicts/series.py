@@ -9,9 +9,8 @@ from typing import Any
 
 from verdicts.environment import environment
 from verdicts.plots import trend
+from verdicts.schema import ClaimResult, Measurement, SubjectResult
 from verdicts.table import LEGEND, SIGNS, Line, bound, sign
-
-Subject = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Series:
 
     unit: str
     at: Sequence[int]
-    subjects: Sequence[Subject]
+    subjects: Sequence[SubjectResult]
     parts: Sequence[Row] = ()
     """What the project sees come and go beside the claims."""
     charts: Sequence[Chart] = ()
@@ -73,42 +72,38 @@ class Series:
         every = [*self.parts, *(self._row(claim) for claim in self.claims())]
         return sorted(every, key=lambda row: (row.since is None, row.since or 0))
 
-    def claims(self) -> dict[str, Subject]:
+    def claims(self) -> dict[str, ClaimResult]:
         """The claims of any of the subjects by id, as the last that has one says it."""
-        return {claim["id"]: claim for subject in self.subjects for claim in subject["claims"]}
+        return {claim.id: claim for subject in self.subjects for claim in subject.claims}
 
-    def results(self, claim: str) -> list[Mapping[str, Any] | None]:
+    def results(self, claim: str) -> list[ClaimResult | None]:
         """What came of a claim at each step; `None` where it was not judged."""
         return [
-            next((one for one in subject["claims"] if one["id"] == claim), None)
+            next((one for one in subject.claims if one.id == claim), None)
             for subject in self.subjects
         ]
 
     def _row(self, claim: str) -> Row:
         found = self.results(claim)
         marks = [" " if one is None else sign(one) for one in found]
-        there = [one is not None and one["verdict"] == "holds" for one in found]
+        there = [one is not None and one.verdict == "holds" for one in found]
         return Row.of(claim, marks, there, self.told.get(claim, ""))
 
     def charts_of(self, claim: str) -> list[Chart]:
         """A chart for each single number that decides a claim."""
         found = self.results(claim)
-        numbers: dict[str, list[Mapping[str, Any] | None]] = {}
+        numbers: dict[str, list[Measurement | None]] = {}
         for step, one in enumerate(found):
-            for name, measurement in (one or {"measurements": {}})["measurements"].items():
-                if measurement["outcome"] is not None and isinstance(
-                    measurement["value"], int | float | None
-                ):
+            for name, measurement in (one.deciding if one else {}).items():
+                if not isinstance(measurement.value, list | dict):
                     numbers.setdefault(name, [None] * len(found))[step] = measurement
         charts = []
         for name, several in numbers.items():
             held = next(one for one in reversed(several) if one is not None)
-            limits = tuple(
-                limit for limit in (held["at_least"], held["at_most"]) if limit is not None
-            )
+            limits = tuple(limit for limit in (held.at_least, held.at_most) if limit is not None)
             values, low, high = (
-                [None if one is None else one[key] for one in several]
-                for key in ("value", "low", "high")
+                [None if one is None else getattr(one, key) for one in several]
+                for key in ("number", "low", "high")
             )
             before = dict.fromkeys(bound(one) for one in several if one is not None)
             moved = "; before ".join([bound(held), *(one for one in before if one != bound(held))])

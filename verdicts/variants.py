@@ -11,8 +11,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from verdicts.expectations import Plain
 from verdicts.judge import Claim, Verdict, judge
+from verdicts.schema import ClaimResult, Plain, Specificity, Trial
 
 TOLERANCE = 1e-5  # relative: measurements are recorded to six digits
 
@@ -126,18 +126,21 @@ class VariantRunner:
             else self.variants.for_gauges(self._subject)
         )
 
-    def controls(self, claim: Claim) -> dict[str, dict[str, Any]]:
+    def controls(self, claim: Claim) -> dict[str, Trial]:
         """Verdict and values of the claim under each control; `absent` where the subject has
         nothing to break."""
-        trials = {}
+        trials, required = {}, must_break(claim, self.variants.controls)
         for control in self.variants.controls:
             broken = self._make("control", control.name)
+            must = control.name in required
             trials[control.name] = (
-                _absent(broken) if isinstance(broken, Exception) else _trial(judge(claim, broken))
+                Trial("absent", str(broken), values={}, missed=(), required=must)
+                if isinstance(broken, Exception)
+                else _trial(judge(claim, broken), required=must)
             )
         return trials
 
-    def specificity(self, claim: Claim) -> dict[str, Any] | None:
+    def specificity(self, claim: Claim) -> Specificity | None:
         """Which other parts would pass in the place of the one that the claim is about; `None` for
         a claim about none."""
         if claim.about is None:
@@ -145,42 +148,33 @@ class VariantRunner:
         others = self._make("other parts", claim.about)
         if isinstance(others, Exception):
             return None
-        passing = [
+        passing = tuple(
             name for name, subject in others.items() if judge(claim, subject).verdict == "holds"
-        ]
-        return {"role": claim.about, "passing": passing, "others": len(others)}
+        )
+        return Specificity(claim.about, passing, others=len(others))
 
-    def gauges(self, claim: Claim) -> dict[str, list[str]]:
+    def gauges(self, claim: Claim) -> dict[str, tuple[str, ...]]:
         """The measurements, and `verdict`, that change under each gauge."""
         base = judge(claim, self._make("gauge", ""))
         found = {}
         for gauge in self.variants.gauges:
             after = judge(claim, self._make("gauge", gauge))
-            found[gauge] = list(changes(base, after))
+            found[gauge] = tuple(changes(base, after))
         return found
 
 
-def _trial(verdict: Verdict) -> dict[str, Any]:
+def _trial(verdict: Verdict, *, required: bool) -> Trial:
     values = {
         name: measurement.value
         for name, measurement in verdict.expect.measurements.items()
         if measurement.outcome is not None
     }
-    missed = [
+    missed = tuple(
         name
         for name, m in verdict.expect.measurements.items()
         if m.outcome in ("refuted", "unresolved")
-    ]
-    return {
-        "verdict": verdict.verdict,
-        "reason": verdict.reason,
-        "values": values,
-        "missed": missed,
-    }
-
-
-def _absent(error: Exception) -> dict[str, Any]:
-    return {"verdict": "absent", "reason": str(error), "values": {}, "missed": []}
+    )
+    return Trial(verdict.verdict, verdict.reason, values, missed, required)
 
 
 def changes(before: Verdict, after: Verdict) -> Iterator[str]:
@@ -224,19 +218,17 @@ def _numbers(value: Plain) -> Iterator[float]:
 
 def control_complaints(
     claim: Claim,
-    result: Mapping[str, Any],
-    trials: Mapping[str, Mapping[str, Any]],
+    result: ClaimResult,
+    trials: Mapping[str, Trial],
     controls: Sequence[Control],
 ) -> Iterator[str]:
     """What is wrong with the claim by what its controls show, in sentences that say what to do."""
-    required = must_break(claim, controls)
     for name, trial in trials.items():
-        if trial["verdict"] == "error":
+        if trial.verdict == "error":
             yield (
-                f"{claim.id} breaks under the control {name!r} instead of failing:"
-                f" {trial['reason']}"
+                f"{claim.id} breaks under the control {name!r} instead of failing: {trial.reason}"
             )
-        if trial["verdict"] == "holds" and name in required:
+        if trial.verdict == "holds" and trial.required:
             yield (
                 f"{claim.id} also holds under the control {name!r}, so it says nothing about the"
                 " trained model; tighten what it measures, or say in spared={…} why this control"
@@ -248,28 +240,25 @@ def control_complaints(
         trial = trials[control.name]
         derived = [
             name
-            for name, m in result["measurements"].items()
-            if m["from_controls"] and result["verdict"] == "holds"
+            for name, m in result.measurements.items()
+            if m.from_controls and result.verdict == "holds"
         ]
         for measure in derived:
-            if measure in trial["values"] and measure not in trial["missed"]:
+            if measure in trial.values and measure not in trial.missed:
                 yield (
                     f"{claim.id}: the bound of {measure} is said to lie between the trained value"
                     f" and the best control, but under {control.name!r} it is"
-                    f" {trial['values'][measure]} and meets the bound, too"
+                    f" {trial.values[measure]} and meets the bound, too"
                 )
 
 
-def gating(result: Mapping[str, Any]) -> set[str]:
+def gating(result: ClaimResult) -> set[str]:
     """What a claim is judged by: its verdict, and the measurements that have a bound."""
-    return {
-        "verdict",
-        *(name for name, m in result["measurements"].items() if m["outcome"] is not None),
-    }
+    return {"verdict", *result.deciding}
 
 
 def gauge_complaints(
-    claim: Claim, result: Mapping[str, Any], found: Mapping[str, Sequence[str]]
+    claim: Claim, result: ClaimResult, found: Mapping[str, Sequence[str]]
 ) -> Iterator[str]:
     """Labels that lie, either way; a number that is only reported may change, and an absent part
     shows nothing."""
@@ -282,7 +271,7 @@ def gauge_complaints(
                 f" {', '.join(decisive)}; measure something that does not depend on coordinates, or"
                 " name the gauge"
             )
-        if not decisive and gauge in claim.gauge and result["verdict"] != "absent":
+        if not decisive and gauge in claim.gauge and result.verdict != "absent":
             yield (
                 f"{claim.id} names the gauge {gauge!r}, but nothing that it is judged by changes"
                 " under it; drop the label"

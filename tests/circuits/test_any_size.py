@@ -188,7 +188,7 @@ def trials(subject: Subject, gauges: Sequence[str]) -> Iterator[tuple[str, str, 
     bench = VariantRunner(Variants(), subject)
     for claim in CLAIMS:
         for name, trial in bench.controls(claim).items():
-            yield claim.id, name, trial["verdict"]
+            yield claim.id, name, trial.verdict
         bench.specificity(claim)
         for gauge in ("", *gauges):
             yield claim.id, gauge, judge(claim, bench._make("gauge", gauge)).verdict

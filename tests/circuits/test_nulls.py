@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pytest
 import torch
+from msgspec.structs import replace
 
+from tests.records import subject_of
 from verdicts.nulls import NullTest, holm, null_complaints, with_corrected
+from verdicts.schema import ClaimResult
 
 # p-values
 
@@ -53,9 +55,7 @@ def test_holm_keeps_the_chance_of_any_false_rejection_below_the_level() -> None:
     assert 0.035 <= rejected <= 0.06
 
 
-def claim(
-    name: str, p: float | None, *, verdict: str = "holds", draws: int = 999
-) -> dict[str, Any]:
+def claim(name: str, p: float | None, *, verdict: str = "holds", draws: int = 999) -> ClaimResult:
     null = {
         "kind": "rotations",
         "observed": 1.0,
@@ -65,22 +65,13 @@ def claim(
         "p": p,
     }
     nulls = {} if p is None else {"score": null}
-    return {
-        "id": name,
-        "verdict": verdict,
-        "p": p,
-        "p_corrected": None,
-        "above_chance": "not asked",
-        "not_asked": None,
-        "at_chance": None,
-        "nulls": nulls,
-    }
+    return subject_of({"id": name, "verdict": verdict, "p": p, "nulls": nulls}).claims[0]
 
 
 def test_claims_without_a_null_do_not_count_towards_the_correction() -> None:
     claims = with_corrected([claim("a", 0.01), claim("b", None), claim("c", 0.04)])
-    assert [c["p_corrected"] for c in claims] == [0.02, None, 0.04]
-    assert [c["above_chance"] for c in claims] == ["yes", "not asked", "yes"]
+    assert [c.p_corrected for c in claims] == [0.02, None, 0.04]
+    assert [c.above_chance for c in claims] == ["yes", "not asked", "yes"]
     assert list(null_complaints(claims)) == []
 
 
@@ -110,17 +101,17 @@ def test_too_few_draws_to_ever_reject_are_complained_of() -> None:
 
 
 def test_a_claim_that_says_why_it_is_worth_stating_may_be_at_chance() -> None:
-    claims = with_corrected([{**claim("a", 0.5), "at_chance": "it is compared over seeds"}])
-    assert claims[0]["above_chance"] == "no"
+    claims = with_corrected([replace(claim("a", 0.5), at_chance="it is compared over seeds")])
+    assert claims[0].above_chance == "no"
     assert list(null_complaints(claims)) == []
 
 
 def test_a_claim_of_which_a_part_was_not_asked_is_not_above_chance() -> None:
     part = "triangles_marked does not exist here"
     claims = with_corrected(
-        [{**claim("a", 0.01), "not_asked": part}, {**claim("b", 0.9), "not_asked": part}]
+        [replace(claim("a", 0.01), not_asked=part), replace(claim("b", 0.9), not_asked=part)]
     )
-    assert [one["above_chance"] for one in claims] == ["not asked", "no"]
+    assert [one.above_chance for one in claims] == ["not asked", "no"]
 
 
 class Summary:

@@ -317,10 +317,10 @@ def test_an_architecture_that_was_not_drawn_is_not_asked() -> None:
     subject = planted_subject()
     assert drawn_for(subject.model.cfg) is None
     (claim,) = [claim for claim in CLAIMS if claim.id == "classifies_the_validation_set"]
-    result = judge(claim, subject).to_dict()
-    assert result["above_chance"] == "not asked"
-    assert result["nulls"] == {}
-    assert "no untrained models of this architecture" in result["not_asked"]
+    result = judge(claim, subject).result()
+    assert result.above_chance == "not asked"
+    assert result.nulls == {}
+    assert "no untrained models of this architecture" in str(result.not_asked)
 
 
 def test_no_untrained_model_reaches_a_floor_of_the_finder() -> None:

@@ -56,8 +56,8 @@ def untrained(request: pytest.FixtureRequest) -> Iterator[Subject]:
 def test_every_claim_of_the_shipped_ledger_is_here_once() -> None:
     ids = [claim.id for claim in CLAIMS]
     assert len(set(ids)) == len(ids)
-    ledger = read_record(REGISTRY / "default" / "verdicts.json")["subjects"][0]
-    assert {claim["id"] for claim in ledger["claims"]} <= set(ids)
+    ledger = read_record(REGISTRY / "default" / "verdicts.json").subjects[0]
+    assert {claim.id for claim in ledger.claims} <= set(ids)
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)

@@ -56,7 +56,7 @@ def judged(record: Path, environment: dict[str, str], *selection: str) -> dict[s
         check=False,
     )
     assert record.exists(), result.stdout[-2000:] + result.stderr[-2000:]
-    return {claim["id"]: claim for claim in read_record(record)["subjects"][0]["claims"]}
+    return {claim.id: claim for claim in read_record(record).subjects[0].claims}
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_verdicts_are_the_same_and_numbers_to_the_digits_shown(
         judged(tmp_path / f"{index}.json", each, *selection)
         for index, each in enumerate((HERE, STAND_INS[name]))
     )
-    assert {id_: claim["verdict"] for id_, claim in here.items()} == {
-        id_: claim["verdict"] for id_, claim in there.items()
+    assert {id_: claim.verdict for id_, claim in here.items()} == {
+        id_: claim.verdict for id_, claim in there.items()
     }
     assert list(differences(here, there)) == []
 
@@ -83,14 +83,14 @@ def differences(
     here: dict[str, Any], there: dict[str, Any]
 ) -> Iterator[tuple[str, str, object, object]]:
     for id_, claim in here.items():
-        for name, measured in claim["measurements"].items():
-            other = there[id_]["measurements"][name]
+        for name, measured in claim.measurements.items():
+            other = there[id_].measurements[name]
             for key in ("value", "low", "high"):
                 if not all(
                     math.isclose(a, b, rel_tol=PRINTED, abs_tol=1e-6)
-                    for a, b in pairs(measured[key], other[key])
+                    for a, b in pairs(getattr(measured, key), getattr(other, key))
                 ):
-                    yield id_, name, measured[key], other[key]
+                    yield id_, name, getattr(measured, key), getattr(other, key)
 
 
 def pairs(one: Any, other: Any) -> Iterator[tuple[float, float]]:
@@ -98,7 +98,7 @@ def pairs(one: Any, other: Any) -> Iterator[tuple[float, float]]:
     if isinstance(one, dict):
         assert one.keys() == other.keys()
         for key in one:
-            yield from pairs(one[key], other[key])
+            yield from pairs(one[key], getattr(other, key))
     elif isinstance(one, list):
         for a, b in zip(one, other, strict=True):
             yield from pairs(a, b)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from circuits.subject import REGISTRY
 from claims.project import PROJECT
@@ -44,8 +45,8 @@ PAGE_HOST = "http://127.0.0.1"
 
 def about(part: str) -> tuple[str, ...]:
     """The claims of the shipped page that are about a part."""
-    claims = shipped()[1]["subjects"][0]["claims"]
-    return claims_by_part({claim["id"]: claim for claim in claims})[part]
+    claims = shipped()[1].subjects[0].claims
+    return claims_by_part({claim.id: claim for claim in claims})[part]
 
 
 @pytest.fixture(scope="module")
@@ -104,9 +105,11 @@ def watched(
 
 
 def ids(**wanted: str) -> list[str]:
-    claims = shipped()[1]["subjects"][0]["claims"]
+    claims = shipped()[1].subjects[0].claims
     return [
-        claim["id"] for claim in claims if all(claim[key] == value for key, value in wanted.items())
+        claim.id
+        for claim in claims
+        if all(getattr(claim, key) == value for key, value in wanted.items())
     ]
 
 
@@ -323,7 +326,7 @@ def test_a_hostile_name_does_nothing(browser: sync_api.Browser, tmp_path: Path) 
     path = tmp_path / "hostile.html"
     path.write_text(
         render_page(
-            {**ledger, "subjects": [{**ledger["subjects"][0], "name": name}]}, shipped_extras()
+            replace(ledger, subjects=(replace(ledger.subjects[0], name=name),)), shipped_extras()
         ),
         encoding="utf-8",
     )

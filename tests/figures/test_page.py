@@ -3,13 +3,14 @@ whatever a model lacks."""
 
 from __future__ import annotations
 
-import copy
 import html
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from circuits.coalitions import notebook_players
 from circuits.roles import Head
@@ -24,6 +25,7 @@ from tests.verdicts.test_plugin import facts, project, run
 from verdicts.bundle import write_bundle
 from verdicts.page import Figure, PageExtras, Panel, render_page
 from verdicts.record import make_record, read_record, write_record
+from verdicts.schema import Record, SubjectResult
 from verdicts.table import bound, shown
 
 pytest_plugins = ["pytester"]
@@ -33,7 +35,7 @@ HOSTILE = "<script>alert('x')</script>\"'&"
 CARD = re.compile(r'<article class="card" id="claim-(\w+)" data-verdict="([^"]*)"')
 
 
-def record_of(*subjects: dict[str, Any]) -> dict[str, Any]:
+def record_of(*subjects: SubjectResult) -> Record:
     return make_record(subjects, seed=0, device="cpu")
 
 
@@ -41,28 +43,27 @@ def record_of(*subjects: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_every_claim_of_the_record_has_a_card_with_all_its_numbers() -> None:
-    page, claims = shipped_page(), shipped()[1]["subjects"][0]["claims"]
+    page, claims = shipped_page(), shipped()[1].subjects[0].claims
     cards = dict(CARD.findall(page))
-    assert cards == {one["id"]: one["verdict"] for one in claims}
+    assert cards == {one.id: one.verdict for one in claims}
     for one in claims:
-        card = page[page.index(f'id="claim-{one["id"]}"') :].partition("</article>")[0]
+        card = page[page.index(f'id="claim-{one.id}"') :].partition("</article>")[0]
         text = html.unescape(card)
         for words in (
-            one["statement"],
-            one["evidence"],
-            cite(one["source"]),
-            *(f"{m['because'] or ''}" for m in one["measurements"].values()),
+            one.statement,
+            one.evidence,
+            cite(one.source),
+            *(f"{m.because or ''}" for m in one.measurements.values()),
         ):
             assert words in text
-        for name, m in one["measurements"].items():
+        for name, m in one.measurements.items():
             assert name.replace("_", " ") in text
             assert shown(m) in text
             assert bound(m) in text
         assert card.count('<svg class="axis"') == sum(
-            isinstance(m["value"], int | float) and bound(m) != ""
-            for m in one["measurements"].values()
+            m.number is not None and bound(m) != "" for m in one.measurements.values()
         )
-        assert one["companion"] is None or f'href="#claim-{one["companion"]}"' in card
+        assert one.companion is None or f'href="#claim-{one.companion}"' in card
 
 
 def test_it_asks_for_nothing_and_is_small() -> None:
@@ -78,7 +79,7 @@ def test_it_asks_for_nothing_and_is_small() -> None:
 def test_the_page_is_the_same_each_time() -> None:
     subject, ledger = shipped()
     assert (
-        render_page(ledger, page_extras(subject, ledger["subjects"][0]), project=PROJECT)
+        render_page(ledger, page_extras(subject, ledger.subjects[0]), project=PROJECT)
         == shipped_page()
     )
 
@@ -104,16 +105,10 @@ def test_text_from_outside_stays_text() -> None:
         "source": HOSTILE,
         "counterexample": {HOSTILE: HOSTILE},
     }
-    toy = {
-        **subject(c=one),
-        "name": HOSTILE,
-        "roles": {HOSTILE: HOSTILE},
-        "content_hash": HOSTILE,
-        "validation_set": HOSTILE,
-    }
+    toy = replace(subject(HOSTILE, HOSTILE, c=one), name=HOSTILE, roles={HOSTILE: HOSTILE})
     for page in (
         render_page(record_of(toy)),
-        render_page(record_of(toy, {**toy, "name": HOSTILE * 2})),
+        render_page(record_of(toy, replace(toy, name=HOSTILE * 2))),
     ):
         assert "<script>alert" not in page
         assert page.count("<script") == 1, "the page's own"
@@ -121,8 +116,8 @@ def test_text_from_outside_stays_text() -> None:
 
 def test_the_name_of_a_checkpoint_stays_text_in_the_viewer_too() -> None:
     _, ledger = shipped()
-    named = {**ledger["subjects"][0], "name": HOSTILE}
-    page = render_page({**ledger, "subjects": [named]}, shipped_extras(), project=PROJECT)
+    named = replace(ledger.subjects[0], name=HOSTILE)
+    page = render_page(replace(ledger, subjects=(named,)), shipped_extras(), project=PROJECT)
     assert "<script>alert" not in page
 
 
@@ -131,7 +126,7 @@ def test_the_name_of_a_checkpoint_stays_text_in_the_viewer_too() -> None:
 
 def test_checkpoints_stand_side_by_side() -> None:
     one = subject("sha256:a", c=claim("holds"), d=claim("refuted"))
-    other = {**subject("sha256:b", c=claim("refuted")), "name": "other"}
+    other = replace(subject("sha256:b", c=claim("refuted")), name="other")
     page = render_page(record_of(one, other))
     assert dict(CARD.findall(page)) == {"c": "holds refuted", "d": "refuted"}
     table = page[page.index('id="side-by-side"') :]
@@ -171,7 +166,7 @@ def test_every_part_and_every_figure_is_about_claims_that_there_are() -> None:
     claims = {one.id for one in all_claims()}
     assert all(one.parts for one in all_claims())
     assert set().union(*(one.parts for one in all_claims())) == set(PROJECT.parts)
-    ledger = {claim["id"]: claim["parts"] for claim in shipped()[1]["subjects"][0]["claims"]}
+    ledger = {claim.id: list(claim.parts or ()) for claim in shipped()[1].subjects[0].claims}
     # a claim that is being written is not in the ledger yet
     assert ledger == {one.id: sorted(one.parts) for one in all_claims() if one.id in ledger}
     figures = shipped_extras().figures
@@ -219,8 +214,9 @@ def test_the_notebooks_figures_are_all_there() -> None:
 
 def test_the_diagram_weighs_paths_by_the_records_shapley_values() -> None:
     judged, ledger = shipped()
-    claims = {one["id"]: one for one in ledger["subjects"][0]["claims"]}
-    shapley = claims["embed_and_helper_heads_also_q_compose"]["measurements"]["shapley"]["value"]
+    claims = {one.id: one for one in ledger.subjects[0].claims}
+    shapley = claims["embed_and_helper_heads_also_q_compose"].measurements["shapley"].value
+    assert isinstance(shapley, dict)
     drawing = circuit_diagram(judged, claims)
     widths = {
         title: float(width)
@@ -240,14 +236,15 @@ def test_the_diagram_weighs_paths_by_the_records_shapley_values() -> None:
 
 
 def test_counterexamples_are_drawn_with_the_vertex_and_the_edges_to_copy() -> None:
-    page, claims = shipped_page(), shipped()[1]["subjects"][0]["claims"]
-    refuted = [one for one in claims if one["counterexample"]]
+    page, claims = shipped_page(), shipped()[1].subjects[0].claims
+    refuted = [one for one in claims if one.counterexample]
     assert refuted
     drawn = page[page.index('<section id="counterexamples"') :].partition("</section>")[0]
-    of_vertices = [one for one in refuted if "vertex" in one["counterexample"]]
+    of_vertices = [one for one in refuted if "vertex" in (one.counterexample or {})]
     assert drawn.count('class="vertex chosen"') == len(of_vertices) < len(refuted)
     for one in refuted:
-        found = one["counterexample"]
+        found = one.counterexample
+        assert found is not None
         assert f'data-copy="{found["edges"]}"' in drawn
         assert html.escape(found["graph6"]) in drawn or found["graph6"] in html.unescape(drawn)
         about = (
@@ -273,15 +270,14 @@ def test_a_figure_stands_beside_the_first_of_its_claims() -> None:
 
 
 def test_controls_stand_on_the_axis_where_the_record_has_them() -> None:
-    held = copy.deepcopy(shipped()[1])
-    one = next(
-        one for one in held["subjects"][0]["claims"] if one["controls"]["fresh weights"]["values"]
+    held = shipped()[1]
+    assert any(
+        one.controls["fresh weights"].values for one in held.subjects[0].claims if one.controls
     )
     assert "fresh weights: " in render_page(held)
-    for other in held["subjects"][0]["claims"]:
-        del other["controls"]
-    assert "fresh weights: " not in render_page(held)
-    assert one["id"]
+    claims = tuple(replace(one, controls=UNSET) for one in held.subjects[0].claims)
+    without = replace(held, subjects=(replace(held.subjects[0], claims=claims),))
+    assert "fresh weights: " not in render_page(without)
 
 
 # models that lack something
@@ -330,8 +326,8 @@ def test_what_a_model_lacks_is_left_out(lacking: dict[str, Any]) -> None:
 
 def test_a_part_of_a_run_has_a_page_too() -> None:
     subject, ledger = shipped()
-    one = {**ledger["subjects"][0], "claims": ledger["subjects"][0]["claims"][:2]}
-    page = render_page({**ledger, "subjects": [one]}, page_extras(subject, one), project=PROJECT)
+    one = replace(ledger.subjects[0], claims=ledger.subjects[0].claims[:2])
+    page = render_page(replace(ledger, subjects=(one,)), page_extras(subject, one), project=PROJECT)
     assert len(CARD.findall(page)) == 2
 
 
@@ -367,7 +363,7 @@ def test_a_figure_that_breaks_takes_no_verdict_with_it(project: pytest.Pytester)
             "--claims-page=page.html: not written: KeyError: 'no such head'",
         ]
     )
-    assert len(read_record(project.path / "record.json")["subjects"][0]["claims"]) == 2
+    assert len(read_record(project.path / "record.json").subjects[0].claims) == 2
     assert not (project.path / "page.html").exists()
 
 
@@ -383,8 +379,7 @@ def test_the_first_checkpoint_comes_first_on_two_processes(project: pytest.Pytes
             "2",
         )
         hashes = [
-            subject["content_hash"]
-            for subject in read_record(project.path / "record.json")["subjects"]
+            subject.content_hash for subject in read_record(project.path / "record.json").subjects
         ]
         assert hashes == (
             ["sha256:a", "sha256:b"] if first == "toy.json" else ["sha256:b", "sha256:a"]
@@ -438,7 +433,7 @@ def test_a_record_of_a_part_of_the_claims_has_no_page(
 ) -> None:
     ledger = read_record(Path("checkpoints/default/verdicts.json"))
     write_record(
-        tmp_path / "part.json", {**ledger, "run": {**ledger["run"], "partial": "-k reader"}}
+        tmp_path / "part.json", replace(ledger, run=replace(ledger.run, partial="-k reader"))
     )
     assert (
         main(["page", "--out", str(tmp_path / "p.html"), "--record", str(tmp_path / "part.json")])
@@ -472,8 +467,8 @@ def test_a_record_of_other_graphs_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ledger = read_record(Path("checkpoints/default/verdicts.json"))
-    ledger["subjects"][0]["validation_set"] = "sha256:other"
-    write_record(tmp_path / "record.json", ledger)
+    other = replace(ledger.subjects[0], validation_set="sha256:other")
+    write_record(tmp_path / "record.json", replace(ledger, subjects=(other,)))
     assert (
         main(
             [

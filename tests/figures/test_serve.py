@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 import figures.serve
 from figures.serve import HOST, MAX_BYTES, MAX_CONNECTIONS, PageServer, reserve
@@ -380,8 +381,8 @@ def test_the_page_is_served_until_it_is_stopped(tmp_path: Path) -> None:
     few, record = tmp_path / "few.npz", tmp_path / "record.json"
     np.savez(few, data=graphs.adjacency.numpy(), labels=graphs.labels.numpy())
     ledger = shipped()[1]
-    subject = {**ledger["subjects"][0], "validation_set": graphs.content_hash}
-    write_record(record, {**ledger, "subjects": [subject]})
+    subject = replace(ledger.subjects[0], validation_set=graphs.content_hash)
+    write_record(record, replace(ledger, subjects=(subject,)))
     options = ["--port", "0", "--record", str(record), "--validation-set", str(few)]
     with started("figures", "serve", *options) as (process, at):
         status, _, body = ask(at, "GET", "/")

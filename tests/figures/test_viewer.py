@@ -154,17 +154,17 @@ def test_what_is_in_the_way_of_planarity_is_shown(graph: nx.Graph[int], kind: st
 
 def test_there_are_graphs_of_every_kind() -> None:
     subject, ledger = shipped()
-    claims = {claim["id"]: claim for claim in ledger["subjects"][0]["claims"]}
+    claims = {claim.id: claim for claim in ledger.subjects[0].claims}
     wrong = subject.graphs.__class__(subject.graphs.adjacency[:4], torch.tensor([0, 0, 1, 0]))
     shown = list(graphs_to_view(subject, claims, wrong))
     groups = {
         group: [one for one in shown if one["group"] == group]
         for group in ("counterexamples", "random", "misclassified", "named")
     }
-    refuted = [id_ for id_, claim in claims.items() if claim["counterexample"]]
+    refuted = [id_ for id_, claim in claims.items() if claim.counterexample]
     assert [one["name"].replace(" ", "_") for one in groups["counterexamples"]] == refuted != []
     assert [one["graph6"] for one in groups["counterexamples"]] == [
-        claims[id_]["counterexample"]["graph6"] for id_ in refuted
+        (claims[id_].counterexample or {})["graph6"] for id_ in refuted
     ]
     assert [len(one["edges"]) for one in groups["random"]] == list(subject.edge_counts)
     wrongly_planar = [f"non-planar, called planar ({order})" for order in (1, 2, 3)]

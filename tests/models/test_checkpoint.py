@@ -20,13 +20,13 @@ from models.checkpoint import (
     load_checkpoint,
     load_mlp,
     save_checkpoint,
-    write_atomically,
 )
 from models.config import MLPConfig, ModelConfig
 from models.graphs import named_graph
 from models.mlp import MLPBaseline
 from models.randomness import named_generator
 from models.transformer import Transformer
+from verdicts.files import write_bytes
 
 CFG = ModelConfig(n_layers=2, n_heads=2, d_model=8, d_head=4, d_mlp=32)
 SETTINGS = {
@@ -336,7 +336,7 @@ def test_a_write_that_fails_keeps_the_old_file(
 
     monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, b"new")
+        write_bytes(path, b"new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -18,9 +18,9 @@ import torch
 import models.stacked
 from models.__main__ import main
 from models.checkpoint import load_checkpoint
-from models.lock import LOCK_FILE, InUseError, hold
 from tests.models.test_training import MODEL, ONE_THREAD, RECIPE, TRAIN, run
 from tests.processes import ROOT, holding, one_thread
+from verdicts.lock import LOCK_FILE, InUseError, hold
 
 
 def elsewhere(directory: Path, patience: float = 0.0) -> None:

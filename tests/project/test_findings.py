@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from circuits.untrained import drawn_for
 from models.config import ModelConfig
 from verdicts.record import read_record
+from verdicts.schema import ClaimResult
 
 ROOT = Path(__file__).parent.parent.parent
 NUMBER = r"−?\d[\d,]*(?:\.\d+)?"
@@ -26,20 +26,20 @@ def findings() -> str:
 
 
 @pytest.fixture(scope="module")
-def ledgers() -> dict[str, dict[str, Any]]:
+def ledgers() -> dict[str, dict[str, ClaimResult]]:
     """Claims by name, of each of the two."""
     return {
         of: {
-            claim["id"]: claim
-            for claim in read_record(ROOT / "checkpoints" / name / "verdicts.json")["subjects"][0][
-                "claims"
-            ]
+            claim.id: claim
+            for claim in read_record(ROOT / "checkpoints" / name / "verdicts.json")
+            .subjects[0]
+            .claims
         }
         for of, name in CHECKPOINTS.items()
     }
 
 
-def measured(source: str, ledgers: dict[str, dict[str, Any]]) -> tuple[float | None, ...]:
+def measured(source: str, ledgers: dict[str, dict[str, ClaimResult]]) -> tuple[float | None, ...]:
     """Value, low and high of what a comment names.
 
     `theirs claim.measure`, or a key of it; `theirs claim.measure under control`; `* 100` and `1 -`
@@ -57,13 +57,16 @@ def measured(source: str, ledgers: dict[str, dict[str, Any]]) -> tuple[float | N
     claim, measure, *key = bare.split(".", 2)
     result = ledgers[of][claim]
     if control:
-        return result["controls"][control]["values"][measure], None, None
-    found = result["measurements"][measure]
+        assert result.controls
+        return result.controls[control].values[measure], None, None
+    found = result.measurements[measure]
     if key:
-        return found["value"][key[0]], None, None
+        assert isinstance(found.value, dict)
+        return found.value[key[0]], None, None
     if rest != bare:
-        return 1 - found["value"] if rest.startswith("1 - ") else 100 * found["value"], None, None
-    return found["value"], found["low"], found["high"]
+        assert found.number is not None
+        return 1 - found.number if rest.startswith("1 - ") else 100 * found.number, None, None
+    return found.number, found.low, found.high
 
 
 def printed(value: float, like: str) -> str:
@@ -72,7 +75,7 @@ def printed(value: float, like: str) -> str:
     return f"{value if '−' in like else abs(value):.{decimals}f}".replace("-", "−")
 
 
-def test_numbers_are_those_of_the_records(ledgers: dict[str, dict[str, Any]]) -> None:
+def test_numbers_are_those_of_the_records(ledgers: dict[str, dict[str, ClaimResult]]) -> None:
     for said in SAID.finditer(findings()):
         *numbers, source = said.groups()
         for number, value in zip(numbers, measured(source, ledgers), strict=True):

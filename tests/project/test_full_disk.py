@@ -22,19 +22,21 @@ from typing import Any
 
 import pytest
 import torch
+from msgspec.structs import replace
 
 from circuits.roles import read_roles
 from models.__main__ import main
 from models.checkpoint import load_checkpoint, save_checkpoint
 from models.config import ModelConfig, TrainConfig
-from models.lock import LOCK_FILE
 from models.training import METRICS_FILE, STATE_FILE, train
 from studies.seeds import Study, run_study
 from tests import planted
 from tests.processes import one_thread
 from tests.studies.test_seeds import CLAIM_IDS, hashes, study, targets
 from tests.verdicts.test_plugin import CLAIMS, facts, project, run
+from verdicts.lock import LOCK_FILE
 from verdicts.record import read_record, write_record
+from verdicts.schema import Environment
 
 pytest_plugins = ["pytester"]
 __all__ = ["project"]
@@ -159,8 +161,8 @@ def test_judging_on_a_disk_that_is_full_at_each_write_in_turn(tmp_path: Path) ->
             read_roles(path / "roles.json", cfg=cfg, content_hash=weights[0])
     assert room > 4
     assert (
-        read_record(path / "record.json")["subjects"][0]["content_hash"]
-        == record["subjects"][0]["content_hash"]
+        read_record(path / "record.json").subjects[0].content_hash
+        == record.subjects[0].content_hash
     )
 
 
@@ -174,7 +176,7 @@ def test_an_old_record_outlives_a_disk_that_is_full_at_each_write_in_turn(
     before = (project.path / "old.json").read_bytes()
     for room in range(2):
         with full_after(room), pytest.raises(FullDisk):
-            write_record(project.path / "old.json", {**old, "environment": {}})
+            write_record(project.path / "old.json", replace(old, environment=Environment()))
         assert (project.path / "old.json").read_bytes() == before
         assert not list(project.path.glob(".*.tmp"))
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from studies.__main__ import main
 from tests.mutants import COPIED, MUTANTS
 from verdicts.judge import Claim, judge
 from verdicts.record import read_record
+from verdicts.schema import Measurement, SubjectResult
 from verdicts.table import render
 from verdicts.variants import VariantRunner, control_complaints, gauge_complaints
 
@@ -50,14 +52,14 @@ def test_no_link_leads_nowhere(path: Path) -> None:
         assert "://" in link or (path.parent / link).exists(), link
 
 
-def ledger(name: str) -> dict[str, Any]:
+def ledger(name: str) -> SubjectResult:
     """The one subject of a shipped ledger."""
-    return read_record(ROOT / "checkpoints" / name / "verdicts.json")["subjects"][0]
+    return read_record(ROOT / "checkpoints" / name / "verdicts.json").subjects[0]
 
 
 def test_its_verdict_is_printed_so() -> None:
     subject = ledger("default")
-    accepted = {claim["id"]: claim["verdict"] for claim in subject["claims"]}
+    accepted = {claim.id: claim.verdict for claim in subject.claims}
     printed = "\n".join(line for line, _ in render(subject, accepted=accepted, project=PROJECT))
     (shown,) = re.findall(r"```\n(REFUTED.*?)```", README, flags=re.DOTALL)
     assert shown in printed
@@ -65,13 +67,15 @@ def test_its_verdict_is_printed_so() -> None:
 
 def test_its_findings_have_the_numbers_of_the_ledgers() -> None:
     measured = {
-        name: {claim["id"]: claim["measurements"] for claim in ledger(name)["claims"]}
+        name: {claim.id: claim.measurements for claim in ledger(name).claims}
         for name in ("transformer_2024-09-05_13-28-07", "default")
     }
     theirs, ours = measured.values()
 
-    def value(of: dict[str, Any], claim: str, measure: str) -> float:
-        return float(of[claim][measure]["value"])
+    def value(of: Mapping[str, Mapping[str, Measurement]], claim: str, measure: str) -> float:
+        found = of[claim][measure].number
+        assert found is not None
+        return float(found)
 
     offsets = [
         f"{value(one, 'position_subtracts_two_neighbours', 'mean_coefficient'):.2f}"
@@ -99,11 +103,9 @@ def test_its_findings_have_the_numbers_of_the_ledgers() -> None:
 
 def test_its_counts_are_those_of_the_ledgers() -> None:
     for name in ("default", "transformer_2024-09-05_13-28-07"):
-        claims = read_record(ROOT / "checkpoints" / name / "verdicts.json")["subjects"][0]["claims"]
-        count = Counter(claim["verdict"] for claim in claims)
-        above = sum(
-            claim["verdict"] == "holds" and claim["above_chance"] == "yes" for claim in claims
-        )
+        claims = read_record(ROOT / "checkpoints" / name / "verdicts.json").subjects[0].claims
+        count = Counter(claim.verdict for claim in claims)
+        above = sum(claim.verdict == "holds" and claim.above_chance == "yes" for claim in claims)
         claims_of = "" if name == "default" else f" of {len(claims)} claims"
         verb = "" if name == "default" else ","
         told = f"{count['holds']}{claims_of} hold{verb} and {count['refuted']} are"
@@ -157,7 +159,7 @@ def test_its_claim_can_be_judged_and_can_fail() -> None:
         claim, bench.variants.for_controls(load_subject(ROOT / "checkpoints" / "default"))
     )
     assert verdict.verdict == "holds"
-    result = verdict.to_dict()
+    result = verdict.result()
     assert (
         list(control_complaints(claim, result, bench.controls(claim), bench.variants.controls))
         == []
@@ -231,9 +233,9 @@ def test_shipped_weights_are_those_of_their_roles_and_ledger(name: str) -> None:
     directory = ROOT / "checkpoints" / name
     checkpoint = load_checkpoint(directory)
     roles, _ = find_roles(checkpoint.model)
-    ledger = read_record(directory / "verdicts.json")["subjects"][0]
+    ledger = read_record(directory / "verdicts.json").subjects[0]
     read = read_roles(
         directory / "roles.json", cfg=checkpoint.model.cfg, content_hash=checkpoint.content_hash
     )
-    assert roles.to_dict() == read.to_dict() == ledger["roles"]
-    assert ledger["content_hash"] == checkpoint.content_hash
+    assert roles.to_dict() == read.to_dict() == ledger.roles
+    assert ledger.content_hash == checkpoint.content_hash

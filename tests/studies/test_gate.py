@@ -13,7 +13,10 @@ import pytest
 from circuits.subject import REGISTRY, Subject, load_subject
 from figures.cases import pytest_claims_case
 from studies.gate import pytest_claims_laws, pytest_claims_retrained
+from tests.records import subject_of
 from verdicts.gates import gating_laws
+from verdicts.record import read_record
+from verdicts.schema import SubjectResult
 
 LEDGER = REGISTRY / "default" / "verdicts.json"
 
@@ -23,9 +26,8 @@ def default() -> Subject:
     return load_subject(REGISTRY / "default")
 
 
-def baseline() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(LEDGER.read_text())["subjects"][0]
-    return found
+def baseline() -> SubjectResult:
+    return read_record(LEDGER).subjects[0]
 
 
 def test_another_seed_of_the_recipe_is_told_by_its_recipe(tmp_path: Path, default: Subject) -> None:
@@ -41,7 +43,7 @@ def test_another_seed_of_the_recipe_is_told_by_its_recipe(tmp_path: Path, defaul
     assert trained(seed=3) == "seed 3 of the recipe of which default is seed 1"
     assert trained() is None  # fine-tuned, say: the recipe and the seed are as they were
     assert trained(seed=3, train={"epochs": 3}) is None
-    assert pytest_claims_retrained(default, {"content_hash": "?", "name": "?"}, LEDGER) is None
+    assert pytest_claims_retrained(default, subject_of(content_hash="?"), LEDGER) is None
 
 
 def test_the_laws_are_registered_predictions_with_the_rates_of_unseen_seeds() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from models.config import read_recipe
 from studies.__main__ import main
@@ -19,7 +20,7 @@ from studies.registration import RegistrationError, read_registration
 from studies.seeds import Target, run_study
 from tests.processes import ROOT
 from tests.studies.test_seeds import STUDY, targets
-from verdicts.record import RecordError, read_record, write_record
+from verdicts.record import RecordError, as_json, read_record, write_record
 
 REGISTRATION = read_registration(REGISTERED)
 LEDGER = ROOT / "checkpoints" / "default" / "verdicts.json"
@@ -34,8 +35,8 @@ ABOUT = {
 
 def record_of(tmp_path: Path, **about: Any) -> Path:
     record = read_record(LEDGER)
-    record["subjects"][0]["about"] = {**ABOUT, **about}
-    write_record(tmp_path / "record.json", record)
+    subject = replace(record.subjects[0], about={**ABOUT, **about})
+    write_record(tmp_path / "record.json", replace(record, subjects=(subject,)))
     return tmp_path / "record.json"
 
 
@@ -45,9 +46,9 @@ def test_what_is_kept_is_a_record_in_which_every_prediction_comes_out_the_same(
     whole = record_of(tmp_path)
     keep(whole, REGISTRATION, tmp_path / "kept" / "seed-8.json")
     kept = read_record(tmp_path / "kept" / "seed-8.json")
-    assert kept["subjects"][0].keys() == read_record(whole)["subjects"][0].keys()
-    assert kept["run"] == read_record(whole)["run"]
-    (before,), (after,) = read_record(whole)["subjects"], kept["subjects"]
+    assert as_json(kept)["subjects"][0].keys() == as_json(read_record(whole))["subjects"][0].keys()
+    assert kept.run == read_record(whole).run
+    (before,), (after,) = read_record(whole).subjects, kept.subjects
     for prediction in REGISTRATION.predictions:
         if prediction.rate:
             assert prediction.met(before) == prediction.met(after)
@@ -59,8 +60,7 @@ def test_what_is_kept_is_a_record_in_which_every_prediction_comes_out_the_same(
 def test_a_record_of_a_part_is_not_kept(tmp_path: Path) -> None:
     path = record_of(tmp_path)
     record = read_record(path)
-    record["run"]["partial"] = "-k reader"
-    write_record(path, record)
+    write_record(path, replace(record, run=replace(record.run, partial="-k reader")))
     with pytest.raises(RecordError, match="of a part of the claims only"):
         keep(path, REGISTRATION, tmp_path / "seed-8.json")
     assert not (tmp_path / "seed-8.json").exists()
@@ -81,23 +81,24 @@ def test_a_record_for_other_predictions_is_refused(tmp_path: Path) -> None:
 def test_a_record_that_is_not_as_the_plan_says_is_refused(tmp_path: Path) -> None:
     keep(record_of(tmp_path), REGISTRATION, tmp_path / "seed-8.json")
     record = read_record(tmp_path / "seed-8.json")
-    record["run"]["seed"] = 5
-    write_record(tmp_path / "seed-8.json", record)
+    other = replace(record, run=replace(record.run, seed=5))
+    write_record(tmp_path / "seed-8.json", other)
     with pytest.raises(RegistrationError, match="judged with --claims-seed 5, and the plan says 0"):
         read_seeds(tmp_path, REGISTRATION)
-    record["run"]["seed"] = 0
     write_record(tmp_path / "seed-8-old.json", record)
     with pytest.raises(RegistrationError, match=r"seed-8-old.json: is of seed 8; its name must be"):
         read_seeds(tmp_path)
     (tmp_path / "seed-8-old.json").unlink()
     write_record(tmp_path / "seed-8.json", record)
-    record["subjects"][0]["validation_set"] = "sha256:others"
-    record["subjects"][0]["about"]["training"]["seed"] = 9
-    write_record(tmp_path / "seed-9.json", record)
+    (subject,) = record.subjects
+    ninth = replace(
+        subject, validation_set="sha256:others", about={**subject.about, "training": {"seed": 9}}
+    )
+    write_record(tmp_path / "seed-9.json", replace(record, subjects=(ninth,)))
     with pytest.raises(RegistrationError, match="were judged on 2 different sets"):
         read_seeds(tmp_path)
-    del record["subjects"][0]["about"]["role_scores"]
-    write_record(tmp_path / "seed-9.json", record)
+    silent = replace(ninth, about={"training": {"seed": 9}})
+    write_record(tmp_path / "seed-9.json", replace(record, subjects=(silent,)))
     with pytest.raises(RegistrationError, match="does not say how it was trained"):
         read_seeds(tmp_path)
 
@@ -201,13 +202,13 @@ def test_the_records_are_of_the_recipe_that_they_say(recipe: str) -> None:
     model, train = read_recipe(ROOT / "checkpoints" / f"{recipe}.toml")
     seeds = read_seeds(RECORDS / recipe, REGISTRATION if recipe == "recipe" else None)
     assert seeds
-    claims = read_record(LEDGER)["subjects"][0]["claims"]
-    judged = {claim["id"] for claim in claims if claim["evidence"] != "exhausted"}
+    claims = read_record(LEDGER).subjects[0].claims
+    judged = {claim.id for claim in claims if claim.evidence != "exhausted"}
     for seed, subject in seeds.items():
-        training = subject["about"]["training"]
+        training = subject.about["training"]
         assert (training["model"], training["train"]) == (model.to_dict(), train.to_dict()), seed
         assert len(training["curve"]["validation_accuracy"]) == train.epochs, seed
-        assert {claim["id"] for claim in subject["claims"]} == judged, seed
+        assert {claim.id for claim in subject.claims} == judged, seed
         if recipe == "recipe":
             assert seed in REGISTRATION.seeds
 
@@ -231,7 +232,7 @@ def _with_history() -> bool:
 @pytest.mark.skipif(not _with_history(), reason="needs the history of the repository")
 @pytest.mark.parametrize("path", SEEDS, ids=lambda path: path.stem)
 def test_the_predictions_were_committed_before_the_seed_was_judged(path: Path) -> None:
-    registered = read_record(path)["subjects"][0]["about"]["registration"]
+    registered = read_record(path).subjects[0].about["registration"]
     then = subprocess.run(
         ["git", "show", f"{registered['commit']}:studies/registered.toml"],
         cwd=ROOT,
@@ -254,17 +255,17 @@ def test_the_predictions_were_committed_before_the_seed_was_judged(path: Path) -
 
 def test_all_seeds_were_judged_by_the_same_sentences_and_bounds() -> None:
     """And by those of today: a claim that changed would be another claim under the same name."""
-    ledger = read_record(LEDGER)["subjects"][0]
-    today = {claim["id"]: claim for claim in ledger["claims"]}
+    ledger = read_record(LEDGER).subjects[0]
+    today = {claim.id: claim for claim in ledger.claims}
     for seed, subject in read_seeds(RECORDS / "recipe").items():
-        for claim in subject["claims"]:
-            now = today[claim["id"]]
-            assert claim["statement"] == now["statement"], seed
-            for name, measured in claim["measurements"].items():
-                bounds = [measured["at_least"], measured["at_most"]]
-                known = now["measurements"].get(name)
-                same = known is None or bounds == [known["at_least"], known["at_most"]]
-                assert same, (seed, claim["id"], name)
+        for claim in subject.claims:
+            now = today[claim.id]
+            assert claim.statement == now.statement, seed
+            for name, measured in claim.measurements.items():
+                bounds = [measured.at_least, measured.at_most]
+                known = now.measurements.get(name)
+                same = known is None or bounds == [known.at_least, known.at_most]
+                assert same, (seed, claim.id, name)
 
 
 def test_the_docs_have_the_tables_as_they_are_now() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,7 +18,9 @@ from studies.registration import (
     registered_commit,
 )
 from tests.processes import ROOT
+from tests.records import subject_of
 from verdicts.record import read_record
+from verdicts.schema import SubjectResult
 
 REGISTERED = ROOT / "studies" / "registered.toml"
 HOLDS = Condition(claim="it_learns", verdict="holds")
@@ -30,14 +31,14 @@ PLAN = "[plan]\nrecipe = 'recipe.toml'\nfirst_seed = 8\nlast_seed = 39\nclaims_s
 
 def seed(
     verdict: str = "holds", *, pointer: str | None = "1.3", value: float | None = 1.0
-) -> dict[str, Any]:
+) -> SubjectResult:
     measured = {} if value is None else {"accuracy": {"value": value}}
-    return {
-        "name": "seed",
-        "roles": {"pointer": pointer},
-        "about": {"role_scores": {"pointer": {"score": 0.9, "runner_up_score": None}}},
-        "claims": [{"id": "it_learns", "verdict": verdict, "measurements": measured}],
-    }
+    return subject_of(
+        {"id": "it_learns", "verdict": verdict, "measurements": measured},
+        name="seed",
+        roles={"pointer": pointer},
+        about={"role_scores": {"pointer": {"score": 0.9, "runner_up_score": None}}},
+    )
 
 
 def test_the_interval_of_a_rate_is_the_exact_one() -> None:
@@ -200,12 +201,12 @@ def test_a_registration_counts_once_it_is_committed_and_as_it_was_committed(tmp_
 
 def test_what_is_registered_is_measured() -> None:
     """Every prediction can be met and missed by records as they are."""
-    ledger = read_record(ROOT / "checkpoints" / "default" / "verdicts.json")["subjects"][0]
-    measured = {claim["id"]: claim["measurements"] for claim in ledger["claims"]}
+    ledger = read_record(ROOT / "checkpoints" / "default" / "verdicts.json").subjects[0]
+    measured = {claim.id: claim.measurements for claim in ledger.claims}
     for prediction in read_registration(REGISTERED).predictions:
         for condition in (*prediction.among, *prediction.where, *prediction.agree):
             if condition.role is not None:
-                assert condition.role in ledger["roles"], prediction.id
+                assert condition.role in ledger.roles, prediction.id
                 assert condition.score in (None, "score", "runner_up_score"), prediction.id
             elif condition.measure is not None:
                 assert condition.measure in measured[str(condition.claim)], prediction.id

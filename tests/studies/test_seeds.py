@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import UNSET
+from msgspec.structs import replace
 
 import studies.seeds
 from circuits.roles import read_roles
 from models.checkpoint import load_checkpoint
 from models.config import ModelConfig, TrainConfig
-from models.lock import LOCK_FILE, InUseError, hold
 from models.training import METRICS_FILE, STATE_FILE
 from studies.__main__ import main
 from studies.executors import ProcessEach, open_executor
@@ -40,8 +41,11 @@ from tests.processes import (
     process_id,
     wait_until,
 )
+from tests.records import subject_of
 from verdicts.frequencies import frequency, render_frequencies, render_ranges
-from verdicts.record import read_record, write_record
+from verdicts.lock import LOCK_FILE, InUseError, hold
+from verdicts.record import as_ledger, read_record, write_record
+from verdicts.schema import SubjectResult
 
 CLAIM_IDS = ("classifies_the_validation_set", "answers_survive_relabelling")
 MODEL = ModelConfig(n_heads=2, d_model=16, d_head=8, d_mlp=16)
@@ -106,9 +110,9 @@ def test_each_seed_has_its_weights_roles_and_record(whole: Path) -> None:
         read_roles(
             directory / "roles.json", cfg=checkpoint.model.cfg, content_hash=checkpoint.content_hash
         )
-        (subject,) = read_record(directory / "record.json")["subjects"]
-        assert subject["content_hash"] == checkpoint.content_hash
-        assert [claim["id"] for claim in subject["claims"]] == sorted(CLAIM_IDS)
+        (subject,) = read_record(directory / "record.json").subjects
+        assert subject.content_hash == checkpoint.content_hash
+        assert [claim.id for claim in subject.claims] == sorted(CLAIM_IDS)
     assert len(set(hashes(whole))) == 3
 
 
@@ -141,14 +145,18 @@ def test_the_record_is_that_of_pytest(whole: Path, tmp_path: Path) -> None:
     one, other = (
         read_record(path) for path in (whole / "seed-0" / "record.json", tmp_path / "record.json")
     )
-    for record in (one, other):
-        assert record["run"].pop(
-            "partial"
-        )  # each says in its own words which claims were asked for
-        for claim in record["subjects"][0]["claims"]:
-            claim["duration_s"] = 0.0
-    assert one["subjects"][0].pop("about")["training"]["seed"] == 0
-    assert one == other
+    assert one.run.partial  # each says in its own words what was asked for
+    assert other.run.partial
+    assert one.subjects[0].about["training"]["seed"] == 0
+    assert one.environment == other.environment
+    first, second = (
+        as_ledger(
+            replace(record, run=replace(record.run, partial=UNSET)),
+            replace(record.subjects[0], about={}),
+        )
+        for record in (one, other)
+    )
+    assert first == second
 
 
 def test_what_is_done_is_not_done_again(whole: Path) -> None:
@@ -221,13 +229,13 @@ def test_a_part_of_the_claims_leaves_the_record_of_all_alone(whole: Path, tmp_pa
     shutil.copytree(whole / "seed-0", out / "seed-0")
     record = out / "seed-0" / "record.json"
     part = read_record(record)
-    assert part["run"].pop("partial").startswith("--claim ")
-    write_record(record, part)  # as if these were all
+    assert str(part.run.partial).startswith("--claim ")
+    write_record(record, replace(part, run=replace(part.run, partial=UNSET)))  # as if all
     before = record.read_bytes()
     _, failed = study(out, [0])
     assert failed == {}
     assert record.read_bytes() == before
-    assert read_record(record.with_name("record.partial.json"))["run"]["partial"].startswith(
+    assert str(read_record(record.with_name("record.partial.json")).run.partial).startswith(
         "--claim "
     )
 
@@ -499,24 +507,22 @@ def test_the_table_can_be_made_again_from_the_records(
     assert "none.json: not a readable JSON file" in capsys.readouterr().err
 
 
-def subject(verdict: str, value: float) -> dict[str, Any]:
+def subject(verdict: str, value: float) -> SubjectResult:
     measurement = {
         "value": value,
         "low": None,
         "high": None,
         "at_least": 1.0,
         "at_most": None,
-        "outcome": verdict,
+        "outcome": "unresolved" if verdict == "absent" else verdict,
     }
-    return {
-        "claims": [
-            {
-                "id": "a_claim",
-                "verdict": verdict,
-                "measurements": {"x": measurement, "seen": {**measurement, "outcome": None}},
-            }
-        ]
-    }
+    return subject_of(
+        {
+            "id": "a_claim",
+            "verdict": verdict,
+            "measurements": {"x": measurement, "seen": {**measurement, "outcome": None}},
+        }
+    )
 
 
 def test_frequencies_have_exact_intervals() -> None:

@@ -14,9 +14,11 @@ from models.training import EPOCHS, train
 from studies.__main__ import main
 from studies.timeline import series, unsearched
 from tests.processes import ROOT, one_thread
+from tests.records import subject_of
 from tests.studies.test_seeds import MODEL, TRAIN
 from verdicts.plots import trend
 from verdicts.record import read_record, write_record
+from verdicts.schema import SubjectResult
 from verdicts.series import Row, Series, render_series, render_series_page
 
 CLAIMS = ("classifies_the_validation_set", "layer_0_neurons_follow_degree")
@@ -33,14 +35,14 @@ def measured(value: float | None, *, at_least: float = 0.9) -> dict[str, Any]:
     }
 
 
-def step(verdict: str, value: float | None = 1.0, **measurements: Any) -> dict[str, Any]:
+def step(verdict: str, value: float | None = 1.0, **measurements: Any) -> SubjectResult:
     claim = {
         "id": "it_learns",
         "statement": "It learns.",
         "verdict": verdict,
         "measurements": {"accuracy": measured(value), **measurements},
     }
-    return {"claims": [claim]}
+    return subject_of(claim)
 
 
 SERIES = Series(
@@ -74,7 +76,7 @@ def test_claims_and_parts_are_ordered_by_when_they_come_to_stay() -> None:
 
 
 def test_a_claim_that_was_not_judged_at_a_step_leaves_a_gap() -> None:
-    series = Series("epoch", [0, 1], [{"claims": []}, step("holds")])
+    series = Series("epoch", [0, 1], [subject_of(), step("holds")])
     assert series.rows()[0].marks == (" ", "✓")
     (chart,) = series.charts_of("it_learns")
     assert chart.values == [None, 1.0]
@@ -107,7 +109,7 @@ def test_a_trend_has_gaps_bands_and_bounds() -> None:
 
 
 def test_the_page_escapes_what_a_record_says() -> None:
-    hostile = {"claims": [{**step("holds")["claims"][0], "id": "<b>two</b>"}]}
+    hostile = subject_of({"id": "<b>two</b>", "measurements": {"accuracy": measured(1.0)}})
     series = Series("epoch", [*SERIES.at, 8], [*SERIES.subjects, hostile])
     page = render_series_page(series, title="<b>one</b>", lead="a & b")
     assert "<b>" not in page
@@ -147,11 +149,11 @@ def test_every_epoch_is_judged_once_and_the_table_can_be_made_from_the_record(
     printed = capsys.readouterr().out
     assert "epoch 0 to 3, a column each of 3;" in printed
     assert re.search(r"^classifies_the_validation_set  ✗✗✗     -$", printed, flags=re.MULTILINE)
-    subjects = read_record(record)["subjects"]
-    assert [subject["about"]["training"]["epochs_done"] for subject in subjects] == [0, 2, 3]
-    assert len({subject["content_hash"] for subject in subjects}) == 3
-    assert subjects[1]["about"]["training"]["metrics"]["epoch"] == 2
-    assert "reader" in subjects[0]["about"]["role_scores"]
+    subjects = read_record(record).subjects
+    assert [subject.about["training"]["epochs_done"] for subject in subjects] == [0, 2, 3]
+    assert len({subject.content_hash for subject in subjects}) == 3
+    assert subjects[1].about["training"]["metrics"]["epoch"] == 2
+    assert "reader" in subjects[0].about["role_scores"]
     assert (
         page.read_text(encoding="utf-8").count("<svg") == 3 + 4 + 2
     )  # curves, roles but the target, and what decides the two claims
@@ -185,7 +187,7 @@ def test_bad_arguments_are_told_in_one_sentence(kept: Path, tmp_path: Path, caps
     for arguments, message in [
         ([tmp_path / "none"], f"{tmp_path / 'none'}: no such file or directory"),
         ([plain], f"{plain}: has no epochs; train it with --keep-every K"),
-        ([record], "not the record of a timeline: a subject has no 'about'"),
+        ([record], "not the record of a timeline: a subject has no 'training'"),
         ([kept, f"--out={plain}"], f"--out={plain}: is a directory; name a file"),
         ([kept, "--claim=none"], "--claim must be the id of a claim"),
         (
@@ -216,7 +218,7 @@ def test_the_docs_say_what_the_shipped_timelines_say() -> None:
     told = (ROOT / "docs" / "timeline.md").read_text(encoding="utf-8")
     columns = []
     for name in ("seed-8", "seed-9"):
-        shown = series(read_record(ROOT / "studies" / "timelines" / f"{name}.json")["subjects"])
+        shown = series(read_record(ROOT / "studies" / "timelines" / f"{name}.json").subjects)
         since = {row.name: row.since for row in shown.rows()}
         columns.append([since[row] for row in SAID.values()])
         at = shown.at

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import scipy.stats
+from msgspec.structs import replace
 
 import verdicts.bundle
 from tests.verdicts.test_gate import claim, subject
@@ -111,11 +112,11 @@ def test_a_part_of_a_run_has_no_bundle(drawing: pytest.Pytester) -> None:
 
 def files(tmp_path: Path, **changes: Any) -> tuple[Path, Path]:
     """A record, and the bundle of one that differs from it by the changes."""
-    one = {**subject("sha256:a", c=claim()), "validation_set": "sha256:v"}
+    one = subject("sha256:a", c=claim())
     record, bundle = tmp_path / "out.json", tmp_path / "out.bundle"
     write_record(record, make_record([one], seed=0, device="cpu"))
     seed = changes.pop("seed", 0)
-    drawn = make_record([{**one, **changes}], seed=seed, device="cpu")
+    drawn = make_record([replace(one, **changes)], seed=seed, device="cpu")
     figure = Figure("f", "F", "about", "<svg/>", "1", ("c",))  # type: ignore[arg-type]
     write_bundle(bundle, drawn, PageExtras(figures=(figure,)), project=PLAIN)
     return record, bundle
@@ -138,8 +139,8 @@ def test_the_bundle_of_another_subject_is_refused(
 
 def test_the_subject_that_was_drawn_comes_first(tmp_path: Path) -> None:
     _, bundle = files(tmp_path)
-    other = {**subject("sha256:b", c=claim()), "name": "other"}
-    toy = {**subject("sha256:a", c=claim()), "validation_set": "sha256:v"}
+    other = replace(subject("sha256:b", c=claim()), name="other")
+    toy = subject("sha256:a", c=claim())
     write_record(tmp_path / "two.json", make_record([other, toy], seed=0, device="cpu"))
     assert "<h1>toy, other</h1>" in page_of_record(tmp_path / "two.json", bundle)
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.verdicts.test_gate import measurement
+from tests.records import measured, trial_of
 from verdicts.axes import has_axis, measurement_axis
 from verdicts.drawing import Axis, Scale, bars, heatmap, table, tile
 from verdicts.plots import histogram, lines, ranges
@@ -153,7 +153,7 @@ def test_text_from_outside_is_text() -> None:
         lines({bad: [1.0, 2.0]}, x=bad, y=bad, marked={0: bad}),
         ranges({bad: (0.0, 1.0)}, x=bad, y=bad),
         histogram([1.0, 2.0], {bad: 1.0}, x=bad),
-        measurement_axis(bad, measurement(1.0), {bad: {"values": {"m": 1.0}}}, key="m"),
+        measurement_axis(bad, measured(1.0), {bad: trial_of(m=1.0)}, key="m"),
     ]
     assert not any("<script" in drawing for drawing in drawings)
 
@@ -166,8 +166,8 @@ def places(drawing: str, pattern: str) -> list[float]:
 
 
 def test_an_axis_has_value_interval_bound_and_controls_in_order() -> None:
-    trials = {"fresh weights": {"values": {"m": 0.1}}, "other": {"values": {}}}
-    drawing = measurement_axis("m", measurement(0.8, 0.7, 0.9), trials, key="m")
+    trials = {"fresh weights": trial_of(m=0.1), "other": trial_of()}
+    drawing = measurement_axis("m", measured(0.8, low=0.7, high=0.9), trials, key="m")
     (value,) = places(drawing, r'circle class="value" cx="([\d.]+)"')
     ((low, high),) = re.findall(r'class="interval" d="M([\d.]+) \d+H([\d.]+)', drawing)
     (bound,) = places(drawing, r'class="bound" x1="([\d.]+)"')
@@ -181,7 +181,7 @@ def test_an_axis_has_value_interval_bound_and_controls_in_order() -> None:
 
 
 def test_what_misses_its_bound_has_another_shape() -> None:
-    drawing = measurement_axis("m", measurement(0.2, outcome="refuted"), {}, key="m")
+    drawing = measurement_axis("m", measured(0.2, outcome="refuted"), {}, key="m")
     assert 'class="value missed"' in drawing
     assert "<circle" not in drawing
 
@@ -189,8 +189,8 @@ def test_what_misses_its_bound_has_another_shape() -> None:
 def test_a_control_far_beyond_stands_at_the_edge() -> None:
     drawing = measurement_axis(
         "m",
-        measurement(0.8),
-        {"far": {"values": {"m": 1e9}}, "near": {"values": {"m": 0.4}}},
+        measured(0.8),
+        {"far": trial_of(m=1e9), "near": trial_of(m=0.4)},
         key="m",
     )
     assert re.findall(r'class="control" d="(M322.0 35l5 3l-5 3|M[\d.]+ 34v8)"', drawing)
@@ -200,5 +200,5 @@ def test_a_control_far_beyond_stands_at_the_edge() -> None:
 
 @pytest.mark.parametrize(("changes", "expected"), [({}, True), ({"at_least": None}, False)])
 def test_only_bounded_numbers_have_an_axis(changes: dict[str, None], expected: bool) -> None:
-    assert has_axis(measurement(0.8, **changes)) is expected
-    assert not has_axis({**measurement(None), "value": {"a": 1.0}})
+    assert has_axis(measured(0.8, **changes)) is expected
+    assert not has_axis(measured({"a": 1.0}))

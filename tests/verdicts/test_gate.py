@@ -11,12 +11,15 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 
 from circuits.roles import Head, read_roles, write_roles
 from models.checkpoint import load_checkpoint, save_checkpoint
+from tests.records import subject_of, trial_of
 from tests.verdicts.test_plugin import CLAIMS, facts, project, record, run
 from verdicts.cases import Seen
 from verdicts.compare import (
@@ -30,7 +33,8 @@ from verdicts.compare import (
 from verdicts.gates import Gate
 from verdicts.markdown import MAX_BYTES, markdown
 from verdicts.paired import changes
-from verdicts.record import RecordError
+from verdicts.record import RecordError, make_record
+from verdicts.schema import SubjectResult
 
 pytest_plugins = ["pytester"]
 __all__ = ["project"]  # a fixture
@@ -41,7 +45,7 @@ LEDGER = ROOT / "checkpoints" / "default" / "verdicts.json"
 
 
 def measurement(
-    value: float | None, low: float | None = None, high: float | None = None, **changes: Any
+    value: Any, low: float | None = None, high: float | None = None, **changes: Any
 ) -> dict[str, Any]:
     plain = {
         "at_least": 0.5,
@@ -77,15 +81,9 @@ def claim(
 
 def subject(
     weights: str = "sha256:a", graphs: str = "sha256:v", /, **claims: dict[str, Any]
-) -> dict[str, Any]:
+) -> SubjectResult:
     listed = [{"id": name, **one} for name, one in claims.items()]
-    return {
-        "name": "toy",
-        "content_hash": weights,
-        "roles": {},
-        "validation_set": graphs,
-        "claims": listed,
-    }
+    return subject_of(*listed, content_hash=weights, validation_set=graphs)
 
 
 def status(
@@ -97,7 +95,8 @@ def status(
 ) -> str | None:
     old = subject(**({} if before is None else {"c": before}))
     new = subject(weights, **({} if now is None else {"c": now}))
-    return compare(old, new, whole=whole)["claims"].get("c", {}).get("status")
+    found = compare(old, new, whole=whole).claims.get("c")
+    return found and found.status
 
 
 @pytest.mark.parametrize(
@@ -203,21 +202,22 @@ def test_a_lost_claim_says_old_and_new_value_bound_and_reason() -> None:
     before = subject(a=claim(x=measurement(0.9, 0.85, 0.95)), b=claim())
     gone = claim("absent") | {"reason": "no reader"}
     now = subject(a=claim("refuted", x=measurement(0.3, 0.2, 0.4, outcome="refuted")), b=gone)
-    claims = compare(before, now, whole=True)["claims"]
-    assert claims["a"]["moved"] == [
-        "holds → refuted: x 0.9 [0.85, 0.95] → 0.3 [0.2, 0.4], ≥ 0.5 (b)"
-    ]
-    assert claims["b"]["moved"] == ["holds → absent: no reader"]
+    claims = compare(before, now, whole=True).claims
+    assert claims["a"].moved == ("holds → refuted: x 0.9 [0.85, 0.95] → 0.3 [0.2, 0.4], ≥ 0.5 (b)",)
+    assert claims["b"].moved == ("holds → absent: no reader",)
 
 
 def test_a_part_that_is_gone_is_said_first_with_the_claims_that_hang_on_it() -> None:
-    before = subject(a=claim(), b=claim(), c=claim()) | {"roles": {"reader": "0.2", "eyes": [3, 6]}}
+    before = replace(
+        subject(a=claim(), b=claim(), c=claim()), roles={"reader": "0.2", "eyes": [3, 6]}
+    )
     now = subject(
         "sha256:b",
         a=claim("absent") | {"parts": ["reader"], "reason": "0.1 and 0.2 share the reader"},
         b=claim("refuted"),
         c=claim("refuted") | {"parts": ["eyes", "reader"]},
-    ) | {"roles": {"reader": None, "eyes": [3, 7]}}
+    )
+    now = replace(now, roles={"reader": None, "eyes": [3, 7]})
     groups = changed(compare(before, now, whole=True))
     assert [(part, [name for _, name, _ in claims]) for part, claims in groups] == [
         ("reader: was 0.2, gone: 0.1 and 0.2 share the reader; 2 claims hang on it", ["a", "c"]),
@@ -229,7 +229,8 @@ def test_a_part_that_is_gone_is_said_first_with_the_claims_that_hang_on_it() -> 
 def test_a_loss_that_a_control_reproduces_is_said_to_look_like_it() -> None:
     def tried(**broken: bool) -> dict[str, Any]:
         trials = {
-            name: {"verdict": "refuted" if is_so else "holds"} for name, is_so in broken.items()
+            name: msgspec.to_builtins(trial_of("refuted" if is_so else "holds"))
+            for name, is_so in broken.items()
         }
         return claim() | {"controls": trials}
 
@@ -244,12 +245,12 @@ def test_a_loss_that_a_control_reproduces_is_said_to_look_like_it() -> None:
     verdicts = {name: claim("refuted") for name in "abc"}
     now = subject("sha256:b", **verdicts, d=claim(), e=claim(), f=claim("refuted"))
     found = compare(before, now, whole=True)
-    assert found["looks_like"] == (
+    assert found.looks_like == (
         "looks like the control “negated”: it breaks 3 of the 3 claims that are lost, and 0 others"
     )
-    assert found["looks_like"] in headline(found)
+    assert found.looks_like in headline(found)
     kept = subject("sha256:b", **verdicts | {"c": claim()}, d=claim(), e=claim())
-    assert compare(before, kept, whole=True)["looks_like"] == ""  # two are a pattern of many things
+    assert compare(before, kept, whole=True).looks_like == ""  # two are a pattern of many things
 
 
 def seen(kind: str, *columns: Any) -> Seen:
@@ -262,20 +263,15 @@ def test_with_cases_at_hand_the_comparison_is_in_pairs() -> None:
     values = chance.normal(0.9, 0.2, 500).astype("float32")
     worse = values - 0.03 + chance.normal(0, 0.01, 500).astype("float32")
     before, now = (
-        subject(
-            weights, c=claim(x=measurement(float(one.mean()), one.mean() - 0.02, one.mean() + 0.02))
-        )
+        subject(weights, c=claim(x=measurement(at := float(one.mean()), at - 0.02, at + 0.02)))
         for weights, one in (("sha256:a", values), ("sha256:b", worse))
     )
     pairs = {("c", "x"): (seen("mean", values), seen("mean", worse))}
     gate = Gate("changed", "so it is said", changes=changes(pairs), pairs="500 cases in pairs")
     alone, paired = compare(before, now, whole=True), compare(before, now, whole=True, gate=gate)
-    assert (alone["claims"]["c"]["status"], paired["claims"]["c"]["status"]) == (
-        "holds still",
-        "moved",
-    )
-    assert "in pairs, p = 0.0001" in paired["claims"]["c"]["moved"][0]
-    assert paired["smallest"]["c"]["x"] < 0.1 * alone["smallest"]["c"]["x"]
+    assert (alone.claims["c"].status, paired.claims["c"].status) == ("holds still", "moved")
+    assert "in pairs, p = 0.0001" in paired.claims["c"].moved[0]
+    assert paired.smallest["c"]["x"] < 0.1 * alone.smallest["c"]["x"]
     assert headline(paired) == [f"{gate.rule} (so it is said)", "500 cases in pairs"]
 
 
@@ -290,9 +286,9 @@ def test_answers_that_changed_are_counted_and_named() -> None:
         cases="graphs",
     )
     old, new = subject(c=found), subject("sha256:b", c=found)
-    (answers,) = compare(old, new, whole=True, gate=gate)["answers"]
-    assert (answers["newly_wrong"], answers["newly_right"]) == ([1, 5], [3])
-    assert answers["said"] == "x: 2 of 40 graphs newly wrong, 1 newly right (p = 1)"
+    (answers,) = compare(old, new, whole=True, gate=gate).answers
+    assert (answers.newly_wrong, answers.newly_right) == ((1, 5), (3,))
+    assert answers.said == "x: 2 of 40 graphs newly wrong, 1 newly right (p = 1)"
 
 
 def test_comparing_nothing_is_a_complaint() -> None:
@@ -303,11 +299,9 @@ def test_comparing_nothing_is_a_complaint() -> None:
 
 
 def test_a_baseline_of_several_checkpoints_is_that_of_the_same_weights() -> None:
-    several = {"subjects": [subject("sha256:a"), subject("sha256:b")]}
-    assert (
-        baseline_for(several, subject("sha256:b"), source=Path("old.json"))["content_hash"]
-        == "sha256:b"
-    )
+    several = make_record([subject("sha256:a"), subject("sha256:b")], seed=0, device="cpu")
+    found = baseline_for(several, subject("sha256:b"), source=Path("old.json"))
+    assert found.content_hash == "sha256:b"
     with pytest.raises(
         RecordError, match=r"old.json: is of toy, toy, and none has the weights of toy"
     ):
@@ -452,9 +446,9 @@ def test_markdown_is_worst_first_and_escapes_what_comes_from_outside() -> None:
         fine=claim(x=measurement(0.9, 0.85, 0.95)),
         bad=claim("refuted", y=measurement(0.1, outcome="refuted")),
     )
-    ugly["name"] = "a|b <script>`"
-    ugly["comparison"] = compare(subject(bad=claim(), fine=claim()), ugly, whole=True)
-    text = markdown({"subjects": [ugly], "run": {"seed": 0, "device": "cpu"}}, ["bad: lost"])
+    compared = compare(subject(bad=claim(), fine=claim()), ugly, whole=True)
+    ugly = replace(ugly, name="a|b <script>`", comparison=compared)
+    text = markdown(make_record([ugly], seed=0, device="cpu"), ["bad: lost"])
     assert "<script>" not in text
     assert text.index("**lost**: `bad`") < text.index("❌ refuted") < text.index("✅ holds")
     assert "| x 0.9 &#91;0.85, 0.95&#93; | ≥ 0.5 |" in text
@@ -465,7 +459,7 @@ def test_markdown_stays_below_900_kilobytes_and_says_what_is_left_out() -> None:
     many = subject(
         **{f"claim_{index}": claim(x=measurement(0.9, note="n" * 100)) for index in range(16_000)}
     )
-    text = markdown({"subjects": [many], "run": {"seed": 0, "device": "cpu"}})
+    text = markdown(make_record([many], seed=0, device="cpu"))
     assert 0.9 * MAX_BYTES < len(text.encode()) < MAX_BYTES
     assert text.rstrip().endswith("more lines are left out; the record has them.*")
 

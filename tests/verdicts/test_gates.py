@@ -11,12 +11,12 @@ from verdicts.acknowledged import Acknowledgement
 from verdicts.gates import (
     Bounds,
     Gate,
-    Mode,
     Move,
     false_alarms,
     gating_laws,
     mode_of,
 )
+from verdicts.schema import Mode
 
 AT_LEAST = Bounds(0.5, None)
 LAWS = {"law": 1.0, "accident": 0.6}

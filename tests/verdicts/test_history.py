@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 import circuit_claims
 from tests.verdicts.test_gate import claim, measurement, subject
@@ -22,6 +23,7 @@ from verdicts.history import (
     render_history_page,
 )
 from verdicts.record import make_record, write_record
+from verdicts.schema import SubjectResult
 
 HOSTILE = "<script>alert('x')</script>|`*"
 
@@ -31,7 +33,7 @@ def judged(value: float, **changes: Any) -> dict[str, Any]:
     return {**claim(outcome, m=measurement(value, outcome=outcome)), **changes}
 
 
-def of(*records: dict[str, Any], partial: int | None = None) -> History:
+def of(*records: SubjectResult, partial: int | None = None) -> History:
     labels = [f"day {place}" for place in range(len(records))]
     return History(labels, list(records), [place == partial for place in range(len(records))])
 
@@ -80,7 +82,7 @@ def test_the_latest_values_stand_in_the_terminal_and_all_in_markdown() -> None:
 
 
 def test_what_is_no_single_number_and_what_is_missing_have_no_value() -> None:
-    listed = {**judged(0.9), "measurements": {"m": {**measurement(1.0), "value": [1.0, 2.0]}}}
+    listed = {**judged(0.9), "measurements": {"m": measurement([1.0, 2.0])}}
     history = of(subject(c=judged(0.9)), subject(c=listed), subject(d=judged(0.9)))
     assert "| m | ≥ 0.5 | 0.9 | … |  |" in history_markdown(history)
 
@@ -110,8 +112,8 @@ def test_the_page_has_a_chart_with_the_bound_and_names_the_record() -> None:
 
 def test_text_from_outside_stays_text() -> None:
     bad = {**claim("refuted"), "measurements": {HOSTILE: measurement(0.1, outcome="refuted")}}
-    toy = {**subject(c=claim(), d=bad), "name": HOSTILE}
-    history = History([HOSTILE] * 2, [toy, {**toy, "claims": [{**bad, "id": "c"}]}], [False] * 2)
+    toys = [replace(one, name=HOSTILE) for one in (subject(c=claim(), d=bad), subject(c=bad))]
+    history = History([HOSTILE] * 2, toys, [False] * 2)
     assert "<script" not in render_history_page(history)
     told = history_markdown(history)
     assert "<script" not in told
@@ -125,7 +127,7 @@ def test_text_from_outside_stays_text() -> None:
 
 def written(directory: Path, name: str, value: float, **changes: Any) -> Path:
     path = directory / name
-    record = make_record([{**subject(c=judged(value)), **changes}], seed=0, device="cpu")
+    record = make_record([replace(subject(c=judged(value)), **changes)], seed=0, device="cpu")
     write_record(path, record)
     return path
 
@@ -204,14 +206,14 @@ def test_what_has_no_history_is_refused(
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     (tmp_path / "empty").mkdir()
     written(tmp_path, "a.json", 0.9)
-    two = [subject(c=judged(0.9)), {**subject("sha256:b", c=judged(0.9)), "name": "other"}]
+    two = [subject(c=judged(0.9)), replace(subject("sha256:b", c=judged(0.9)), name="other")]
     write_record(tmp_path / "two.json", make_record(two, seed=0, device="cpu"))
     assert main(["history", *(one.format(tmp=tmp_path) for one in arguments)]) == 2
     assert message.format(tmp=tmp_path) in capsys.readouterr().err
 
 
 def test_one_of_several_subjects_is_followed(tmp_path: Path) -> None:
-    two = [subject(c=judged(0.9)), {**subject("sha256:b", c=judged(0.1)), "name": "other"}]
+    two = [subject(c=judged(0.9)), replace(subject("sha256:b", c=judged(0.1)), name="other")]
     write_record(tmp_path / "two.json", make_record(two, seed=0, device="cpu"))
     history = read_history([tmp_path / "two.json"], name="other")
-    assert [one["name"] for one in history.subjects] == ["other"]
+    assert [one.name for one in history.subjects] == ["other"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from verdicts.lock import hold
+from verdicts.lock import InUseError, hold_file
 from verdicts.record import read_record
 
 pytest_plugins = ["pytester"]
@@ -498,7 +498,7 @@ def test_a_part_of_a_run_says_so_and_replaces_no_record(
     )
     assert [(project.path / name).read_bytes() for name in ("out.json", "out.md")] == whole
     part = read_record(project.path / "out.partial.json")
-    assert part["run"]["partial"].startswith(
+    assert part.run.partial.startswith(
         ("-k x_is", "-m claim", "--deselect", "a part of the claims")
     )
     assert (
@@ -508,7 +508,7 @@ def test_a_part_of_a_run_says_so_and_replaces_no_record(
         (project.path / name).unlink()
     for _ in range(2):  # nothing is there, or what is there is of a part itself
         result = run(project, *outputs, *arguments)
-        assert read_record(project.path / "out.json")["run"]["partial"]
+        assert read_record(project.path / "out.json").run.partial
     result.stdout.fnmatch_lines(
         ["out.json: of a part of the claims (*)", "out.md: of a part of the claims (*)"]
     )
@@ -518,7 +518,7 @@ def test_a_run_that_stops_early_is_a_part(project: pytest.Pytester) -> None:
     facts(project, x=3)
     for arguments in (["-x"], ["-x", "-n1"]):
         run(project, "--claims-json=out.json", *arguments)
-        assert read_record(project.path / "out.json")["run"]["partial"].endswith(
+        assert read_record(project.path / "out.json").run.partial.endswith(
             "1 of 2 claims not judged"
         )
     project.makepyfile(test_broken="1 / 0")
@@ -529,7 +529,7 @@ def test_a_run_that_stops_early_is_a_part(project: pytest.Pytester) -> None:
         "--continue-on-collection-errors",
     )
     assert (
-        read_record(project.path / "out.json")["run"]["partial"]
+        read_record(project.path / "out.json").run.partial
         == "0 of 2 claims not judged, 1 files could not be collected"
     )
     result.stdout.fnmatch_lines(["--claims-page=out.html: not written: 0 of 2 claims not judged*"])
@@ -578,36 +578,40 @@ def test_two_outputs_at_one_path_are_refused(
 
 
 def test_a_ledger_is_written_by_one_run_at_a_time(project: pytest.Pytester) -> None:
-    lock = hold(project.path / "toy.verdicts.json", what="is being written")
-    result = run(project, "--claims-accept")
-    assert result.ret == 4
-    result.stderr.fnmatch_lines(
-        [
-            f"*toy.verdicts.json: is being written by process {os.getpid()} now; wait until it has"
-            " ended"
-        ]
-    )
-    assert run(project).ret == 0  # who only reads need not wait
-    lock.release()
+    with hold_file(project.path / "toy.verdicts.json"):
+        result = run(project, "--claims-accept")
+        assert result.ret == 4
+        result.stderr.fnmatch_lines(
+            [
+                f"*toy.verdicts.json: process {os.getpid()} on *, since *, is writing it; wait"
+                " until it has ended"
+            ]
+        )
+        assert run(project).ret == 0  # who only reads need not wait
     assert run(project, "--claims-accept").ret == 0
     assert run(project, "--claims-accept").ret == 0
 
 
 def test_a_lock_ends_with_the_process_that_holds_it(tmp_path: Path) -> None:
     code = (
-        "from pathlib import Path; from verdicts.lock import hold; lock ="
-        f" hold(Path({str(tmp_path / 'l')!r}), what='is')"
+        "import time; from pathlib import Path; from verdicts.lock import hold_file\n"
+        f"with hold_file(Path({str(tmp_path / 'l')!r})):"
     )
-    then = "; print('held', flush=True); import time; time.sleep(600)"
+    then = " print('held', flush=True); time.sleep(600)"
     with subprocess.Popen(
         [sys.executable, "-c", code + then], stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(ValueError, match=f"by process {holder.pid} now"):
-            hold(tmp_path / "l", what="is being written")
+        with (
+            pytest.raises(InUseError, match=f"l: process {holder.pid} on .* is writing it"),
+            hold_file(tmp_path / "l"),
+        ):
+            pass
         holder.kill()
-    hold(tmp_path / "l", what="is being written").release()
+    with hold_file(tmp_path / "l"):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_tests_without_claims_are_left_alone(project: pytest.Pytester, tmp_path: Path) -> None:

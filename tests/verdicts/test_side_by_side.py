@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 import circuit_claims
+from tests.records import measured
 from tests.verdicts.test_gate import claim, measurement, subject
 from verdicts.__main__ import main
 from verdicts.axes import SHAPES, shared_axis
 from verdicts.page import render_page
 from verdicts.project import Project
 from verdicts.record import make_record, read_record, write_record
+from verdicts.schema import SubjectResult
 from verdicts.side_by_side import by_part, labelled, render_side_by_side
 from verdicts.table import bound, shown
 
@@ -23,7 +26,7 @@ LEDGERS = [Path("checkpoints") / name / "verdicts.json" for name in ("default", 
 HOSTILE = "<script>alert('x')</script>\"'&"
 
 
-def records(tmp_path: Path, *subjects: dict[str, Any], **run: Any) -> list[Path]:
+def records(tmp_path: Path, *subjects: SubjectResult, **run: Any) -> list[Path]:
     paths = [tmp_path / f"{place}.json" for place in range(len(subjects))]
     for path, one in zip(paths, subjects, strict=True):
         write_record(path, make_record([one], seed=0, device="cpu", **run))
@@ -36,20 +39,19 @@ def article(page: str, id_: str) -> str:
 
 def test_every_number_that_decides_stands_on_the_page() -> None:
     page = render_side_by_side(LEDGERS)
-    subjects = [read_record(path)["subjects"][0] for path in LEDGERS]
+    subjects = [read_record(path).subjects[0] for path in LEDGERS]
     for one in subjects:
-        for judged in one["claims"]:
-            text = html.unescape(article(page, judged["id"]))
-            assert judged["statement"] in text
-            assert judged["reason"] is None or judged["reason"] in text
-            for name, m in judged["measurements"].items():
-                if m["outcome"] is not None:
-                    words = (name.replace("_", " "), shown(m), bound(m), m["because"])
-                    assert all(word in text for word in words)
+        for judged in one.claims:
+            text = html.unescape(article(page, judged.id))
+            assert judged.statement in text
+            assert judged.reason is None or judged.reason in text
+            for name, m in judged.deciding.items():
+                words = (name.replace("_", " "), shown(m), bound(m), m.because)
+                assert all(word in text for word in words)
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'href="#([^"]+)"', page)) <= set(ids)
-    there = {judged["id"] for one in subjects for judged in one["claims"]}
+    there = {judged.id for one in subjects for judged in one.claims}
     assert {id_.removeprefix("both-") for id_ in ids if id_.startswith("both-")} == there
 
 
@@ -66,7 +68,7 @@ def test_claims_are_sorted_by_part_in_the_order_of_the_project() -> None:
         c={**claim(), "parts": ["head", "tail"]}, d={**claim(), "parts": ["rim"]}, e=claim()
     )
     found = by_part({"a": one, "b": one}, Project(parts=("rim", "tail", "head", "none of it")))
-    assert {part: [row.claim["id"] for row in rows] for part, rows in found.items()} == {
+    assert {part: [row.claim.id for row in rows] for part, rows in found.items()} == {
         "rim": ["d"],
         "tail": ["c"],
         "no part named": ["e"],
@@ -76,7 +78,7 @@ def test_claims_are_sorted_by_part_in_the_order_of_the_project() -> None:
 
 def test_where_they_differ_is_said_first(tmp_path: Path) -> None:
     one = subject("sha256:a", c=claim(), d=claim("refuted"), e=claim())
-    other = {**subject("sha256:b", c=claim("refuted"), d=claim("refuted")), "name": "other"}
+    other = replace(subject("sha256:b", c=claim("refuted"), d=claim("refuted")), name="other")
     page = render_side_by_side(records(tmp_path, one, other))
     table = page[page.index('id="differ"') :].partition("</section>")[0]
     assert re.findall(r'href="#both-(\w)"', table) == ["c", "e"]
@@ -86,12 +88,12 @@ def test_where_they_differ_is_said_first(tmp_path: Path) -> None:
         (" same", "d"),
         ("", "e"),
     ]
-    same = render_side_by_side(records(tmp_path, one, {**one, "name": "other"}))
+    same = render_side_by_side(records(tmp_path, one, replace(one, name="other")))
     assert "Every claim has the same verdict in all." in same
 
 
 def test_each_subject_has_its_own_shape_hollow_where_it_misses() -> None:
-    held, missed = measurement(1.5), measurement(0.5, outcome="refuted")
+    held, missed = measured(1.5), measured(0.5, outcome="refuted")
     drawing = str(shared_axis("m", {"a": held, "b": None, "c": missed}))
     assert re.findall(r'class="(of-\d(?: hollow)?)"', drawing) == ["of-0", "of-2 hollow"]
     assert SHAPES[0] in drawing
@@ -108,7 +110,7 @@ def test_bounds_that_differ_are_drawn_and_told_each(tmp_path: Path) -> None:
         return {**claim(), "measurements": {"m": moved}}
 
     one = subject("sha256:a", c=with_bound(1.0, "before"))
-    other = {**subject("sha256:b", c=with_bound(0.25, "after")), "name": "other"}
+    other = replace(subject("sha256:b", c=with_bound(0.25, "after")), name="other")
     text = article(render_side_by_side(records(tmp_path, one, other)), "c")
     assert re.findall(r'class="must">(.*?)<', text) == ["≥ 0.25", "≥ 1"]
     assert "after; before" in text
@@ -117,11 +119,11 @@ def test_bounds_that_differ_are_drawn_and_told_each(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [None, [1.0, 2.0], {"a": 1.0}])
 def test_what_is_no_single_number_has_no_axis_and_is_told(value: Any, tmp_path: Path) -> None:
-    several = {**measurement(1.0), "value": value, "low": None, "high": None}
+    several = measurement(value)
     one = subject("sha256:a", c={**claim(), "measurements": {"m": several}})
-    other = {**subject("sha256:b", c={**claim(), "measurements": {}}), "name": "other"}
+    other = replace(subject("sha256:b", c={**claim(), "measurements": {}}), name="other")
     text = article(render_side_by_side(records(tmp_path, one, other)), "c")
-    assert shown(several) in html.unescape(text)
+    assert shown(measured(value)) in html.unescape(text)
     assert 'class="axis"' not in text
     assert "not measured" in text
 
@@ -139,8 +141,8 @@ def test_subjects_that_share_a_name_are_told_apart(tmp_path: Path) -> None:
 def test_text_from_outside_stays_text(tmp_path: Path) -> None:
     bad = {HOSTILE: {**measurement(0.1, outcome="refuted"), "because": HOSTILE}}
     one = {**claim("refuted"), "statement": HOSTILE, "parts": [HOSTILE], "measurements": bad}
-    toy = {**subject(c=one), "name": HOSTILE, "roles": {HOSTILE: HOSTILE}}
-    page = render_side_by_side(records(tmp_path, toy, {**toy, "content_hash": HOSTILE}))
+    toy = replace(subject(c=one), name=HOSTILE, roles={HOSTILE: HOSTILE})
+    page = render_side_by_side(records(tmp_path, toy, replace(toy, content_hash=HOSTILE)))
     assert "<script" not in page
 
 
@@ -151,12 +153,12 @@ def test_a_part_of_a_run_says_so(tmp_path: Path) -> None:
 
 def test_a_run_with_two_subjects_has_the_axes_on_its_page() -> None:
     one = subject("sha256:a", c=claim())
-    other = {**subject("sha256:b", c=claim("refuted")), "name": "other"}
+    other = replace(subject("sha256:b", c=claim("refuted")), name="other")
     page = render_page(make_record([one, other], seed=0, device="cpu"))
     assert 'id="both-c"' in page
     alone = render_page(make_record([one], seed=0, device="cpu"))
     assert 'id="both-c"' not in alone
-    seven = [{**one, "content_hash": str(place)} for place in range(7)]
+    seven = [replace(one, content_hash=str(place)) for place in range(7)]
     assert 'id="both-c"' not in render_page(make_record(seven, seed=0, device="cpu"))
 
 

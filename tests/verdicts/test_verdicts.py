@@ -5,22 +5,37 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from msgspec.structs import replace
 
 from circuits.roles import AbsentRole
+from studies.trim import write_lines
+from tests.processes import ROOT
+from verdicts.compare import comparison_complaints, headline
 from verdicts.expectations import Expect, plain
 from verdicts.judge import Claim, judge
-from verdicts.record import RecordError, as_ledger, make_record, read_record, validate, write_record
+from verdicts.markdown import markdown
+from verdicts.page import render_page
+from verdicts.record import (
+    RecordError,
+    as_json,
+    as_ledger,
+    make_record,
+    read_record,
+    write_record,
+)
+from verdicts.schema import Description, Record, json_schema
 from verdicts.statistics import Estimate, clopper_pearson
 from verdicts.table import WIDTH, render, shown
 
-ABOUT = {
-    "name": "n",
-    "content_hash": "sha256:0",
-    "roles": {"reader": "0.2", "anchors": [3, 6], "pointer": None},
-    "validation_set": "sha256:1",
-}
+ABOUT = Description(
+    name="n",
+    content_hash="sha256:0",
+    roles={"reader": "0.2", "anchors": [3, 6], "pointer": None},
+    validation_set="sha256:1",
+)
 
 
 def claim(body: Any, **marks: Any) -> Claim:
@@ -150,10 +165,10 @@ def test_an_interval_without_an_end_holds_where_the_other_end_clears() -> None:
         "unresolved",
         "unresolved",
     ]
-    assert found["low"].to_dict()["high"] is None
-    assert shown(found["low"].to_dict()) == "0.7 [0.6, ∞]"
+    assert found["low"].high is None
+    assert shown(found["low"]) == "0.7 [0.6, ∞]"
     assert found["both"].note == "too few cases for an interval: 12"
-    assert shown(found["both"].to_dict()) == "0.7"
+    assert shown(found["both"]) == "0.7"
 
 
 def test_the_worst_measurement_decides() -> None:
@@ -197,12 +212,7 @@ def test_nothing_is_refuted_on_too_few_cases() -> None:
         "of_vertices": ("unresolved", "3 vertices, 10 needed"),
         "of_graphs": ("holds", None),
     }
-    text = "\n".join(
-        line
-        for line, _ in render(
-            {**ABOUT, "claims": [{**verdict.to_dict(), "p_corrected": None}]}, accepted={}
-        )
-    )
+    text = "\n".join(line for line, _ in render(ABOUT.judged([verdict.result()]), accepted={}))
     assert "? too little to say" in text
     assert "straddles" not in text
 
@@ -292,11 +302,10 @@ def test_a_claim_that_is_not_one_is_refused() -> None:
 # record
 
 
-def record_of(*bodies: Any) -> dict[str, Any]:
-    claims = []
-    for index, body in enumerate(bodies):
-        claims.append({**judge(claim(body), None).to_dict(), "id": f"claim_{index}"})
-    return make_record([{**ABOUT, "claims": claims}], seed=3, device="cpu")
+def record_of(*bodies: Any) -> Record:
+    results = (judge(claim(body), None).result() for body in bodies)
+    claims = [replace(result, id=f"claim_{index}") for index, result in enumerate(results)]
+    return make_record([ABOUT.judged(claims)], seed=3, device="cpu")
 
 
 def held(expect: Expect) -> None:
@@ -308,10 +317,10 @@ def held(expect: Expect) -> None:
 def test_a_record_obeys_its_schema_and_survives_a_file(tmp_path: Path) -> None:
     record = record_of(held, lambda expect: 1 / 0)
     write_record(tmp_path / "r.json", record)
-    assert read_record(tmp_path / "r.json") == json.loads(json.dumps(record))
+    assert read_record(tmp_path / "r.json") == record
     assert list(tmp_path.iterdir()) == [tmp_path / "r.json"]
-    write_record(tmp_path / "ledger.json", as_ledger(record, record["subjects"][0]))
-    assert read_record(tmp_path / "ledger.json")["subjects"][0]["claims"][0]["duration_s"] == 0
+    write_record(tmp_path / "ledger.json", as_ledger(record, record.subjects[0]))
+    assert read_record(tmp_path / "ledger.json").subjects[0].claims[0].duration_s == 0
 
 
 @pytest.mark.parametrize(
@@ -320,12 +329,129 @@ def test_a_record_obeys_its_schema_and_survives_a_file(tmp_path: Path) -> None:
         ({"schema_version": 2}, "schema_version must be 1, got 2"),
         ({"subjects": []}, r"at \$.subjects"),
         ({"run": {"seed": "x", "device": "cpu"}}, r"at \$.run.seed"),
-        ({"extra": 1}, "extra"),
+        ({"extra": 1}, r"at \$: .*extra"),
+        ({"run": {"seed": 0, "device": "cpu", "partial": ""}}, r"at \$.run.partial: "),
+        ({"run": {"seed": 0, "device": "cpu", "partial": None}}, r"at \$.run.partial: "),
     ],
 )
-def test_a_record_that_breaks_the_schema_is_refused(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(RecordError, match=message):
-        validate({**record_of(held), **change}, source="r.json")
+def test_a_record_that_breaks_the_schema_is_refused(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    (tmp_path / "r.json").write_text(json.dumps({**as_json(record_of(held)), **change}))
+    with pytest.raises(RecordError, match=rf"r\.json: {message}"):
+        read_record(tmp_path / "r.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"verdict": "hold"}, r"claims\[0\].verdict: .*hold"),
+        ({"p": 0.0}, r"claims\[0\].p: "),
+        ({"id": ""}, r"claims\[0\].id: "),
+        ({"values": {}}, r"claims\[0\]: .*values"),
+        ({"measurements": {"x": {"value": 1}}}, r"claims\[0\].measurements\[...\]: .*low"),
+    ],
+)
+def test_a_claim_that_breaks_the_schema_is_refused(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    record = json.loads(json.dumps(as_json(record_of(held))))
+    record["subjects"][0]["claims"][0] |= change
+    (tmp_path / "r.json").write_text(json.dumps(record))
+    with pytest.raises(RecordError, match=rf"r\.json: at \$.subjects\[0\].{message}"):
+        read_record(tmp_path / "r.json")
+
+
+@pytest.mark.parametrize("value", ["text", True, [[1.0], {"a": "text"}]])
+def test_a_value_is_made_of_numbers(value: Any) -> None:
+    record = record_of(held)
+    with pytest.raises(ValueError, match="must be a number, a list or a mapping of them"):
+        replace(record.subjects[0].claims[0].measurements["x"], value=value).__post_init__()
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=r"record: at \$.subjects: "):
+        write_record(tmp_path / "r.json", replace(record_of(held), subjects=()))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_schema_that_is_shipped_is_that_of_the_types() -> None:
+    shipped = json.loads((ROOT / "verdicts" / "record.schema.json").read_text(encoding="utf-8"))
+    made = json.loads(json.dumps(json_schema()))
+    assert shipped == made, "python -m verdicts.schema > verdicts/record.schema.json"
+
+
+KEPT = [
+    *ROOT.glob("checkpoints/*/verdicts.json"),
+    *ROOT.glob("studies/*/**/*.json"),
+    ROOT / "examples" / "induction" / "weights" / "verdicts.json",
+]
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_is_on_disk_is_written_as_it_was(tmp_path: Path, path: Path) -> None:
+    write = write_lines if "studies" in path.parts else write_record
+    write(tmp_path / "r.json", read_record(path))
+    before, after = (one.read_text(encoding="utf-8") for one in (path, tmp_path / "r.json"))
+    if "records" in path.parts:  # their keys are in the order of the alphabet
+        before, after = (json.dumps(json.loads(text), sort_keys=True) for text in (before, after))
+    assert after == before
+
+
+def test_an_environment_may_say_more_than_is_known_of_it(tmp_path: Path) -> None:
+    record = as_json(record_of(held))
+    record["environment"] |= {"cluster": "north", "cores": 2}
+    (tmp_path / "r.json").write_text(json.dumps(record))
+    assert read_record(tmp_path / "r.json").environment.python == record["environment"]["python"]
+
+
+def test_a_comparison_from_before_there_were_three_questions_is_read(tmp_path: Path) -> None:
+    record = as_json(record_of(held))
+    status = {"claim_0": {"status": "drifted", "moved": ["x 1 → 2"]}}
+    old = {"name": "then", "content_hash": "sha256:b", "claims": status}
+    record["subjects"][0]["comparison"] = old
+    (tmp_path / "r.json").write_text(json.dumps(record))
+    found = read_record(tmp_path / "r.json")
+    comparison = found.subjects[0].comparison
+    assert comparison
+    assert headline(comparison) == []
+    assert list(comparison_complaints(comparison)) == ["claim_0: drifted, x 1 → 2"]
+    assert "**drifted**: `claim_0` x 1 → 2" in markdown(found)
+    assert "x 1 → 2" in render_page(found)
+
+
+def test_numbers_of_numpy_are_recorded_as_numbers(tmp_path: Path) -> None:
+    def body(expect: Expect) -> None:
+        within = (np.float64(0.123456789), np.float64(1.0))
+        expect("x", np.float64(0.5), within=within, because="so")
+        expect("n", np.int64(3), at_least=3, because="so")
+        expect.show_counterexample(graph6=np.str_("I?"), value=np.float64(0.5))
+
+    class Toy:
+        def describe(self) -> dict[str, Any]:
+            about = {"rate": np.float64(0.1), "sizes": (np.float64(2.0), 3)}
+            return {"name": "n", "content_hash": "sha256:a", "about": about}
+
+    verdict = judge(claim(body, drift=np.float64(0.1)), None)
+    subject = Description.of(Toy()).judged([verdict.result()])
+    assert subject.about == {"rate": 0.1, "sizes": [2.0, 3]}
+    write_record(tmp_path / "r.json", make_record([subject], seed=0, device="cpu"))
+    (judged,) = read_record(tmp_path / "r.json").subjects[0].claims
+    x, n = judged.measurements.values()
+    assert judged.drift == 0.1
+    assert (x.value, x.at_least, x.at_most, x.outcome) == (0.5, 0.123456789, 1.0, "holds")
+    assert (n.value, n.at_least) == (3, 3)
+    assert isinstance(n.at_least, int)
+    assert judged.counterexample == {"graph6": "I?", "value": 0.5}
+
+
+def test_what_json_cannot_hold_of_a_subject_is_named() -> None:
+    class Toy:
+        def describe(self) -> dict[str, Any]:
+            return {"name": "n", "content_hash": "sha256:a", "about": {"parts": {1, 2}}}
+
+    with pytest.raises(ValueError, match=r"Toy.describe\(\): Object of type set is not JSON"):
+        Description.of(Toy())
 
 
 def test_a_record_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -342,7 +468,7 @@ def test_the_table_fits_in_100_columns_worst_first() -> None:
         expect("a_measurement_of_some_length", -1.23456789, at_least=0, because="so")
         expect("intervals", {str(d): {"low": d / 7, "high": d / 3} for d in range(10)})
 
-    subject = record_of(held, refuted, lambda expect: 1 / 0)["subjects"][0]
+    subject = record_of(held, refuted, lambda expect: 1 / 0).subjects[0]
     lines = [line for line, _ in render(subject, accepted={"claim_1": "refuted"})]
     assert max(map(len, lines)) <= WIDTH
     text = "\n".join(lines)

@@ -12,6 +12,7 @@ from verdicts.judge import Claim, ClaimNotHeld
 from verdicts.plugin.run import Run
 from verdicts.plugin.subjects import JudgedSubject, labels, obtain_subjects
 from verdicts.project import Project
+from verdicts.schema import Description
 from verdicts.variants import VARIANTS, VariantRunner, Variants, require_known
 
 
@@ -55,7 +56,7 @@ class Collection:
                 self.run.subjects = obtain_subjects(self.run.config)
             except ValueError as error:
                 self.run.refused = str(error)
-        names = labels([subject.describe() for subject in self.run.subjects])
+        names = labels([Description.of(subject) for subject in self.run.subjects])
         ids = list(names.values()) if len(names) > 1 else [pytest.HIDDEN_PARAM] * len(names)
         metafunc.parametrize("subject", self.run.subjects, ids=ids, scope="session")
 
@@ -78,7 +79,7 @@ class Collection:
             for item, claim in claims.items():
                 place = item.nodeid.partition("[")[0]
                 known = seen.setdefault(
-                    (claim.id, subject_of(item).describe()["content_hash"]), place
+                    (claim.id, Description.of(subject_of(item)).content_hash), place
                 )
                 if known != place:
                     raise ValueError(f"two claims are called {claim.id}: in {known} and {place}")
@@ -92,7 +93,7 @@ class Collection:
                 for claim in claims.values():
                     require_known(claim, variants)
                 self.run.runners = {
-                    judged.describe()["content_hash"]: VariantRunner(variants, judged)
+                    Description.of(judged).content_hash: VariantRunner(variants, judged)
                     for judged in self.run.subjects
                 }
         except ValueError as error:
@@ -129,7 +130,7 @@ class Collection:
     def _expect_what_the_ledger_accepts(
         self, item: pytest.Function, claim: Claim, judged: JudgedSubject
     ) -> None:
-        verdict = self.run.accepted(judged.describe()["content_hash"]).get(claim.id, "holds")
+        verdict = self.run.accepted(Description.of(judged).content_hash).get(claim.id, "holds")
         if verdict == "holds" or self.run.config.getoption("claims_accept"):
             return
         if self.run.baseline is not None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from verdicts.plugin.subjects import JudgedSubject
 from verdicts.project import Case, Project
+from verdicts.schema import SubjectResult
 from verdicts.variants import Variants
 
 if TYPE_CHECKING:
@@ -61,14 +62,14 @@ class ClaimsHooks:
 
     @pytest.hookspec(firstresult=True)
     def pytest_claims_retrained(
-        self, subject: JudgedSubject, baseline: Mapping[str, Any], source: Path
+        self, subject: JudgedSubject, baseline: SubjectResult, source: Path
     ) -> str | None:
         """Why the subject is another training of the recipe of the baseline, in words; `None` where
         it is not. `source` is the file of the baseline.
 
         ```python
         def pytest_claims_retrained(subject, baseline, source):
-            then, now = baseline["about"], subject.describe()["about"]
+            then, now = baseline.about, subject.describe()["about"]
             if then["recipe"] == now["recipe"] and then["seed"] != now["seed"]:
                 return f"seed {now['seed']} of the recipe of which the baseline is {then['seed']}"
         ```
@@ -98,7 +99,7 @@ class ClaimsHooks:
 
     @pytest.hookspec(firstresult=True)
     def pytest_claims_page_extras(
-        self, subject: JudgedSubject, result: dict[str, Any]
+        self, subject: JudgedSubject, result: SubjectResult
     ) -> PageExtras | None:
         """What the page shows of a subject beside its claims; `result` is what the record says
         of it.

@@ -3,21 +3,41 @@
 from __future__ import annotations
 
 import inspect
-import json
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from verdicts.judge import Claim, ClaimNotHeld, Verdict, judge
-from verdicts.packing import pack
+from verdicts.packing import Packed, pack
 from verdicts.plugin.collection import claim_of, subject_of
-from verdicts.plugin.run import Run
+from verdicts.plugin.run import Results, Run
 from verdicts.plugin.subjects import JudgedSubject
+from verdicts.schema import ClaimResult, Description, Mode
 from verdicts.table import shown
-from verdicts.variants import control_complaints, gauge_complaints, must_break
+from verdicts.variants import control_complaints, gauge_complaints
 
-_RESULT = pytest.StashKey[dict[str, Any]]()
+
+class Report(msgspec.Struct):
+    """What travels with the report of a test."""
+
+    subject: Description
+    device: str
+    place: int
+    """Of the subject among those of the run."""
+    claim: ClaimResult
+    accepted: str
+    """The verdict that is expected of it."""
+    collected: int
+    cases: dict[str, Packed]
+    """What was seen case by case, by measure, where it is of use."""
+    gate: tuple[Mode, str, dict[str, float]] | None
+    """Which question is asked of the subject, why, and the laws; `None` without a baseline."""
+
+
+_REPORT = pytest.StashKey[Report]()
 
 
 def _asked_for(item: pytest.Function) -> list[str]:
@@ -48,48 +68,48 @@ class Judging:
         }
         claim = claim_of(pyfuncitem, self.run.project).given(given)
         verdict = judge(claim, judged)
-        about = {**judged.describe(), "device": judged.device, "place": self._place_of(judged)}
-        result = verdict.to_dict()
-        complaints = list(self._put_to_the_test(claim, result, about["content_hash"]))
-        accepted = self.run.accepted(about["content_hash"]).get(claim.id, "holds")
-        pyfuncitem.stash[_RESULT] = {
-            "subject": about,
-            "claim": result,
-            "accepted": accepted,
-            "collected": self.run.collected,
-        }
-        if self.run.keeps_cases:
-            pyfuncitem.stash[_RESULT]["cases"] = {
-                name: pack(per_case) for name, per_case in verdict.expect.per_case.items()
-            }
-        if (gate := self.run.gates.get(about["content_hash"])) is not None:
-            pyfuncitem.stash[_RESULT]["gate"] = [gate.mode, gate.why, gate.laws]
+        about = Description.of(judged)
+        result, complaints = self._put_to_the_test(claim, verdict.result(), about.content_hash)
+        gate = self.run.gates.get(about.content_hash)
+        pyfuncitem.stash[_REPORT] = Report(
+            subject=about,
+            device=judged.device,
+            place=self._place_of(judged),
+            claim=result,
+            accepted=self.run.accepted(about.content_hash).get(claim.id, "holds"),
+            collected=self.run.collected,
+            cases=(
+                {name: pack(per_case) for name, per_case in verdict.expect.per_case.items()}
+                if self.run.keeps_cases
+                else {}
+            ),
+            gate=None if gate is None else (gate.mode, gate.why, dict(gate.laws)),
+        )
         pyfuncitem.user_properties += junit_properties(result)
         if complaints and verdict.error is None:
             raise pytest.fail.Exception("\n".join(complaints), pytrace=False)
-        self._raise_unless_held(verdict, about["content_hash"])
+        self._raise_unless_held(verdict, about.content_hash)
         return True
 
     def _place_of(self, judged: JudgedSubject) -> int:
         return next(place for place, one in enumerate(self.run.subjects) if one is judged)
 
     def _put_to_the_test(
-        self, claim: Claim, result: dict[str, Any], content_hash: str
-    ) -> Iterator[str]:
-        """Add to the result what controls and gauges show; yield what is wrong with the claim by
+        self, claim: Claim, result: ClaimResult, content_hash: str
+    ) -> tuple[ClaimResult, list[str]]:
+        """The result with what controls and gauges show, and what is wrong with the claim by
         them."""
+        complaints: list[str] = []
         runner = self.run.runners.get(content_hash)
         if runner is not None and self.run.config.getoption("claims_controls"):
-            required = must_break(claim, runner.variants.controls)
             trials = runner.controls(claim)
-            result["controls"] = {
-                name: {**trial, "required": name in required} for name, trial in trials.items()
-            }
-            result["specificity"] = runner.specificity(claim)
-            yield from control_complaints(claim, result, trials, runner.variants.controls)
+            result = replace(result, controls=trials, specificity=runner.specificity(claim))
+            complaints += control_complaints(claim, result, trials, runner.variants.controls)
         if runner is not None and self.run.config.getoption("claims_gauge"):
-            result["gauges"] = runner.gauges(claim)
-            yield from gauge_complaints(claim, result, result["gauges"])
+            found = runner.gauges(claim)
+            result = replace(result, gauges=found)
+            complaints += gauge_complaints(claim, result, found)
+        return result, complaints
 
     def _raise_unless_held(self, verdict: Verdict, content_hash: str) -> None:
         __tracebackhide__ = True
@@ -120,8 +140,8 @@ class Judging:
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        if call.when == "call" and _RESULT in item.stash:
-            report.claim = json.dumps(item.stash[_RESULT])  # type: ignore[attr-defined]  # xdist carries a report's attributes
+        if call.when == "call" and _REPORT in item.stash:
+            report.claim = msgspec.json.encode(item.stash[_REPORT]).decode()  # type: ignore[attr-defined]  # xdist carries a report's attributes
         if call.excinfo is not None and call.excinfo.errisinstance(ClaimNotHeld) and report.failed:
             report.longrepr = str(
                 call.excinfo.value
@@ -131,23 +151,17 @@ class Judging:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if not hasattr(report, "claim"):
             return
-        result = json.loads(report.claim)
-        about = result["subject"]
-        self.run.results.setdefault(about["content_hash"], {**about, "claims": []})[
-            "claims"
-        ].append(result["claim"])
-        self.run.known.setdefault(about["content_hash"], {})[result["claim"]["id"]] = result[
-            "accepted"
-        ]
-        self.run.collected = result["collected"]  # xdist's controller collects nothing itself
-        self.run.seen.setdefault(about["content_hash"], {}).update(
-            {
-                (result["claim"]["id"], measure): packed
-                for measure, packed in result.get("cases", {}).items()
-            }
+        found = msgspec.json.decode(report.claim, type=Report)
+        key = found.subject.content_hash
+        self.run.results.setdefault(key, Results(found.subject, found.device, found.place))
+        self.run.results[key].claims.append(found.claim)
+        self.run.known.setdefault(key, {})[found.claim.id] = found.accepted
+        self.run.collected = found.collected  # xdist's controller collects nothing itself
+        self.run.seen.setdefault(key, {}).update(
+            {(found.claim.id, measure): packed for measure, packed in found.cases.items()}
         )
-        if "gate" in result:
-            self.run.gates[about["content_hash"]] = self.run.gate(*result["gate"])
+        if found.gate is not None:
+            self.run.gates[key] = self.run.gate(*found.gate)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -155,20 +169,19 @@ class Judging:
         self.run.refused = getattr(node, "workeroutput", {}).get("claims_refused", self.run.refused)
 
 
-def junit_properties(claim: Mapping[str, Any]) -> list[tuple[str, object]]:
+def junit_properties(claim: ClaimResult) -> list[tuple[str, object]]:
     """Verdict, evidence and measurements of a claim as text: JUnit files carry them as properties
     of the test case."""
-    found = [("verdict", claim["verdict"]), ("evidence", claim["evidence"])]
-    if claim["p"] is not None:
-        found.append(("p", f"{claim['p']:.3g}"))
-    found.append(("above_chance", claim["above_chance"]))
+    found: list[tuple[str, object]] = [("verdict", claim.verdict), ("evidence", claim.evidence)]
+    if claim.p is not None:
+        found.append(("p", f"{claim.p:.3g}"))
+    found.append(("above_chance", claim.above_chance))
     found += [
-        (f"measured {name}", shown(measurement))
-        for name, measurement in claim["measurements"].items()
+        (f"measured {name}", shown(measurement)) for name, measurement in claim.measurements.items()
     ]
     return [
         *found,
-        *((f"seen {kind}", str(count["seen"])) for kind, count in claim["counts"].items()),
+        *((f"seen {kind}", str(count.seen)) for kind, count in claim.counts.items()),
     ]
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
 from verdicts.plugin.run import Run
 from verdicts.plugin.subjects import JudgedSubject, labels
+from verdicts.schema import Description
 from verdicts.table import (
     render,
     render_comparison,
@@ -27,18 +27,18 @@ class Reporting:
 
     def pytest_report_collectionfinish(self) -> list[str]:
         lines = []
-        names = labels([judged.describe() for judged in self.run.subjects])
+        names = labels([Description.of(judged) for judged in self.run.subjects])
         for judged in self.run.subjects:
-            about = judged.describe()
+            about = Description.of(judged)
             data = (
-                f", {self.run.project.data} {about['validation_set'][:19]}…"
-                if "validation_set" in about
+                f", {self.run.project.data} {about.validation_set[:19]}…"
+                if about.validation_set
                 else ""
             )
             lines.append(
-                f"{self.run.project.subject}: {about['name']} {about['content_hash'][:19]}…{data}"
+                f"{self.run.project.subject}: {about.name} {about.content_hash[:19]}…{data}"
             )
-            of = f" of {names[about['content_hash']]}" if len(names) > 1 else ""
+            of = f" of {names[about.content_hash]}" if len(names) > 1 else ""
             lines.append(
                 f"device{of}: {judged.device}, seed: {self.run.config.getoption('claims_seed')}"
             )
@@ -46,27 +46,30 @@ class Reporting:
         return lines
 
     def _about_the_ledger(
-        self, judged: JudgedSubject, about: Mapping[str, Any], *, of: str
+        self, judged: JudgedSubject, about: Description, *, of: str
     ) -> Iterator[str]:
-        if (baseline := self.run.baselines.get(about["content_hash"])) is not None:
+        if (baseline := self.run.baselines.get(about.content_hash)) is not None:
             yield (
-                f"baseline{of}: {baseline['name']} {baseline['content_hash'][:19]}…,"
-                f" {summary(baseline)}"
+                f"baseline{of}: {baseline.name} {baseline.content_hash[:19]}…, {summary(baseline)}"
             )
-            gate = self.run.gates[about["content_hash"]]
+            gate = self.run.gates[about.content_hash]
             yield f"gate{of}: {gate.rule} ({gate.why})"
             return
-        ledger = self.run.ledgers.get(about["content_hash"])
+        ledger = self.run.ledgers.get(about.content_hash)
         if ledger is None:
             yield f"ledger{of}: none; every claim must hold"
             return
-        yield f"ledger{of}: {summary(ledger['subjects'][0])}"
+        yield f"ledger{of}: {summary(ledger.subjects[0])}"
         now = {
-            self.run.project.data: about.get("validation_set"),
+            self.run.project.data: about.validation_set or None,
             "seed": self.run.config.getoption("claims_seed"),
             "device": judged.device,
         }
-        then = {self.run.project.data: ledger["subjects"][0].get("validation_set"), **ledger["run"]}
+        then = {
+            self.run.project.data: ledger.subjects[0].validation_set or None,
+            "seed": ledger.run.seed,
+            "device": ledger.run.device,
+        }
         yield from (
             f"ledger{of}: accepted with {key} {then[key]}, but this run has {now[key]}"
             for key in now
@@ -79,11 +82,11 @@ class Reporting:
         record = self.run.record()
         if record is not None:
             terminalreporter.section("claims", "=")
-        for result in [] if record is None else record["subjects"]:
+        for result in [] if record is None else record.subjects:
             by = "baseline" if self.run.baseline else "ledger"
             table = render(
                 result,
-                accepted=self.run.known[result["content_hash"]],
+                accepted=self.run.known[result.content_hash],
                 by=by,
                 project=self.run.project,
             )
@@ -94,7 +97,7 @@ class Reporting:
                 *render_comparison(result, verbose=self.run.config.getoption("verbose") > 0),
             ]:
                 terminalreporter.write_line(line, **markup)
-        for line, markup in [] if record is None else render_side_by_side(record["subjects"]):
+        for line, markup in [] if record is None else render_side_by_side(record.subjects):
             terminalreporter.write_line(line, **markup)
         for complaint in self.run.complaints:
             terminalreporter.write_line(complaint, red=True)

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 import pytest
 
+from verdicts.schema import Description
+
 _REQUIRED = {"name": str, "content_hash": str}
 _OPTIONAL = {"roles": Mapping, "validation_set": str, "about": Mapping}
 
@@ -44,13 +46,11 @@ def obtain_subjects(config: pytest.Config) -> Sequence[JudgedSubject]:
         raise ValueError("pytest_claims_subjects returned an empty list: there is nothing to judge")
     for place, subject in enumerate(subjects):
         _require_described(subject, f"pytest_claims_subjects()[{place}]")
-    hashes = Counter(subject.describe()["content_hash"] for subject in subjects)
-    for subject in subjects:
-        about = subject.describe()
-        if hashes[about["content_hash"]] > 1:
-            raise ValueError(
-                f"the weights of {about['name']} are to be judged twice; name them once"
-            )
+    described = [Description.of(subject) for subject in subjects]
+    hashes = Counter(about.content_hash for about in described)
+    for about in described:
+        if hashes[about.content_hash] > 1:
+            raise ValueError(f"the weights of {about.name} are to be judged twice; name them once")
     return subjects
 
 
@@ -78,11 +78,11 @@ def _require_described(subject: Any, source: str) -> None:
             raise ValueError(f"{source}.describe()[{key!r}] must be {what}, got {about[key]!r}")
 
 
-def labels(subjects: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def labels(subjects: Sequence[Description]) -> dict[str, str]:
     """What to call each described subject, by its content hash: its name, and more where two share
     it."""
-    names = Counter(subject["name"] for subject in subjects)
-    hashes = {subject["content_hash"]: subject["name"] for subject in subjects}
+    names = Counter(subject.name for subject in subjects)
+    hashes = {subject.content_hash: subject.name for subject in subjects}
     return {
         content_hash: name if names[name] == 1 else f"{name}-{content_hash.rpartition(':')[2][:8]}"
         for content_hash, name in hashes.items()

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Literal, cast
 
 import pytest
+from msgspec import UNSET
 
 from verdicts.cases import write_cases
 from verdicts.compare import comparison_complaints
+from verdicts.files import write_text
 from verdicts.markdown import markdown
 from verdicts.nulls import null_complaints
 from verdicts.plugin.options import DRAWN, selections
 from verdicts.plugin.run import Run
 from verdicts.plugin.subjects import JudgedSubject, labels
 from verdicts.project import Case
-from verdicts.record import as_ledger, place_for, write_record, write_text
+from verdicts.record import as_ledger, place_for, write_record
+from verdicts.schema import AnswersChange, Description, Record, ShownCase, SubjectResult
 from verdicts.table import summary
 
 SHOWN_CASES = 10
@@ -66,43 +69,38 @@ class Writing:
         elif drawn:
             self._draw(record, session, drawn)
 
-    def _with_cases(self, record: dict[str, Any]) -> dict[str, Any]:
+    def _with_cases(self, record: Record) -> Record:
         """The record with the names of the cases that came out otherwise, and of the file of all of
         them, once it is written."""
-        for result in record["subjects"]:
-            found = result.get("comparison", {}).get("answers", [])
-            if any(one["newly_wrong"] or one["newly_right"] for one in found):
-                self.run.shown[result["content_hash"]] = self._shown(result, found)
+        for result in record.subjects:
+            found = result.comparison.answers if result.comparison else ()
+            if any(one.newly_wrong or one.newly_right for one in found):
+                self.run.shown[result.content_hash] = tuple(self._shown(result, found))
         if (path := self.run.config.getoption("claims_cases")) is not None:
             try:
                 place = place_for(path, partial=self.run.partial is not None)
                 self.run.cases = write_cases(
                     place,
-                    [(one, self.run.cases_of(one["content_hash"])) for one in record["subjects"]],
+                    [(one, self.run.cases_of(one.content_hash)) for one in record.subjects],
                 )
             except OSError as error:
                 self.run.complaints.append(f"{path}: not written: {error.strerror}")
         return self.run.record() or record
 
     def _shown(
-        self, result: Mapping[str, Any], answers: Sequence[Mapping[str, Any]]
-    ) -> list[dict[str, Any]]:
+        self, result: SubjectResult, answers: Sequence[AnswersChange]
+    ) -> Iterator[ShownCase]:
         """The first cases that are newly wrong, and then newly right, as the project names them."""
-        chosen = {
-            case: now
-            for now in ("wrong", "right")
-            for one in answers
-            for case in one[f"newly_{now}"]
+        chosen: dict[int, Literal["wrong", "right"]] = {
+            **{case: "wrong" for one in answers for case in one.newly_wrong},
+            **{case: "right" for one in answers for case in one.newly_right},
         }
-        found = []
         for case, now in list(chosen.items())[:SHOWN_CASES]:
-            named = self._case(result["content_hash"], case) or Case(f"no. {case}")
-            found.append({"case": case, "now": now, "name": named.name})
-            if named.mermaid is not None:
-                found[-1]["picture"] = named.mermaid
+            named = self._case(result.content_hash, case) or Case(f"no. {case}")
+            picture = UNSET if named.mermaid is None else named.mermaid
+            yield ShownCase(case, now, named.name, picture)
             if named.drawing is not None:
                 self.run.drawings[case] = named.drawing
-        return found
 
     def _case(self, content_hash: str, case: int) -> Case | None:
         hook = self.run.config.hook.pytest_claims_case
@@ -114,7 +112,7 @@ class Writing:
         if not self.run.subjects:
             self.run.subjects = self.run.config.hook.pytest_claims_subjects(config=self.run.config)
         return next(
-            one for one in self.run.subjects if one.describe()["content_hash"] == content_hash
+            one for one in self.run.subjects if Description.of(one).content_hash == content_hash
         )
 
     def _why_partial(self, exitstatus: int) -> str | None:
@@ -123,7 +121,7 @@ class Writing:
         if selected := selections(self.run.config):
             return "; ".join(f"{option} {value}" for option, value in selected.items())
         missing = self.run.collected - sum(
-            len(result["claims"]) for result in self.run.results.values()
+            len(result.claims) for result in self.run.results.values()
         )
         if exitstatus in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR):
             return f"interrupted, {missing} of {self.run.collected} claims not judged"
@@ -152,9 +150,7 @@ class Writing:
         path: Path | None = self.run.config.getoption(option)
         return path
 
-    def _draw(
-        self, record: Mapping[str, Any], session: pytest.Session, wanted: Sequence[str]
-    ) -> None:
+    def _draw(self, record: Record, session: pytest.Session, wanted: Sequence[str]) -> None:
         """Page and bundle; what they show is of the first subject, which only the workers have
         under xdist."""
         from verdicts.bundle import write_bundle  # drawing takes time to import, and most runs
@@ -162,8 +158,8 @@ class Writing:
 
         project = self.run.project
         try:
-            result = record["subjects"][0]
-            judged = self._judged(result["content_hash"])
+            result = record.subjects[0]
+            judged = self._judged(result.content_hash)
             extras = self.run.config.hook.pytest_claims_page_extras(subject=judged, result=result)
             if self.run.drawings:
                 extras = dataclasses.replace(extras or PageExtras(), cases=self.run.drawings)
@@ -179,25 +175,25 @@ class Writing:
             )
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def _complaints(self, record: Mapping[str, Any] | None) -> Iterator[str]:
+    def _complaints(self, record: Record | None) -> Iterator[str]:
         if record is None and self.run.baseline is not None:
             yield "--claims-baseline: no claim was judged, so nothing was compared"
-        subjects = [] if record is None else record["subjects"]
+        subjects = () if record is None else record.subjects
         names = labels(subjects)
         for result in subjects:
-            of = f"{names[result['content_hash']]}: " if len(names) > 1 else ""
-            yield from (of + complaint for complaint in null_complaints(result["claims"]))
-            if "comparison" in result:
+            of = f"{names[result.content_hash]}: " if len(names) > 1 else ""
+            yield from (of + complaint for complaint in null_complaints(result.claims))
+            if result.comparison:
                 yield from (
-                    of + complaint for complaint in comparison_complaints(result["comparison"])
+                    of + complaint for complaint in comparison_complaints(result.comparison)
                 )
 
-    def _accept(self, record: Mapping[str, Any], session: pytest.Session) -> None:
+    def _accept(self, record: Record, session: pytest.Session) -> None:
         broken = [
-            claim["id"]
-            for result in record["subjects"]
-            for claim in result["claims"]
-            if claim["verdict"] == "error"
+            claim.id
+            for result in record.subjects
+            for claim in result.claims
+            if claim.verdict == "error"
         ]
         if broken or session.testsfailed or self.run.complaints or self.run.partial:
             why = ", ".join(broken) or self.run.partial or "see above"
@@ -208,11 +204,8 @@ class Writing:
         written = []
         for judged in self.run.subjects:
             result = next(
-                r
-                for r in record["subjects"]
-                if r["content_hash"] == judged.describe()["content_hash"]
+                r for r in record.subjects if r.content_hash == Description.of(judged).content_hash
             )
-            judged.ledger_path.parent.mkdir(parents=True, exist_ok=True)
             write_record(judged.ledger_path, as_ledger(record, result))
             written.append(f"{judged.ledger_path} ({summary(result)})")
         self.run.messages.append(f"--claims-accept: wrote {', '.join(written)}")
