@@ -392,8 +392,11 @@ def test_records_side_by_side_fit_and_can_be_read(
 def test_a_history_fits_and_can_be_read(
     browser: sync_api.Browser, tmp_path: Path, width: int
 ) -> None:
-    names = ("default", "seed-2", "seed-5", "seed-6", "seed-7")
-    history = read_history([REGISTRY / name / "verdicts.json" for name in names])
+    far = tmp_path / ("long" * 20)  # a path is shown, and nothing says how long it is
+    for name in ("default", "seed-2", "seed-5", "seed-6", "seed-7"):
+        (far / name).mkdir(parents=True)
+        shutil.copy(REGISTRY / name / "verdicts.json", far / name)
+    history = read_history(sorted(far.glob("*/verdicts.json")))
     path = tmp_path / "history.html"
     path.write_text(render_history_page(history), encoding="utf-8")
     opened = Watched(browser, path.as_uri(), width=width, dark=width == WIDTHS[0])
