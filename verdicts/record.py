@@ -87,7 +87,9 @@ def read_record(path: Path) -> Record:
         if (size := path.stat().st_size) > MAX_BYTES:
             raise ValueError(f"it holds {size} bytes, more than the {MAX_BYTES} allowed")
         content = path.read_bytes()
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
         raise RecordError(f"{path}: not a readable JSON file: {error}") from None
     return parse_record(content, source=str(path))
 

@@ -57,6 +57,8 @@ class Variants(Protocol):
         """The subject with every other part in the role that a claim is about."""
 
 
+CONTROL = tuple(name for name in vars(Control) if not name.startswith("_"))
+"""Names of all that a control has."""
 VARIANTS = tuple(name for name in vars(Variants) if not name.startswith("_"))
 """Names of all that a project offers."""
 

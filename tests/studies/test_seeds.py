@@ -504,7 +504,7 @@ def test_the_table_can_be_made_again_from_the_records(
     assert main(["table", records[0], "--reference", records[0]]) == 2
     assert f"{records[0]}: a second record of seed-0" in capsys.readouterr().err
     assert main(["table", "none.json"]) == 2
-    assert "none.json: not a readable JSON file" in capsys.readouterr().err
+    assert "none.json: cannot be read: No such file or directory" in capsys.readouterr().err
 
 
 def subject(verdict: str, value: float) -> SubjectResult:

@@ -186,7 +186,7 @@ def test_the_command_writes_all_three(tmp_path: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["{tmp}/none.json"], "none.json: not a readable JSON file"),
+        (["{tmp}/none.json"], "none.json: cannot be read: No such file or directory"),
         (["{tmp}/empty"], "empty: no *.json is there"),
         (["{tmp}/two.json"], "two: is of toy, other; name one of them with --subject"),
         (["{tmp}/a.json", "--subject", "x"], "a: is of toy; name one of them with --subject"),

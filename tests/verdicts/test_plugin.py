@@ -182,7 +182,14 @@ def test_a_ledger_of_other_weights_or_conditions_is_told_apart(project: pytest.P
     facts(project, hash="sha256:b")
     result = run(project)
     assert result.ret == 4
-    result.stderr.fnmatch_lines(["*is of other weights: sha256:a, not sha256:b"])
+    result.stderr.fnmatch_lines(
+        [
+            "*is of other weights: sha256:a, not sha256:b; compare with them by"
+            " --claims-baseline=*toy.verdicts.json, or put these in their place by --claims-accept"
+        ]
+    )
+    assert run(project, "--claims-accept").ret == 0
+    assert run(project).ret == 0
 
 
 def test_accepting_is_refused_where_it_would_say_too_little_or_hide_an_error(
@@ -308,7 +315,8 @@ def test_p_values_are_corrected_over_the_run_and_a_claim_that_is_chance_fails_it
         result.stdout.fnmatch_lines(
             [
                 "x_beats_chance holds, but chance does as well: p = 0.1, corrected over 2 claims"
-                " 0.1;*"
+                " 0.1;*",
+                "*4 passed, 1 complaints in *",
             ]
         )
     result.stdout.fnmatch_lines(
@@ -442,6 +450,15 @@ SUBJECT = "dict(name='n', content_hash='h', roles={}, validation_set='v')"
                 "pytest_claims_variants returned a dict without controls, gauges, for_controls,"
                 " for_gauges, under_gauge, other_parts"
             ),
+        ),
+        (
+            f"{HOOK} return [Toy({SUBJECT})]\n"
+            "class Broken:\n    name = 'broken'\n"
+            "class All:\n    controls, gauges = (Broken(),), ()\n"
+            "    for_controls = for_gauges = under_gauge = other_parts = None\n"
+            "def pytest_claims_variants(): return All()",
+            ["--claims-controls"],
+            "pytest_claims_variants().controls has a Broken without breaks_all, apply",
         ),
     ],
 )

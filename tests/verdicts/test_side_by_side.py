@@ -176,7 +176,11 @@ def test_the_command_writes_it_in_the_words_of_the_project(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("names", "message"),
-    [(["default"], "got 1"), (["default"] * 7, "got 7"), (["none"], "not a readable JSON file")],
+    [
+        (["default"], "got 1"),
+        (["default"] * 7, "got 7"),
+        (["none"], "cannot be read: No such file or directory"),
+    ],
 )
 def test_what_cannot_stand_side_by_side_is_refused(
     names: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

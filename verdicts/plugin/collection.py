@@ -13,7 +13,7 @@ from verdicts.plugin.run import Run
 from verdicts.plugin.subjects import JudgedSubject, labels, obtain_subjects
 from verdicts.project import Project
 from verdicts.schema import Description
-from verdicts.variants import VARIANTS, VariantRunner, Variants, require_known
+from verdicts.variants import CONTROL, VARIANTS, VariantRunner, Variants, require_known
 
 
 def _is_claim(node: pytest.Item) -> bool:
@@ -125,6 +125,12 @@ class Collection:
                 f"pytest_claims_variants returned a {type(variants).__name__} without"
                 f" {', '.join(lacking)}"
             )
+        for control in variants.controls:
+            if lacking := [name for name in CONTROL if not hasattr(control, name)]:
+                raise ValueError(
+                    f"pytest_claims_variants().controls has a {type(control).__name__} without"
+                    f" {', '.join(lacking)}"
+                )
         return cast(Variants, variants)
 
     def _expect_what_the_ledger_accepts(

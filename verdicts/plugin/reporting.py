@@ -101,5 +101,7 @@ class Reporting:
             terminalreporter.write_line(line, **markup)
         for complaint in self.run.complaints:
             terminalreporter.write_line(complaint, red=True)
+        if self.run.complaints:  # or the last line could be all green where the run failed
+            terminalreporter.stats["complaints"] = self.run.complaints
         for message in self.run.messages:
             terminalreporter.write_line(message)

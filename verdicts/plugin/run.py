@@ -174,14 +174,19 @@ class Run:
         )
 
     def _read_ledger(self, judged: JudgedSubject) -> None:
+        """What is expected, unless a baseline says that or the ledger is to be written anew."""
         description = Description.of(judged)
-        if not judged.ledger_path.exists():
+        if not judged.ledger_path.exists() or self.baseline is not None:
             return
         ledger = read_whole_record(judged.ledger_path)
         if ledger.subjects[0].content_hash != description.content_hash:
+            if self.config.getoption("claims_accept"):
+                return
             raise RecordError(
                 f"{judged.ledger_path}: is of other weights: {ledger.subjects[0].content_hash},"
-                f" not {description.content_hash}"
+                f" not {description.content_hash}; compare with them by"
+                f" --claims-baseline={judged.ledger_path}, or put these in their place by"
+                " --claims-accept"
             )
         self.ledgers[description.content_hash] = ledger
 
