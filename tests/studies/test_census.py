@@ -538,6 +538,7 @@ SHIPPED = (
     "seed-2",
     "seed-5",
     "seed-6",
+    "seed-7",
     "transformer_2024-09-05_13-28-07",
 )
 
