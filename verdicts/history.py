@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from verdicts.markdown import _escaped as escaped
+from verdicts.markdown import escaped
 from verdicts.record import RecordError, parse_record, read_record
 from verdicts.schema import ClaimResult, Measurement, Record, SubjectResult
 from verdicts.series import Series, page_of_series, render_series

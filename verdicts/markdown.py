@@ -36,11 +36,11 @@ def markdown(record: Record, complaints: Sequence[str] = ()) -> str:
 
 def _lines(record: Record, complaints: Sequence[str]) -> Iterator[str]:
     if record.run.partial:
-        yield f"{PARTIAL_SUMMARY}{_escaped(record.run.partial)}\n"
+        yield f"{PARTIAL_SUMMARY}{escaped(record.run.partial)}\n"
     for complaint in complaints:
-        yield f"> ❌ {_escaped(complaint)}\n"
+        yield f"> ❌ {escaped(complaint)}\n"
     for subject in record.subjects:
-        yield f"## {_escaped(subject.name)}: {summary(subject)}\n"
+        yield f"## {escaped(subject.name)}: {summary(subject)}\n"
         if subject.comparison:
             yield from _comparison(subject.comparison)
         yield (f"`{subject.content_hash[:19]}…`, seed {record.run.seed}, {record.run.device}\n")
@@ -51,19 +51,19 @@ def _lines(record: Record, complaints: Sequence[str]) -> Iterator[str]:
 
 
 def _comparison(comparison: Comparison) -> Iterator[str]:
-    yield f"Against **{_escaped(comparison.name)}**: {comparison_summary(comparison)}\n"
+    yield f"Against **{escaped(comparison.name)}**: {comparison_summary(comparison)}\n"
     yield ""
-    yield from (f"- {_escaped(line)}" for line in headline(comparison))
+    yield from (f"- {escaped(line)}" for line in headline(comparison))
     yield ""
     for answers in comparison.answers:
         yield from _cases(answers.shown)
     for part, claims in changed(comparison):
         if part is not None:
-            yield f"- **{_escaped(part)}**"
+            yield f"- **{escaped(part)}**"
         for status, name, moved in claims:
             yield (
                 f"{'' if part is None else '  '}- {'❌ ' if status in FAILING else ''}**{status}**:"
-                f" `{name}` {_escaped('; '.join(moved))}".rstrip()
+                f" `{name}` {escaped('; '.join(moved))}".rstrip()
             )
     yield ""
     if seen := smallest_seen(comparison):
@@ -72,7 +72,7 @@ def _comparison(comparison: Comparison) -> Iterator[str]:
             " five</summary>\n\n| claim | measure | change |\n|---|---|---|"
         )
         for claim, measure, smallest in seen:
-            yield f"| `{claim}` | {_escaped(measure)} | {smallest:.3g} |"
+            yield f"| `{claim}` | {escaped(measure)} | {smallest:.3g} |"
         yield "\n</details>\n\n"
 
 
@@ -81,12 +81,12 @@ def _cases(shown: Sequence[ShownCase]) -> Iterator[str]:
     for now in ("wrong", "right"):
         names = [case.name for case in shown if case.now == now]
         if names:
-            listed = ", ".join(f"<code>{_escaped(name)}</code>" for name in names)
+            listed = ", ".join(f"<code>{escaped(name)}</code>" for name in names)
             yield f"{now.capitalize()} now: {listed}\n\n"
     if pictures := [(case, case.picture) for case in shown if case.picture]:
         yield "<details><summary>Their pictures</summary>\n\n"
         for case, picture in pictures:
-            yield f"<code>{_escaped(case.name)}</code>, {case.now} now\n\n"
+            yield f"<code>{escaped(case.name)}</code>, {case.now} now\n\n"
             yield f"```mermaid\n{picture.replace('`', '')}\n```\n\n"
         yield "</details>\n\n"
 
@@ -95,17 +95,17 @@ def _claim(claim: ClaimResult) -> Iterator[str]:
     missed = {name: m for name, m in claim.deciding.items() if m.outcome != "holds"}
     chosen = missed or claim.deciding
     measured = "<br>".join(
-        f"{_escaped(name)} {_escaped(shown(m))}" for name, m in chosen.items()
-    ) or _escaped(claim.reason or "")
-    bounds = "<br>".join(_escaped(bound(m)) for m in chosen.values())
+        f"{escaped(name)} {escaped(shown(m))}" for name, m in chosen.items()
+    ) or escaped(claim.reason or "")
+    bounds = "<br>".join(escaped(bound(m)) for m in chosen.values())
     verdict = ", ".join(filter(None, [claim.verdict, beside_chance(claim)]))
     yield (
-        f"| {_SIGN[claim.verdict]} {verdict} | {_escaped(claim.statement)}<br>`{claim.id}`"
+        f"| {_SIGN[claim.verdict]} {verdict} | {escaped(claim.statement)}<br>`{claim.id}`"
         f" | {measured} | {bounds} |"
     )
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Text from outside, as text: no cell ends early, nothing becomes markup."""
     return " ".join(
         re.sub(r"[\\`*_{}\[\]<>|#&]", lambda match: f"&#{ord(match[0])};", text).split()
