@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.steadiness import contradicts, unsteady
+from tests.steadiness import CLAIMS, FIRST, contradicts, settled, unsteady
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,32 @@ def test_what_changes_is_shown_with_what_was_behind_it() -> None:
     assert [(name, dict(counts), behind) for name, counts, behind in unsteady(runs)] == [
         ("a", {"holds": 1, "refuted": 1}, ["seed 0: holds ", "seed 1: refuted {'m': 1}"])
     ]
+
+
+@pytest.mark.parametrize(
+    ("gaps", "expected"),
+    [
+        ([0.5 + 0.01 * seed for seed in range(FIRST)], True),
+        ([-0.5 - 0.01 * seed for seed in range(FIRST)], True),
+        ([0.25 + 0.01 * seed for seed in range(FIRST)], False),
+        ([0.0] * FIRST, False),
+        ([-0.5, *[0.5] * (FIRST - 1)], False),
+    ],
+)
+def test_a_claim_is_settled_where_no_limit_is_near_its_bound(
+    gaps: list[float], expected: bool
+) -> None:
+    runs = [
+        {
+            "claims": {
+                claim.id: {"verdict": "holds", "gaps": {"m at_least": gap, "n at_most": 1.0}}
+                for claim in CLAIMS
+            }
+        }
+        for gap in gaps
+    ]
+    found = settled(runs)
+    assert ("classifies_the_validation_set" in found) is expected
+    assert "adding_an_edge_raises_anchor_attention" not in found  # a search is never settled
+    runs[3]["claims"]["classifies_the_validation_set"]["verdict"] = "unresolved"
+    assert "classifies_the_validation_set" not in settled(runs)
