@@ -121,7 +121,8 @@ def add_commands(commands: Commands) -> None:
         help="how often the gate raises a false alarm, and what damage it sees",
         description=(
             "Judge the claims that rest on a sample on a checkpoint and on changed copies of it,"
-            " and compare each pair by intervals and case by case."
+            " and compare each pair by intervals and case by case. Stopped at any moment, the same"
+            " command goes on where it was."
         ),
     )
     power.add_argument(
@@ -131,11 +132,28 @@ def add_commands(commands: Commands) -> None:
         help="what is changed; default: checkpoints/default",
     )
     power.add_argument(
-        "--repeats",
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE.jsonl",
+        help="a line for each run; those in it are not done again",
+    )
+    power.add_argument(
+        "--nulls",
         type=int,
-        default=3,
+        default=20,
         metavar="N",
-        help="runs of each change, on graphs of their own (default 3)",
+        help="runs of each change that changes nothing, on graphs of their own (default 20)",
+    )
+    power.add_argument(
+        "--damage",
+        type=int,
+        default=5,
+        metavar="N",
+        help="runs of each damage, on graphs of their own (default 5)",
+    )
+    power.add_argument(
+        "--jobs", type=int, default=2, metavar="N", help="processes of one core each (default 2)"
     )
     power.add_argument(
         "--claim",
@@ -450,26 +468,31 @@ def _laws(options: argparse.Namespace) -> int:
 
 
 def _power(options: argparse.Namespace) -> int:
-    if options.repeats < 1:
-        raise ValueError(f"--repeats must be 1 or more, got {options.repeats}")
+    for name, least in (("nulls", 1), ("damage", 0), ("jobs", 1)):
+        if getattr(options, name) < least:
+            raise ValueError(f"--{name} must be {least} or more, got {getattr(options, name)}")
+    require_file(options.out, option="--out")
     require_existing(options.checkpoint, options.into)
     with imports():
-        from circuits.subject import REGISTRY, load_subject
+        from circuits.subject import REGISTRY
         from studies.laws import insert
-        from studies.power import measured_claims, power, table
+        from studies.power import false_alarms, measured_claims, power, table
 
-    claims = {claim.id: claim for claim in measured_claims()}
+    claims = [claim.id for claim in measured_claims()]
     for name in options.claim:
         if name not in claims:
             raise ValueError(f"--claim must be one that rests on a sample; got {name!r}")
-    chosen = [claims[name] for name in options.claim or claims]
+    chosen = options.claim or claims
     found = power(
-        load_subject(options.checkpoint or REGISTRY / "default"),
+        options.checkpoint or REGISTRY / "default",
         chosen,
-        repeats=options.repeats,
+        nulls=options.nulls,
+        damage=options.damage,
+        jobs=options.jobs,
+        out=options.out,
         report=lambda line: print(line, file=sys.stderr, flush=True),
     )
-    text = "\n".join([f"{len(chosen)} claims, {options.repeats} runs each.", "", *table(found)])
+    text = "\n".join([f"{len(chosen)} claims. {false_alarms(found)}", "", *table(found)])
     if options.into is None:
         print(text)
     else:

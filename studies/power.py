@@ -5,14 +5,19 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from circuits.gauge import transformed
-from circuits.subject import Subject
+from circuits.subject import Subject, load_subject
 from claims.catalogue import all_claims
 from models.graphs import balanced_set, random_graphs_over
 from models.randomness import named_generator
@@ -25,6 +30,7 @@ from verdicts.packing import pack
 from verdicts.paired import Key
 from verdicts.plugin.pairing import compared_in_pairs
 from verdicts.schema import Description, SubjectResult
+from verdicts.statistics import clopper_pearson
 
 Change = Callable[[Subject, torch.Generator], Subject]
 _WRONG_LABELS, _STEPS, _LEARNING_RATE = 100, 20, 1e-4
@@ -230,26 +236,105 @@ DAMAGE: Mapping[str, Change] = {
 }
 
 
+def of_one_repeat(
+    subject: Subject, claims: Sequence[Claim], repeat: int, changes: Collection[str]
+) -> Iterator[tuple[str, Found]]:
+    """Both rules on these changes, on validation graphs of this repeat's own (the usual ones for
+    repeat 0)."""
+    chance = named_generator(repeat, "gate power")
+    base = subject if repeat == 0 else other_graphs(subject, chance)
+    before = side_of(base, claims)
+    for name, change in {**NULLS, **DAMAGE}.items():
+        if name in changes:
+            changed = change(base, named_generator(repeat, f"gate power: {name}"))
+            now = side_of(changed, claims)
+            yield name, compared(before, now, same_cases=change is not other_graphs)
+
+
 def power(
-    subject: Subject,
-    claims: Sequence[Claim],
+    checkpoint: Path,
+    claims: Sequence[str],
     *,
-    repeats: int,
+    nulls: int,
+    damage: int,
+    jobs: int,
+    out: Path,
     report: Callable[[str], object] = lambda line: None,
 ) -> dict[str, list[Found]]:
-    """Both rules on every change, so many times, each time on validation graphs of its own (the
-    first time on the usual ones)."""
-    found: dict[str, list[Found]] = {}
-    for repeat in range(repeats):
-        chance = named_generator(repeat, "gate power")
-        base = subject if repeat == 0 else other_graphs(subject, chance)
-        before = side_of(base, claims)
-        for name, change in {**NULLS, **DAMAGE}.items():
-            changed = change(base, named_generator(repeat, f"gate power: {name}"))
-            one = compared(before, side_of(changed, claims), same_cases=change is not other_graphs)
-            found.setdefault(name, []).append(one)
-            report(f"{repeat + 1} of {repeats}: {name}: {one}")
-    return found
+    """Both rules on every change: so many runs of each that changes nothing, and of each damage.
+
+    `out` keeps a line of each run; what it holds is not done again. `ValueError` where it is of
+    other weights or claims.
+    """
+    wanted = {
+        repeat: [*(NULLS if repeat < nulls else ()), *(DAMAGE if repeat < damage else ())]
+        for repeat in range(max(nulls, damage))
+    }
+    of = {"weights": load_subject(checkpoint).content_hash, "claims": sorted(claims)}
+    found = dict(_read(out, of))
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as executor:
+        waiting = [
+            executor.submit(_kept, checkpoint, claims, repeat, missing, of, out)
+            for repeat, names in wanted.items()
+            if (missing := [name for name in names if (repeat, name) not in found])
+        ]
+        for future in as_completed(waiting):
+            for repeat, name, one in future.result():
+                found[repeat, name] = one
+                report(f"run {repeat} of {name}: {one}")
+    by_name: dict[str, list[Found]] = {name: [] for name in (*NULLS, *DAMAGE)}
+    for repeat, names in wanted.items():
+        for name in names:
+            by_name[name].append(found[repeat, name])
+    return by_name
+
+
+def _kept(
+    checkpoint: Path,
+    claims: Sequence[str],
+    repeat: int,
+    names: Sequence[str],
+    of: Mapping[str, Any],
+    out: Path,
+) -> list[tuple[int, str, Found]]:
+    """One repeat in a process of its own, each run written when it is done."""
+    torch.set_num_threads(1)
+    chosen = [claim for claim in measured_claims() if claim.id in claims]
+    done = []
+    for name, found in of_one_repeat(load_subject(checkpoint), chosen, repeat, names):
+        line = {"of": of, "repeat": repeat, "change": name, "found": dataclasses.asdict(found)}
+        with out.open("a", encoding="utf-8") as lines:
+            print(json.dumps(line), file=lines)
+        done.append((repeat, name, found))
+    return done
+
+
+def _read(out: Path, of: Mapping[str, Any]) -> Iterator[tuple[tuple[int, str], Found]]:
+    """The runs that a file holds; a line that was cut short is left out."""
+    for line in out.read_text(encoding="utf-8").splitlines() if out.exists() else []:
+        try:
+            kept = json.loads(line)
+        except ValueError:
+            continue
+        if kept["of"] != of:
+            raise ValueError(f"{out}: holds runs of other weights or claims; name another --out")
+        yield (kept["repeat"], kept["change"]), Found(**kept["found"])
+
+
+def false_alarms(found: Mapping[str, Sequence[Found]]) -> str:
+    """How often either rule speaks where nothing that matters was changed, with the exact 95 %
+    limit."""
+    runs = [run for name in NULLS for run in found[name]]
+    parts = [
+        f"{says} {(count := sum(getattr(run, key) for run in runs))}"
+        f" (at most {clopper_pearson(count, len(runs)).high:.1%})"
+        for says, key in (
+            ("by intervals an alarm in", "intervals_alarm"),
+            ("in pairs something shown in", "seen"),
+            ("and a failure in", "fails"),
+        )
+    ]
+    return f"Of {len(runs)} runs where nothing that matters was changed: {', '.join(parts)}."
 
 
 def table(found: Mapping[str, Sequence[Found]]) -> Iterator[str]:

@@ -4,6 +4,8 @@ known."""
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,10 +15,13 @@ from models.randomness import named_generator
 from studies.power import (
     DAMAGE,
     NULLS,
+    Found,
     compared,
+    false_alarms,
     float16,
     measured_claims,
     noise,
+    of_one_repeat,
     power,
     side_of,
     table,
@@ -69,9 +74,33 @@ def test_wrong_labels_cost_right_answers(subject: Subject) -> None:
 
 
 def test_every_change_has_its_row(subject: Subject) -> None:
-    lines: list[str] = []
-    found = power(subject, CLAIMS[:1], repeats=1, report=lines.append)
+    changes = [*NULLS, *DAMAGE]
+    found = {name: [one] for name, one in of_one_repeat(subject, CLAIMS[:1], 0, changes)}
     rows = list(table(found))
-    assert len(lines) == len(NULLS) + len(DAMAGE) == len(rows) - 4
+    assert len(found) == len(changes) == len(rows) - 4
     assert all(row.count("|") == 7 for row in rows)
     assert rows[3].startswith("| other `--claims-seed` | 1 | 0 (0.0 measures) | 0 (0.0 measures) |")
+    assert false_alarms(found).startswith(
+        "Of 4 runs where nothing that matters was changed: by intervals an alarm in 0 (at most"
+        " 60.2%), in pairs something shown in 0 (at most 60.2%)"
+    )
+
+
+def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
+    out, default = tmp_path / "runs.jsonl", REGISTRY / "default"
+    of = {"weights": load_subject(default).content_hash, "claims": ["target_key_stands_out"]}
+    kept = dataclasses.asdict(Found(4, 3, 2, 1, 0, True, True, True))
+    lines = [
+        json.dumps({"of": of, "repeat": 0, "change": name, "found": kept})
+        for name in list(NULLS)[1:]
+    ]
+    out.write_text("\n".join([*lines, lines[0][:50]]) + "\n", encoding="utf-8")
+    ask = {"nulls": 1, "damage": 0, "jobs": 1, "out": out}
+    reported: list[str] = []
+    found = power(default, of["claims"], **ask, report=reported.append)
+    assert [one.measures for name in NULLS for one in found[name]] == [2, 4, 4, 4]
+    assert len(reported) == 1
+    assert reported[0].startswith("run 0 of other `--claims-seed`: ")
+    assert power(default, of["claims"], **ask) == found  # now all of it is in the file
+    with pytest.raises(ValueError, match=r"runs\.jsonl: holds runs of other weights or claims"):
+        power(default, ["anchor_keys_stand_out"], **ask)
