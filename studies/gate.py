@@ -33,7 +33,8 @@ def _recipe(places: list[Path], content_hash: str) -> dict[str, Any] | None:
         if config.exists():
             found = read_object(config)
             if found.get("content_hash") == content_hash and isinstance(found.get("recipe"), dict):
-                return dict(found["recipe"])
+                # the sizes stand in the recipe or, where all of them are the usual ones, beside it
+                return {"model": found.get("model"), **found["recipe"]}
     return None
 
 

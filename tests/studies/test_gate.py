@@ -46,6 +46,15 @@ def test_another_seed_of_the_recipe_is_told_by_its_recipe(tmp_path: Path, defaul
     assert pytest_claims_retrained(default, subject_of(content_hash="?"), LEDGER) is None
 
 
+@pytest.mark.parametrize("seed", [2, 5, 6, 7])
+def test_the_shipped_seeds_are_trainings_of_one_recipe(seed: int, default: Subject) -> None:
+    directory = REGISTRY / f"seed-{seed}"
+    content_hash = json.loads((directory / "config.json").read_text())["content_hash"]
+    other = dataclasses.replace(default, directory=directory, content_hash=content_hash)
+    why = pytest_claims_retrained(other, baseline(), LEDGER)
+    assert why == f"seed {seed} of the recipe of which default is seed 1"
+
+
 def test_the_laws_are_registered_predictions_with_the_rates_of_unseen_seeds() -> None:
     laws = pytest_claims_laws()
     assert laws["classifies_the_validation_set"] == 1.0

@@ -325,6 +325,16 @@ def test_p_values_are_corrected_over_the_run_and_a_claim_that_is_chance_fails_it
     assert run(project, "-k", "y_beats_chance").ret == 0
 
 
+def test_a_run_with_complaints_ends_well_beside_a_plugin_that_reads_what_was_counted(
+    project: pytest.Pytester,
+) -> None:
+    project.makepyfile(test_claims=CLAIMS + NULL_CLAIM)
+    facts(project, x=36, y=-100)
+    result = project.runpytest_subprocess("-pno:cacheprovider", "-phypothesispytest")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*4 passed, 1 complaints in *"])
+
+
 # subjects, and hooks that are absent or return too little
 
 
