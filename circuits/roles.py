@@ -154,7 +154,8 @@ class Roles:
 
     def _get(self, role: str) -> Any:
         if self.found.get(role) is None:
-            raise AbsentRole(f"no {role}: {self.reasons.get(role, 'this checkpoint has none')}")
+            reason = self.reasons.get(role, "this checkpoint has none")
+            raise AbsentRole(f"no {role}: {reason.removeprefix('absent: ')}")
         return self.found[role]
 
     @property
