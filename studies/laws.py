@@ -150,8 +150,8 @@ def table_of_recipes(
 ) -> Iterator[str]:
     """In how many seeds of each recipe what was predicted of one of them is found, as a table in
     Markdown."""
-    yield f"| prediction | {' | '.join(recipes)} |"
-    yield f"|---|{'---|' * len(recipes)}"
+    yield f"| prediction | predicted | {' | '.join(recipes)} |"
+    yield f"|---|---|{'---|' * len(recipes)}"
     for prediction in registration.predictions:
         if prediction.rate is None:
             continue
@@ -161,7 +161,8 @@ def table_of_recipes(
             count, of = met.count(True), len(met) - met.count(None)
             low, high = rate_interval(count, of)
             cells.append(f"{count}/{of} [{low:.2f}, {high:.2f}]")
-        yield f"| `{prediction.id}` | {' | '.join(cells)} |"
+        low, high = prediction.range
+        yield f"| `{prediction.id}` | {low:g} … {high:g} | {' | '.join(cells)} |"
 
 
 def report(registration: Registration, directory: Path) -> str:
@@ -183,7 +184,14 @@ def report(registration: Registration, directory: Path) -> str:
     ]
     if others:
         parts.append(
-            ["### Other architectures", "", *table_of_recipes(registration, {own: seeds, **others})]
+            [
+                "### Other architectures",
+                "",
+                "What was predicted of one recipe, counted in others of which nothing was"
+                " predicted: it confirms nothing, and shows what may belong to the task.",
+                "",
+                *table_of_recipes(registration, {own: seeds, **others}),
+            ]
         )
     return "\n\n".join("\n".join(lines) for lines in parts)
 
