@@ -23,7 +23,7 @@ from verdicts.project import PLAIN, Project
 from verdicts.record import worst_first
 from verdicts.schema import ClaimResult, Record, SubjectResult
 from verdicts.side_by_side import MOST, by_part, labelled
-from verdicts.table import bound, shown
+from verdicts.wording import stated
 
 _VERDICT_WORDS = {
     "holds": "every measurement meets its bound, with its whole interval",
@@ -147,7 +147,7 @@ def _headline(claim: ClaimResult) -> str:
     missed = [name for name, measurement in deciding.items() if measurement.outcome != "holds"]
     for name in [*missed, *deciding][:1]:
         number_alone = replace(deciding[name], low=None, high=None)
-        return f"{name.replace('_', ' ')} {shown(number_alone)} {bound(deciding[name])}"
+        return f"{name.replace('_', ' ')} {stated(number_alone)}"
     return ""
 
 

@@ -26,7 +26,7 @@ from verdicts.bundle import write_bundle
 from verdicts.page import Figure, PageExtras, Panel, render_page
 from verdicts.record import make_record, read_record, write_record
 from verdicts.schema import Record, SubjectResult
-from verdicts.table import bound, shown
+from verdicts.wording import bound, shown
 
 pytest_plugins = ["pytester"]
 __all__ = ["project"]  # a fixture

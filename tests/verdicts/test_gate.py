@@ -451,8 +451,9 @@ def test_markdown_is_worst_first_and_escapes_what_comes_from_outside() -> None:
     text = markdown(make_record([ugly], seed=0, device="cpu"), ["bad: lost"])
     assert "<script>" not in text
     assert text.index("**lost**: `bad`") < text.index("❌ refuted") < text.index("✅ holds")
-    assert "| x 0.9 &#91;0.85, 0.95&#93; | ≥ 0.5 |" in text
-    assert all(line.count("|") == 5 for line in text.splitlines() if line.startswith("|"))
+    assert "| x 0.9 &#91;0.85, 0.95&#93; ≥ 0.5 |" in text
+    assert "| y 0.1, not ≥ 0.5 |" in text
+    assert all(line.count("|") == 4 for line in text.splitlines() if line.startswith("|"))
 
 
 def test_markdown_stays_below_900_kilobytes_and_says_what_is_left_out() -> None:

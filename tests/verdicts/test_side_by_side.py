@@ -20,7 +20,7 @@ from verdicts.project import Project
 from verdicts.record import make_record, read_record, write_record
 from verdicts.schema import SubjectResult
 from verdicts.side_by_side import by_part, labelled, render_side_by_side
-from verdicts.table import bound, shown
+from verdicts.wording import bound, shown
 
 LEDGERS = [Path("checkpoints") / name / "verdicts.json" for name in ("default", "seed-7")]
 HOSTILE = "<script>alert('x')</script>\"'&"
@@ -112,7 +112,7 @@ def test_bounds_that_differ_are_drawn_and_told_each(tmp_path: Path) -> None:
     one = subject("sha256:a", c=with_bound(1.0, "before"))
     other = replace(subject("sha256:b", c=with_bound(0.25, "after")), name="other")
     text = article(render_side_by_side(records(tmp_path, one, other)), "c")
-    assert re.findall(r'class="must">(.*?)<', text) == ["≥ 0.25", "≥ 1"]
+    assert re.findall(r'class="must">(.*?)<', text) == ["must be ≥ 0.25", "must be ≥ 1"]
     assert "after; before" in text
     assert len(set(re.findall(r'class="bound" x1="([\d.]+)"', text))) == 2
 

@@ -16,8 +16,8 @@ from verdicts.plugin.collection import claim_of, subject_of
 from verdicts.plugin.run import Results, Run
 from verdicts.plugin.subjects import JudgedSubject
 from verdicts.schema import ClaimResult, Description, Mode
-from verdicts.table import shown
 from verdicts.variants import control_complaints, gauge_complaints
+from verdicts.wording import shown
 
 
 class Report(msgspec.Struct):

@@ -12,8 +12,7 @@ from verdicts.schema import Description
 from verdicts.table import (
     render,
     render_comparison,
-    render_controls,
-    render_gauges,
+    render_matrices,
     render_side_by_side,
     summary,
 )
@@ -92,8 +91,7 @@ class Reporting:
             )
             for line, markup in [
                 *table,
-                *render_controls(result),
-                *render_gauges(result),
+                *render_matrices(result),
                 *render_comparison(result, verbose=self.run.config.getoption("verbose") > 0),
             ]:
                 terminalreporter.write_line(line, **markup)
