@@ -7,7 +7,7 @@ import functools
 import jinja2
 
 from verdicts.axes import has_axis, mark, measurement_axis
-from verdicts.compare import changed, comparison_summary, headline, smallest_seen
+from verdicts.sentences import changed, comparison_summary, headline, smallest_seen
 from verdicts.table import SIGNS, beside_chance, summary
 from verdicts.wording import against, bound, number, role, shown
 

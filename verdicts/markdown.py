@@ -7,11 +7,11 @@ import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from verdicts.compare import changed, comparison_summary, headline, smallest_seen
 from verdicts.gates import FAILING
 from verdicts.matrices import NOT_ASKED, Matrix, controls, gauges
 from verdicts.record import PARTIAL_SUMMARY, worst_first
 from verdicts.schema import ClaimResult, Comparison, Record, ShownCase
+from verdicts.sentences import changed, comparison_summary, headline, smallest_seen
 from verdicts.table import beside_chance, summary
 from verdicts.wording import stated
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from verdicts.compare import changed, comparison_summary, headline, smallest_seen
 from verdicts.gates import FAILING
 from verdicts.judge import VERDICTS
 from verdicts.matrices import Matrix, controls, gauges
 from verdicts.project import PLAIN, Project
 from verdicts.record import worst_first
 from verdicts.schema import ClaimResult, Comparison, Measurement, Status, SubjectResult
+from verdicts.sentences import changed, comparison_summary, headline, smallest_seen
 from verdicts.wording import against, number, role, shown, text_of
 
 WIDTH = 100
@@ -110,15 +111,20 @@ def render_comparison(subject: SubjectResult, *, verbose: bool = False) -> Itera
         if part is not None:
             yield part, {"bold": True}
         for status, name, moved in claims:
-            yield _became(status, name, moved, indent="" if part is None else "  ")
+            yield from _became(status, name, moved, indent=0 if part is None else 2)
     if verbose:
         yield from _smallest(comparison)
 
 
-def _became(status: Status, name: str, moved: Sequence[str], *, indent: str) -> Line:
+def _became(status: Status, name: str, moved: Sequence[str], *, indent: int) -> Iterator[Line]:
     style = "red" if status in FAILING else "green" if status == "gained" else "yellow"
     word = status.upper() if status in FAILING else status
-    return f"{indent}{word:<{_INDENT - 1}} {name}  {'; '.join(moved)}".rstrip(), {style: True}
+    said = f"{word:<{_INDENT - 1}} {name}  {'; '.join(moved)}".rstrip()
+    said = re.sub("([≥≤=→]) ", rf"\1{_UNBROKEN}", said)
+    for line in textwrap.wrap(
+        said, WIDTH - indent, subsequent_indent=" " * _INDENT, break_on_hyphens=False
+    ):
+        yield " " * indent + line.replace(_UNBROKEN, " "), {style: True}
 
 
 def _smallest(comparison: Comparison) -> Iterator[Line]:

@@ -14,7 +14,6 @@ from circuits.roles import AbsentRole
 from studies.trim import write_lines
 from tests.processes import ROOT
 from tests.records import measured
-from verdicts.compare import comparison_complaints, headline
 from verdicts.expectations import Expect, plain
 from verdicts.judge import Claim, judge
 from verdicts.markdown import markdown
@@ -28,6 +27,7 @@ from verdicts.record import (
     write_record,
 )
 from verdicts.schema import Description, Record, json_schema
+from verdicts.sentences import comparison_complaints, headline
 from verdicts.statistics import Estimate, clopper_pearson
 from verdicts.table import WIDTH, render
 from verdicts.wording import shown, stated
@@ -417,7 +417,7 @@ def test_a_comparison_from_before_there_were_three_questions_is_read(tmp_path: P
     comparison = found.subjects[0].comparison
     assert comparison
     assert headline(comparison) == []
-    assert list(comparison_complaints(comparison)) == ["claim_0: drifted, x 1 → 2"]
+    assert list(comparison_complaints(comparison)) == ["the gate fails against then: 1 drifted"]
     assert "**drifted**: `claim_0` x 1 → 2" in markdown(found)
     assert "x 1 → 2" in render_page(found)
 

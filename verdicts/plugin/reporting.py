@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Iterator
 
 import pytest
 
+from verdicts.plugin.judging import LOST
 from verdicts.plugin.run import Run
 from verdicts.plugin.subjects import JudgedSubject, labels
 from verdicts.schema import Description
@@ -75,6 +77,13 @@ class Reporting:
             if now[key] != then[key]
         )
 
+    def pytest_sessionfinish(self) -> None:
+        """A lost claim is said once, by the gate; files of JUnit have what it misses by now."""
+        terminal = self.run.config.pluginmanager.get_plugin("terminalreporter")
+        for report in [] if terminal is None else terminal.stats.get("failed", []):
+            if isinstance(report.longrepr, str) and report.longrepr.startswith(LOST):
+                report.longrepr = f"{LOST}: what it misses stands under “claims”"
+
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.run.refused is not None:
             terminalreporter.write_line(f"ERROR: {self.run.refused}", red=True)
@@ -100,6 +109,7 @@ class Reporting:
         for complaint in self.run.complaints:
             terminalreporter.write_line(complaint, red=True)
         if self.run.complaints:  # or the last line could be all green where the run failed
-            terminalreporter.stats["complaints"] = self.run.complaints
+            counted = [types.SimpleNamespace() for _ in self.run.complaints]  # as reports would be
+            terminalreporter.stats["complaints"] = counted
         for message in self.run.messages:
             terminalreporter.write_line(message)
