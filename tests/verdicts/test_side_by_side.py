@@ -162,10 +162,14 @@ def test_a_run_with_two_subjects_has_the_axes_on_its_page() -> None:
     assert 'id="both-c"' not in render_page(make_record(seven, seed=0, device="cpu"))
 
 
-def test_the_command_writes_it_in_the_words_of_the_project(tmp_path: Path) -> None:
+def test_the_command_writes_it_in_the_words_of_the_project(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "page.html"
     arguments = ["compare", *map(str, LEDGERS), "--out", str(out)]
     assert main(arguments) == 0
+    told = capsys.readouterr().out
+    assert told.startswith(f"wrote {', '.join(map(str, LEDGERS))} side by side to {out} (")
     assert '<th scope="col">subject</th>' in out.read_text(encoding="utf-8")
     assert circuit_claims.main(arguments) == 0
     page = out.read_text(encoding="utf-8")
