@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from circuits.roles import AbsentRole
 from studies.trim import write_lines
 from tests.processes import ROOT
-from tests.records import measured
+from tests.records import measured, subject_of
 from verdicts.expectations import Expect, plain
 from verdicts.judge import Claim, judge
 from verdicts.markdown import markdown
@@ -474,6 +474,18 @@ def test_a_value_that_misses_its_bound_does_not_read_as_if_it_met_it() -> None:
     assert stated(measured(0.2, at_most=0.1, at_least=-0.1, outcome="refuted")) == (
         "0.2, not in [-0.1, 0.1]"
     )
+
+
+def test_a_card_is_headed_by_what_refutes_its_claim() -> None:
+    bound = {"at_least": 0.5, "because": "b"}
+    open_, refuted = (
+        {"value": value, "outcome": outcome, **bound}
+        for value, outcome in ((0.6, "unresolved"), (0.1, "refuted"))
+    )
+    one = subject_of({"id": "c", "verdict": "refuted", "measurements": {"x": open_, "y": refuted}})
+    page = render_page(make_record([one], seed=0, device="cpu"))
+    assert '<span class="number" title="y 0.1, not ≥ 0.5">' in page
+    assert '<span class="badge unresolved">? perhaps ≥ 0.5</span>' in page
 
 
 def test_the_table_fits_in_100_columns_worst_first() -> None:
