@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -41,33 +42,33 @@ def said(record: Record) -> str:
             "The terminal says, after all claims:",
             "",
             "```",
-            *_until(terminal, "moved "),
+            *itertools.takewhile(lambda line: not line.startswith("moved "), terminal),
             "…",
             *complaints,
             "```",
             "",
             "The comment on a pull request says:",
             "",
-            *map(_quoted, _until(markdown(record, complaints).splitlines(), "- **moved**")),
+            *map(_quoted, _closed(markdown(record, complaints).rstrip().splitlines())),
             "",
-            "and under it what moved, and folded the pictures of the graphs, the smallest changes"
-            " that would have been seen, and all claims. The page shows:",
+            "The page shows:",
             "",
             f"![{_ALT}]({PICTURE.name})",
         ]
     )
 
 
-def _until(lines: list[str], start: str) -> Iterator[str]:
-    """The lines before the first that begins so, without what is folded."""
-    folded = False
+def _closed(lines: Iterable[str]) -> Iterator[str]:
+    """Markdown as it is shown before anything folded is opened."""
+    inside = False
     for line in lines:
-        if line.startswith(start):
-            return
-        folded = folded or line == "<details><summary>Their pictures</summary>"
-        if not folded:
+        if line.startswith("<details><summary>"):
+            inside = True
+            yield f"▸ {line.removeprefix('<details><summary>').removesuffix('</summary>')}"
+        elif line == "</details>":
+            inside = False
+        elif not inside:
             yield line
-        folded = folded and line != "</details>"
 
 
 def _quoted(line: str) -> str:

@@ -11,7 +11,7 @@ from verdicts.gates import FAILING
 from verdicts.matrices import NOT_ASKED, Matrix, controls, gauges
 from verdicts.record import PARTIAL_SUMMARY, worst_first
 from verdicts.schema import ClaimResult, Comparison, Record, ShownCase
-from verdicts.sentences import changed, comparison_summary, headline, smallest_seen
+from verdicts.sentences import Told, changed, comparison_summary, headline, smallest_seen
 from verdicts.table import beside_chance, summary
 from verdicts.wording import stated
 
@@ -75,12 +75,13 @@ def _comparison(comparison: Comparison) -> Iterator[str]:
     for part, claims in changed(comparison):
         if part is not None:
             yield f"- **{escaped(part)}**"
-        for status, name, moved in claims:
-            yield (
-                f"{'' if part is None else '  '}- {'❌ ' if status in FAILING else ''}**{status}**:"
-                f" `{name}` {escaped('; '.join(moved))}".rstrip()
-            )
+        for one in claims:
+            if one[0] != "moved":
+                yield f"{'' if part is None else '  '}{_became(one)}"
     yield ""
+    told = [one for _, claims in changed(comparison) for one in claims]
+    if moved := [_became(one) for one in told if one[0] == "moved"]:
+        yield from _folded(f"{len(moved)} moved, which fails nothing", [*moved, ""])
     if seen := smallest_seen(comparison):
         yield from _folded(
             "The smallest change that would have been seen in four cases of five",
@@ -91,6 +92,12 @@ def _comparison(comparison: Comparison) -> Iterator[str]:
                 "",
             ],
         )
+
+
+def _became(told: Told) -> str:
+    status, name, moved = told
+    sign = "❌ " if status in FAILING else ""
+    return f"- {sign}**{status}**: `{name}` {escaped('; '.join(moved))}".rstrip()
 
 
 def _cases(shown: Sequence[ShownCase]) -> Iterator[str]:

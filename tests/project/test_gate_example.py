@@ -13,7 +13,7 @@ def test_the_docs_show_what_the_record_says() -> None:
     text = said(record)
     assert "graphs newly wrong" in text
     assert "LOST " in text
-    assert "- **moved**" not in text
+    assert "> ▸ 13 moved, which fails nothing" in text
 
 
 def test_it_is_a_diff_of_the_shipped_checkpoint() -> None:

@@ -132,6 +132,10 @@ def test_cases_that_came_out_otherwise_are_counted_and_named(
     assert "Wrong now: <code>word5</code>, <code>word6</code>" in summary
     assert "```mermaid\ngraph LR; a---b\n```" in summary
     assert "| `it_is_even` | evenness |" in summary
+    assert (
+        "<summary>1 moved, which fails nothing</summary>\n\n- **moved**: `it_knows_words`"
+        in summary
+    )
     page = (project.path / "page.html").read_text()
     assert "<code>word5</code>, wrong now" in page
     assert "that would have been seen in four cases of five" in page
