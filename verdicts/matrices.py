@@ -15,7 +15,7 @@ CONTROL_MARKS = {
     "×": "broken, as it must be",
     "o": "broken, too",
     "=": "holds still",
-    "!": "holds, and must not",
+    WRONG: "holds or breaks off, and must not",
     "-": "nothing to break",
     NOT_ASKED: "not asked, for it fails on the subject itself",
 }
@@ -23,7 +23,7 @@ GAUGE_MARKS = {
     "·": "stays",
     "~": "only numbers without a bound change",
     "×": "changes, as it says",
-    "!": "not as it says",
+    WRONG: "not as it says",
 }
 
 
@@ -79,7 +79,7 @@ def controls(subject: SubjectResult) -> Matrix | None:
 
 
 def _control(claim: ClaimResult, trial: Trial) -> str:
-    if trial.verdict == "holds" and trial.required:
+    if trial.verdict == "error" or (trial.verdict == "holds" and trial.required):
         return WRONG
     if claim.verdict != "holds":
         return NOT_ASKED

@@ -10,10 +10,12 @@ import pytest
 
 from circuits.interventions import run_edited
 from tests.planted import planted_subject
+from tests.records import subject_of, trial_of
 from tests.verdicts.test_plugin import run as run_claims
 from tests.verdicts.test_verdicts import claim as claim_of
 from verdicts.expectations import Expect
 from verdicts.judge import Claim, judge
+from verdicts.matrices import controls
 from verdicts.variants import changes
 
 pytest_plugins = ["pytester"]
@@ -251,6 +253,13 @@ def test_a_claim_that_fails_by_itself_is_not_asked_under_controls(project: pytes
     result = run(project, still, "--claims-accept")
     result.stdout.fnmatch_lines(["x_is_large   !   /   /   0 of 3 (part)"])
     assert result.ret == 1
+
+
+def test_a_claim_that_breaks_off_under_a_control_is_marked_as_wrong() -> None:
+    trials = {"fresh": trial_of("error"), "dealt": trial_of("refuted")}
+    broken = controls(subject_of({"id": "c", "measurements": {}, "controls": trials}))
+    assert broken is not None
+    assert [(row.marks, row.wrong) for row in broken.rows] == [(("!", "o"), True)]
 
 
 def test_a_summary_in_markdown_has_the_matrices_folded(project: pytest.Pytester) -> None:
