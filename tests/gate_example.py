@@ -87,7 +87,7 @@ def _judge(*arguments: str, exit_code: int) -> None:
 
 
 def _photograph(page_file: Path) -> None:
-    from playwright.sync_api import sync_playwright  # the text can be held to the record without
+    from playwright.sync_api import sync_playwright
 
     from tests.figures.test_browser import CHROMIUM, FLAGS
 
@@ -108,6 +108,11 @@ def _photograph(page_file: Path) -> None:
 
 
 def main() -> int:
+    from tests.figures.test_browser import CHROMIUM  # the test of the text needs no browser
+
+    if CHROMIUM is None:
+        print("needs a Chromium: apt-get install chromium", file=sys.stderr)
+        return 2
     place = ROOT / "runs" / "gate-example"
     place.mkdir(parents=True, exist_ok=True)
     before, after, page = (place / name for name in ("before.json", "after.json", "after.html"))
