@@ -18,6 +18,7 @@ from studies.laws import insert
 from studies.trim import trimmed, write_lines
 from tests.processes import ROOT
 from verdicts.markdown import markdown
+from verdicts.nulls import null_complaints
 from verdicts.record import read_record
 from verdicts.schema import Record
 from verdicts.sentences import comparison_complaints
@@ -33,10 +34,10 @@ _ALT = "The gate on the page: the first ten graphs newly wrong, and the first cl
 
 def said(record: Record) -> str:
     """What the terminal and the summary in Markdown say of the comparison, as the docs show it."""
-    comparison = record.subjects[0].comparison
-    assert comparison
-    complaints = list(comparison_complaints(comparison))
-    terminal = [line for line, _ in render_comparison(record.subjects[0]) if line]
+    (subject,) = record.subjects
+    assert subject.comparison
+    complaints = [*comparison_complaints(subject.comparison), *null_complaints(subject.claims)]
+    terminal = [line for line, _ in render_comparison(subject) if line]
     return "\n".join(
         [
             "The terminal says, after all claims:",

@@ -182,11 +182,11 @@ class Writing:
         names = labels(subjects)
         for result in subjects:
             of = f"{names[result.content_hash]}: " if len(names) > 1 else ""
-            yield from (of + complaint for complaint in null_complaints(result.claims))
             if result.comparison:
                 yield from (
                     of + complaint for complaint in comparison_complaints(result.comparison)
                 )
+            yield from (of + complaint for complaint in null_complaints(result.claims))
 
     def _accept(self, record: Record, session: pytest.Session) -> None:
         broken = [
