@@ -8,7 +8,7 @@ SHAPES := models.graphs,models.transformer,models.training,circuits,beartype.bea
 
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 2 --dist worksteal -rs --jaxtyping-packages=$(SHAPES)
 
-.PHONY: claims page screenshots test test-all matrices check bench mutants steady coverage laws docs wheel example clean
+.PHONY: claims page screenshots gate-example test test-all matrices check bench mutants steady coverage laws docs wheel example clean
 
 claims: $(INSTALLED)
 	$(BIN)/python -m pytest claims
@@ -18,6 +18,10 @@ page: $(INSTALLED)
 
 screenshots: page
 	$(BIN)/python -m tests.screenshots
+
+# the real diff of docs/gate.md: a copy of the shipped checkpoint with half of one head's W_Q, judged against the whole
+gate-example: $(INSTALLED)
+	$(BIN)/python -m tests.gate_example
 
 test: check
 	@echo "== tests of the instrument, on two processes"

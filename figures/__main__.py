@@ -86,13 +86,14 @@ def _wrong(options: argparse.Namespace) -> None:
     require_file(options.out, option="--out")
 
     from figures.wrong import picture
-    from verdicts.files import write_text
+    from verdicts.files import write_text, wrote
 
     write_text(options.out, picture(options.census))
+    print(wrote(f"wrong graphs of {options.census}", options.out))
 
 
 def _page(options: argparse.Namespace) -> None:
-    from verdicts.files import write_text
+    from verdicts.files import write_text, wrote
     from verdicts.record import require_writable
 
     require_writable(options.out, option="--out")
@@ -103,7 +104,8 @@ def _page(options: argparse.Namespace) -> None:
     else:
         page = _render(*_load(options))
     write_text(options.out, page)
-    print(f"{options.out}: {len(page.encode()) / 1e6:.1f} MB")
+    of = options.record or options.checkpoint or "checkpoints/default"
+    print(wrote(f"the page of {of}", options.out))
 
 
 def _from_the_record(options: argparse.Namespace) -> str:

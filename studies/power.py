@@ -23,9 +23,10 @@ from models.graphs import balanced_set, random_graphs_over
 from models.randomness import named_generator
 from models.transformer import Transformer
 from verdicts.cases import Seen, unpack
-from verdicts.compare import compare, gating_pairs
+from verdicts.compare import compare
 from verdicts.gates import FAILING, Gate
 from verdicts.judge import Claim, judge
+from verdicts.moves import gating_pairs
 from verdicts.packing import pack
 from verdicts.paired import Key
 from verdicts.plugin.pairing import compared_in_pairs

@@ -61,16 +61,17 @@ def add_commands(commands: Commands, project: Callable[[], Project] = lambda: PL
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from verdicts.files import write_text
+    from verdicts.files import write_text, wrote
     from verdicts.record import require_writable
     from verdicts.side_by_side import render_side_by_side
 
     require_writable(options.out, option="--out")
     write_text(options.out, render_side_by_side(options.records, project=options.project()))
+    print(wrote(f"{', '.join(map(str, options.records))} side by side", options.out))
 
 
 def _history(options: argparse.Namespace) -> None:
-    from verdicts.files import write_text
+    from verdicts.files import write_text, wrote
     from verdicts.history import (
         history_markdown,
         read_commits,
@@ -92,11 +93,11 @@ def _history(options: argparse.Namespace) -> None:
         print(*(f"left out: {reason}" for reason in left_out), sep="\n", file=sys.stderr)
     else:
         history = read_history(options.records, name=options.subject)
-    if options.markdown is not None:
-        write_text(options.markdown, history_markdown(history))
-    if options.page is not None:
-        write_text(options.page, render_history_page(history))
     print(*(text for text, _ in render_history(history)), sep="\n")
+    for path, render in ((options.markdown, history_markdown), (options.page, render_history_page)):
+        if path is not None:
+            write_text(path, render(history))
+            print(wrote("the history", path), file=sys.stderr)
 
 
 def _add_page(commands: Commands) -> None:
@@ -109,11 +110,12 @@ def _add_page(commands: Commands) -> None:
 
 def _page(options: argparse.Namespace) -> None:
     from verdicts.bundle import page_of_record
-    from verdicts.files import write_text
+    from verdicts.files import write_text, wrote
     from verdicts.record import require_writable
 
     require_writable(options.out, option="--out")
     write_text(options.out, page_of_record(options.record, options.bundle, lacking=LACKING))
+    print(wrote(f"the page of {options.record}", options.out))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from verdicts.drawing import WIDTH, Scale, short
 from verdicts.schema import Measurement, Trial
-from verdicts.table import bound, number, shown
+from verdicts.wording import bound, number, shown
 
 _LEFT, _RIGHT = 14, WIDTH - 14
 _MIDDLE, _CONTROLS = 20, 38

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from verdicts.table import number
+from verdicts.wording import number
 
 WIDTH = 340
 _SEQUENTIAL = ("#f7fbff", "#c6dbef", "#6baed6", "#2171b5", "#08306b")

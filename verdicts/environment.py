@@ -7,8 +7,9 @@ import functools
 import jinja2
 
 from verdicts.axes import has_axis, mark, measurement_axis
-from verdicts.compare import changed, comparison_summary, headline, smallest_seen
-from verdicts.table import SIGNS, beside_chance, bound, number, role, shown, summary
+from verdicts.sentences import changed, comparison_summary, headline, smallest_seen
+from verdicts.table import SIGNS, beside_chance, summary
+from verdicts.wording import against, bound, number, role, shown
 
 
 @functools.cache
@@ -23,6 +24,7 @@ def environment() -> jinja2.Environment:
     )
     made.filters |= {
         "beside_chance": beside_chance,
+        "against": against,
         "bound": bound,
         "changed": changed,
         "comparison_summary": comparison_summary,

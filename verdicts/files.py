@@ -25,6 +25,12 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def wrote(what: str, path: Path) -> str:
+    """What a command says when it has written a file: `wrote the page to claims.html (1.1 MB)`."""
+    size = path.stat().st_size
+    return f"wrote {what} to {path} ({f'{size / 1e6:.1f} MB' if size > 1e5 else f'{size:,} bytes'})"
+
+
 def remove_leftovers(directory: Path) -> None:
     """Delete what a process that was killed while it wrote has left in a directory; none may be
     writing there."""

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from verdicts.schema import Measurement, Number, SubjectResult
 from verdicts.statistics import clopper_pearson
-from verdicts.table import LEGEND, WIDTH, Line, bound, number, sign
+from verdicts.table import LEGEND, WIDTH, Line, sign
+from verdicts.wording import bound, number
 
 
 def frequency(subjects: Sequence[SubjectResult], claim: str) -> tuple[int, float, float]:

@@ -11,7 +11,8 @@ from verdicts.markdown import escaped
 from verdicts.record import RecordError, parse_record, read_record
 from verdicts.schema import ClaimResult, Measurement, Record, SubjectResult
 from verdicts.series import Series, page_of_series, render_series
-from verdicts.table import Line, bound, number, shown, sign, summary
+from verdicts.table import Line, sign, summary
+from verdicts.wording import bound, number, shown
 
 _LATEST = 4  # records whose values fit on a line
 _MISSED = {"refuted": " ✗", "unresolved": " ?"}

@@ -3,14 +3,17 @@ first, and never too long."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from verdicts.compare import changed, comparison_summary, headline, smallest_seen
 from verdicts.gates import FAILING
+from verdicts.matrices import NOT_ASKED, Matrix, controls, gauges
 from verdicts.record import PARTIAL_SUMMARY, worst_first
 from verdicts.schema import ClaimResult, Comparison, Record, ShownCase
-from verdicts.table import beside_chance, bound, shown, summary
+from verdicts.sentences import Told, changed, comparison_summary, headline, smallest_seen
+from verdicts.table import beside_chance, summary
+from verdicts.wording import stated
 
 MAX_BYTES = 900_000  # a CI step summary takes a megabyte
 _SIGN = {"error": "💥", "refuted": "❌", "unresolved": "❔", "absent": "➖", "holds": "✅"}
@@ -36,22 +39,34 @@ def markdown(record: Record, complaints: Sequence[str] = ()) -> str:
 
 def _lines(record: Record, complaints: Sequence[str]) -> Iterator[str]:
     if record.run.partial:
-        yield f"{PARTIAL_SUMMARY}{escaped(record.run.partial)}\n"
+        yield f"{PARTIAL_SUMMARY}{escaped(record.run.partial)}"
+        yield ""
     for complaint in complaints:
-        yield f"> ❌ {escaped(complaint)}\n"
+        yield f"> ❌ {escaped(complaint)}"
+        yield ""
     for subject in record.subjects:
-        yield f"## {escaped(subject.name)}: {summary(subject)}\n"
+        yield f"## {escaped(subject.name)}: {summary(subject)}"
+        yield ""
         if subject.comparison:
             yield from _comparison(subject.comparison)
-        yield (f"`{subject.content_hash[:19]}…`, seed {record.run.seed}, {record.run.device}\n")
-        yield "| | claim | measured | bound |\n|---|---|---|---|"
-        for claim in worst_first(subject.claims):
-            yield from _claim(claim)
+        yield f"`{subject.content_hash[:19]}…`, seed {record.run.seed}, {record.run.device}"
         yield ""
+        claims = worst_first(subject.claims)
+        if subject.comparison:  # which says what matters
+            yield from _folded(f"All {len(claims)} claims", _table(claims))
+        else:
+            yield from _table([claim for claim in claims if claim.verdict != "holds"])
+            holding = [claim for claim in claims if claim.verdict == "holds"]
+            if holding:
+                yield from _folded(f"{len(holding)} hold", _table(holding))
+        if (matrix := controls(subject)) is not None:
+            yield from _folded(f"Controls: {_controls(matrix)}", _matrix(matrix, quiet=NOT_ASKED))
+        if (matrix := gauges(subject)) is not None:
+            yield from _folded(f"Gauges: {_gauges(matrix)}", _matrix(matrix, quiet="·"))
 
 
 def _comparison(comparison: Comparison) -> Iterator[str]:
-    yield f"Against **{escaped(comparison.name)}**: {comparison_summary(comparison)}\n"
+    yield f"Against **{escaped(comparison.name)}**: {comparison_summary(comparison)}"
     yield ""
     yield from (f"- {escaped(line)}" for line in headline(comparison))
     yield ""
@@ -60,20 +75,29 @@ def _comparison(comparison: Comparison) -> Iterator[str]:
     for part, claims in changed(comparison):
         if part is not None:
             yield f"- **{escaped(part)}**"
-        for status, name, moved in claims:
-            yield (
-                f"{'' if part is None else '  '}- {'❌ ' if status in FAILING else ''}**{status}**:"
-                f" `{name}` {escaped('; '.join(moved))}".rstrip()
-            )
+        for one in claims:
+            if one[0] != "moved":
+                yield f"{'' if part is None else '  '}{_became(one)}"
     yield ""
+    told = [one for _, claims in changed(comparison) for one in claims]
+    if moved := [_became(one) for one in told if one[0] == "moved"]:
+        yield from _folded(f"{len(moved)} moved, which fails nothing", [*moved, ""])
     if seen := smallest_seen(comparison):
-        yield (
-            "<details><summary>The smallest change that would have been seen in four cases of"
-            " five</summary>\n\n| claim | measure | change |\n|---|---|---|"
+        yield from _folded(
+            "The smallest change that would have been seen in four cases of five",
+            [
+                "| claim | measure | change |",
+                "|---|---|---|",
+                *(f"| `{claim}` | {escaped(name)} | {least:.3g} |" for claim, name, least in seen),
+                "",
+            ],
         )
-        for claim, measure, smallest in seen:
-            yield f"| `{claim}` | {escaped(measure)} | {smallest:.3g} |"
-        yield "\n</details>\n\n"
+
+
+def _became(told: Told) -> str:
+    status, name, moved = told
+    sign = "❌ " if status in FAILING else ""
+    return f"- {sign}**{status}**: `{name}` {escaped('; '.join(moved))}".rstrip()
 
 
 def _cases(shown: Sequence[ShownCase]) -> Iterator[str]:
@@ -82,27 +106,95 @@ def _cases(shown: Sequence[ShownCase]) -> Iterator[str]:
         names = [case.name for case in shown if case.now == now]
         if names:
             listed = ", ".join(f"<code>{escaped(name)}</code>" for name in names)
-            yield f"{now.capitalize()} now: {listed}\n\n"
-    if pictures := [(case, case.picture) for case in shown if case.picture]:
-        yield "<details><summary>Their pictures</summary>\n\n"
-        for case, picture in pictures:
-            yield f"<code>{escaped(case.name)}</code>, {case.now} now\n\n"
-            yield f"```mermaid\n{picture.replace('`', '')}\n```\n\n"
-        yield "</details>\n\n"
+            yield f"{now.capitalize()} now: {listed}"
+            yield ""
+    if drawn := list(_drawn(shown)):
+        yield from _folded("Their pictures", drawn)
 
 
-def _claim(claim: ClaimResult) -> Iterator[str]:
+def _drawn(shown: Sequence[ShownCase]) -> Iterator[str]:
+    for case in shown:
+        if case.picture:
+            yield f"<code>{escaped(case.name)}</code>, {case.now} now"
+            yield f"\n```mermaid\n{case.picture.replace('`', '')}\n```\n"
+
+
+def _table(claims: Sequence[ClaimResult]) -> Iterator[str]:
+    if claims:
+        yield "| | claim | measured |"
+        yield "|---|---|---|"
+        yield from map(_claim, claims)
+    yield ""
+
+
+def _claim(claim: ClaimResult) -> str:
     missed = {name: m for name, m in claim.deciding.items() if m.outcome != "holds"}
     chosen = missed or claim.deciding
     measured = "<br>".join(
-        f"{escaped(name)} {escaped(shown(m))}" for name, m in chosen.items()
+        f"{escaped(name)} {escaped(stated(m))}" for name, m in chosen.items()
     ) or escaped(claim.reason or "")
-    bounds = "<br>".join(escaped(bound(m)) for m in chosen.values())
     verdict = ", ".join(filter(None, [claim.verdict, beside_chance(claim)]))
-    yield (
+    return (
         f"| {_SIGN[claim.verdict]} {verdict} | {escaped(claim.statement)}<br>`{claim.id}`"
-        f" | {measured} | {bounds} |"
+        f" | {measured} |"
     )
+
+
+def _controls(matrix: Matrix) -> str:
+    """How many claims are broken as they must be, how many are not, and of how many it was not
+    asked."""
+    wrong = sum(row.wrong for row in matrix.rows)
+    unasked = sum(set(row.marks) == {NOT_ASKED} for row in matrix.rows)
+    counts = {
+        "broken as they must be": len(matrix.rows) - wrong - unasked,
+        "<b>not broken, and must be</b>": wrong,
+        "not asked": unasked,
+    }
+    return ", ".join(f"{count} {words}" for words, count in counts.items() if count)
+
+
+def _gauges(matrix: Matrix) -> str:
+    """How many claims change under a gauge, as they say or not."""
+    wrong = sum(row.wrong for row in matrix.rows)
+    changing = sum("×" in row.marks and not row.wrong for row in matrix.rows)
+    counts = {
+        "depend on none": len(matrix.rows) - wrong - changing,
+        "change as they say": changing,
+        "<b>not as they say</b>": wrong,
+    }
+    return ", ".join(f"{count} {words}" for words, count in counts.items() if count)
+
+
+def _matrix(matrix: Matrix, *, quiet: str) -> Iterator[str]:
+    """The rows and columns in which there is any but the quiet mark, what is wrong first."""
+    rows = sorted(
+        (row for row in matrix.rows if set(row.marks) != {quiet}), key=lambda row: not row.wrong
+    )
+    columns = [
+        place
+        for place in range(len(matrix.columns))
+        if any(row.marks[place] != quiet for row in rows)
+    ]
+    if not rows:
+        return
+    names = [escaped(matrix.columns[place]) for place in columns]
+    yield f"| claim | {' | '.join([*names, matrix.beside])} |"
+    yield f"|---|{':-:|' * len(columns)}---|"
+    for row in rows:
+        marks = (row.marks[place] for place in columns)
+        yield f"| `{row.claim}` | {' | '.join([*marks, row.beside])} |"
+    yield ""
+    legend = dataclasses.replace(matrix, rows=tuple(rows)).legend
+    yield "; ".join(f"{mark} {words}" for mark, words in legend.items())
+    yield ""
+
+
+def _folded(summary: str, lines: Iterable[str]) -> Iterator[str]:
+    yield f"<details><summary>{summary}</summary>"
+    yield ""
+    yield from lines
+    yield "</details>"
+    yield ""
 
 
 def escaped(text: str) -> str:

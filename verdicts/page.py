@@ -23,7 +23,7 @@ from verdicts.project import PLAIN, Project
 from verdicts.record import worst_first
 from verdicts.schema import ClaimResult, Record, SubjectResult
 from verdicts.side_by_side import MOST, by_part, labelled
-from verdicts.table import bound, shown
+from verdicts.wording import stated
 
 _VERDICT_WORDS = {
     "holds": "every measurement meets its bound, with its whole interval",
@@ -141,13 +141,13 @@ def _cards(subjects: Sequence[SubjectResult], extras: PageExtras) -> list[dict[s
 
 
 def _headline(claim: ClaimResult) -> str:
-    """The number that a claim stands or falls with: the first that misses its bound, or the first
-    that has one."""
+    """The number that a claim stands or falls with: the first that is refuted, or else open, or
+    else the first that has a bound."""
     deciding = claim.deciding
-    missed = [name for name, measurement in deciding.items() if measurement.outcome != "holds"]
-    for name in [*missed, *deciding][:1]:
+    worst = ("refuted", "unresolved", "holds").index
+    for name in sorted(deciding, key=lambda name: worst(deciding[name].outcome))[:1]:
         number_alone = replace(deciding[name], low=None, high=None)
-        return f"{name.replace('_', ' ')} {shown(number_alone)} {bound(deciding[name])}"
+        return f"{name.replace('_', ' ')} {stated(number_alone)}"
     return ""
 
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from numpy.typing import ArrayLike
 
 from verdicts.drawing import WIDTH, Scale, short
-from verdicts.table import number
+from verdicts.wording import number
 
 _HEIGHT = 170
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 332, 10, 134

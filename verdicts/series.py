@@ -10,7 +10,8 @@ from typing import Any
 from verdicts.environment import environment
 from verdicts.plots import trend
 from verdicts.schema import ClaimResult, Measurement, SubjectResult
-from verdicts.table import LEGEND, SIGNS, Line, bound, sign
+from verdicts.table import LEGEND, SIGNS, Line, sign
+from verdicts.wording import bound
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from msgspec import UNSET
-
-from verdicts.compare import changed, comparison_summary, headline, smallest_seen
 from verdicts.gates import FAILING
 from verdicts.judge import VERDICTS
+from verdicts.matrices import Matrix, controls, gauges
 from verdicts.project import PLAIN, Project
 from verdicts.record import worst_first
-from verdicts.schema import ClaimResult, Comparison, Measurement, Status, SubjectResult, Trial
-from verdicts.variants import gating
+from verdicts.schema import ClaimResult, Comparison, Measurement, Status, SubjectResult
+from verdicts.sentences import changed, comparison_summary, headline, smallest_seen
+from verdicts.wording import against, number, role, shown, text_of
 
 WIDTH = 100
 _INDENT = 12  # width of the verdict column
 AS_CHANCE = "≈"
 SIGNS = {"error": "!", "refuted": "✗", "unresolved": "?", "absent": "-", "holds": "✓"}
+_UNBROKEN = "\xa0"  # a space at which no line is broken
 _STYLE = {
     "error": "red",
     "refuted": "red",
@@ -57,50 +58,34 @@ def render(
     yield f"{subject.name}: {summary(subject)}", {"bold": True}
 
 
-def render_controls(subject: SubjectResult) -> Iterator[Line]:
-    """Claims × controls, where the record has them; nothing otherwise."""
-    claims = [(one, one.controls) for one in subject.claims if one.controls is not UNSET]
-    if not claims:
-        return
-    names = list(claims[0][1])
+def render_matrices(subject: SubjectResult) -> Iterator[Line]:
+    """Claims × controls and claims × gauges, where the record has them."""
+    for matrix in (controls(subject), gauges(subject)):
+        if matrix is not None:
+            yield from _matrix(subject, matrix)
+
+
+def _matrix(subject: SubjectResult, matrix: Matrix) -> Iterator[Line]:
     yield "", {}
-    yield (
-        f"{subject.name} under controls: a claim must be broken by those marked ×",
-        {"bold": True},
-    )
-    yield from _legend(names)
-    widest = max(len(claim.id) for claim, _ in claims)
-    yield f"{'claim':<{widest}}  {_letters(names)}  other parts in its place that pass", {}
-    for claim, controls in claims:
-        survives = [trial.required and trial.verdict == "holds" for trial in controls.values()]
-        cells = " ".join(f"{_cell(trial):^3}" for trial in controls.values())
-        special = claim.specificity
-        passing = f"{len(special.passing)} of {special.others} ({special.role})" if special else ""
-        yield f"{claim.id:<{widest}}  {cells}  {passing}".rstrip(), {"red": any(survives)}
-    yield (
-        (
-            "×  broken, as it must be    o  broken, too    =  holds still    !  holds, and must not"
-            "    -  nothing to break"
-        ),
-        {},
-    )
-
-
-def _legend(names: list[str]) -> Iterator[Line]:
-    legend = "   ".join(f"{chr(ord('a') + index)} {name}" for index, name in enumerate(names))
+    yield f"{subject.name} {matrix.title}", {"bold": True}
+    legend = "   ".join(f"{_letter(place)} {name}" for place, name in enumerate(matrix.columns))
     yield from ((line, {}) for line in textwrap.wrap(legend, WIDTH))
+    widest = max(len(row.claim) for row in matrix.rows)
+    yield f"{'claim':<{widest}}  {_letters(len(matrix.columns))}  {matrix.beside}", {}
+    for row in matrix.rows:
+        cells = " ".join(f"{mark:^3}" for mark in row.marks)
+        yield f"{row.claim:<{widest}}  {cells}  {row.beside}".rstrip(), {"red": row.wrong}
+    words = [f"{mark}  {said}".replace(" ", _UNBROKEN) for mark, said in matrix.legend.items()]
+    for line in textwrap.wrap("    ".join(words), WIDTH):
+        yield line.replace(_UNBROKEN, " "), {}
 
 
-def _letters(names: list[str]) -> str:
-    return " ".join(f"{chr(ord('a') + index):^3}" for index in range(len(names)))
+def _letter(place: int) -> str:
+    return chr(ord("a") + place)
 
 
-def _cell(trial: Trial) -> str:
-    if trial.verdict == "absent":
-        return "-"
-    if trial.verdict == "holds":
-        return "!" if trial.required else "="
-    return "×" if trial.required else "o"
+def _letters(count: int) -> str:
+    return " ".join(f"{_letter(place):^3}" for place in range(count))
 
 
 def render_comparison(subject: SubjectResult, *, verbose: bool = False) -> Iterator[Line]:
@@ -126,15 +111,20 @@ def render_comparison(subject: SubjectResult, *, verbose: bool = False) -> Itera
         if part is not None:
             yield part, {"bold": True}
         for status, name, moved in claims:
-            yield _became(status, name, moved, indent="" if part is None else "  ")
+            yield from _became(status, name, moved, indent=0 if part is None else 2)
     if verbose:
         yield from _smallest(comparison)
 
 
-def _became(status: Status, name: str, moved: Sequence[str], *, indent: str) -> Line:
+def _became(status: Status, name: str, moved: Sequence[str], *, indent: int) -> Iterator[Line]:
     style = "red" if status in FAILING else "green" if status == "gained" else "yellow"
     word = status.upper() if status in FAILING else status
-    return f"{indent}{word:<{_INDENT - 1}} {name}  {'; '.join(moved)}".rstrip(), {style: True}
+    said = f"{word:<{_INDENT - 1}} {name}  {'; '.join(moved)}".rstrip()
+    said = re.sub("([≥≤=→]) ", rf"\1{_UNBROKEN}", said)
+    for line in textwrap.wrap(
+        said, WIDTH - indent, subsequent_indent=" " * _INDENT, break_on_hyphens=False
+    ):
+        yield " " * indent + line.replace(_UNBROKEN, " "), {style: True}
 
 
 def _smallest(comparison: Comparison) -> Iterator[Line]:
@@ -155,54 +145,14 @@ def render_side_by_side(subjects: Sequence[SubjectResult]) -> Iterator[Line]:
     widest = max(map(len, names))
     yield "", {}
     yield from (
-        (f"{chr(ord('a') + index)}  {subject.name}: {summary(subject)}", {"bold": True})
+        (f"{_letter(index)}  {subject.name}: {summary(subject)}", {"bold": True})
         for index, subject in enumerate(subjects)
     )
-    yield f"{'claim':<{widest}}  {_letters([subject.name for subject in subjects])}".rstrip(), {}
+    yield f"{'claim':<{widest}}  {_letters(len(subjects))}".rstrip(), {}
     for name in names:
         cells = " ".join(f"{one.get(name, ' '):^3}" for one in verdicts)
         yield f"{name:<{widest}}  {cells}".rstrip(), {}
     yield LEGEND, {}
-
-
-def render_gauges(subject: SubjectResult) -> Iterator[Line]:
-    """Claims × gauges, where the record has them; nothing otherwise."""
-    claims = [(one, one.gauges) for one in subject.claims if one.gauges is not UNSET]
-    if not claims:
-        return
-    names = list(claims[0][1])
-    yield "", {}
-    yield (
-        (
-            f"{subject.name} under gauges: what changes with the weights although the function"
-            " does not"
-        ),
-        {"bold": True},
-    )
-    yield from _legend(names)
-    widest = max(len(claim.id) for claim, _ in claims)
-    yield f"{'claim':<{widest}}  {_letters(names)}  companion", {}
-    for claim, gauges in claims:
-        marks = {name: _gauge_mark(claim, name, gauges[name]) for name in names}
-        cells = " ".join(f"{mark:^3}" for mark in marks.values())
-        yield (
-            f"{claim.id:<{widest}}  {cells}  {claim.companion or ''}".rstrip(),
-            {"red": "!" in marks.values()},
-        )
-    yield (
-        (
-            "·  stays    ~  only numbers without a bound change    ×  changes, as it says    !  not"
-            " as it says"
-        ),
-        {},
-    )
-
-
-def _gauge_mark(claim: ClaimResult, gauge: str, changed: Sequence[str]) -> str:
-    decisive = gating(claim).intersection(changed)
-    if bool(decisive) != (gauge in claim.gauge) and (decisive or claim.verdict != "absent"):
-        return "!"
-    return "×" if decisive else "~" if changed else "·"
 
 
 def _heading(subject: SubjectResult) -> Iterator[Line]:
@@ -218,13 +168,6 @@ def _heading(subject: SubjectResult) -> Iterator[Line]:
         {},
     )
     yield "─" * WIDTH, {}
-
-
-def role(value: object) -> str:
-    """What plays a role, as text."""
-    if value is None:
-        return "absent"
-    return "{" + ", ".join(map(str, value)) + "}" if isinstance(value, list) else str(value)
 
 
 def _claim(claim: ClaimResult, known: str, project: Project) -> Iterator[Line]:
@@ -255,7 +198,7 @@ def _claim(claim: ClaimResult, known: str, project: Project) -> Iterator[Line]:
     if claim.counterexample:
         yield from _wrapped(
             "counterexample: "
-            + ", ".join(f"{k} {_text(v)}" for k, v in claim.counterexample.items()),
+            + ", ".join(f"{k} {text_of(v)}" for k, v in claim.counterexample.items()),
             indent=_INDENT + 2,
         )
 
@@ -289,7 +232,7 @@ def _chance(claim: ClaimResult) -> Iterator[Line]:
             f"of {null.draws:,} {null.kind} {null.as_large:,} reach it,"
             f" {number(null.largest)} at most"
         )
-        yield from _wrapped(f"{name} {_text(null.observed)}: {among}", indent=_INDENT + 2)
+        yield from _wrapped(f"{name} {text_of(null.observed)}: {among}", indent=_INDENT + 2)
     if claim.p is not None and claim.p_corrected is not None:
         p = f"p = {number(claim.p_corrected)}, corrected over the run ({number(claim.p)} alone)"
         yield from _wrapped(f"above chance: {claim.above_chance}, {p}", indent=_INDENT + 2)
@@ -300,18 +243,15 @@ def _chance(claim: ClaimResult) -> Iterator[Line]:
 
 
 def _measurement(name: str, measurement: Measurement) -> Iterator[Line]:
-    value = shown(measurement)
-    limits = bound(measurement)
-    missed = {"refuted": "  ✗ misses it", "unresolved": _why_open(measurement)}.get(
+    value, stands = shown(measurement), against(measurement)
+    sign = {"refuted": "  ✗", "unresolved": _why_open(measurement)}.get(
         measurement.outcome or "", ""
     )
-    line = f"{name} {value:<{60 - len(name)}} {limits}{missed if limits else ''}"
+    line = f"{name} {value:<{60 - len(name)}} {stands}{sign}"
     if len(line) + _INDENT + 2 <= WIDTH:
-        yield " " * (_INDENT + 2) + line.rstrip(), {"bold": bool(missed)}
+        yield " " * (_INDENT + 2) + line.rstrip(), {"bold": bool(sign)}
     else:
-        yield from _wrapped(
-            f"{name.rstrip()}  {value}  {limits}{missed if limits else ''}", indent=_INDENT + 2
-        )
+        yield from _wrapped(f"{name.rstrip()}  {value}  {stands}{sign}", indent=_INDENT + 2)
     if measurement.note:
         yield from _wrapped(f"({measurement.note})", indent=_INDENT + 4)
 
@@ -321,52 +261,6 @@ def _why_open(measurement: Measurement) -> str:
     bounds = [at for at in (measurement.at_least, measurement.at_most) if at is not None]
     straddles = low is not None and high is not None and any(low <= at <= high for at in bounds)
     return "  ? straddles it" if straddles else "  ? too little to say"
-
-
-def shown(measurement: Measurement) -> str:
-    """Value and interval of a measurement, as text."""
-    value = _text(measurement.value)
-    low, high = measurement.low, measurement.high
-    if low is None and high is None:
-        return value
-    return (
-        f"{value} [{'−∞' if low is None else number(low)}, {'∞' if high is None else number(high)}]"
-    )
-
-
-def bound(measurement: Measurement) -> str:
-    """`≥ 0.9`, `≤ 0.1` or `in [2, 3]`; empty where there is none."""
-    low, high = measurement.at_least, measurement.at_most
-    if low is not None and high is not None:
-        return f"in [{number(low)}, {number(high)}]"
-    return (
-        f"≥ {number(low)}" if low is not None else f"≤ {number(high)}" if high is not None else ""
-    )
-
-
-def _text(value: object) -> str:
-    if isinstance(value, Mapping):
-        if set(value) == {"low", "high"}:
-            return f"[{_text(value['low'])}, {_text(value['high'])}]"
-        return ", ".join(f"{key}: {_text(item)}" for key, item in value.items())
-    if isinstance(value, list):
-        return "(" + ", ".join(_text(item) for item in value) + ")"
-    return (
-        "—"
-        if value is None
-        else (
-            number(value)
-            if isinstance(value, float)
-            else f"{value:,}"
-            if isinstance(value, int)
-            else str(value)
-        )
-    )
-
-
-def number(value: float) -> str:
-    """Four significant digits, whole numbers whole: enough to compare with a bound."""
-    return f"{value:.0f}" if value == int(value) and abs(value) < 1e6 else f"{value:.4g}"
 
 
 def _wrapped(text: str, *, indent: int) -> Iterator[Line]:

@@ -1,7 +1,7 @@
 // The attention viewer: draws what the page holds, or what the server says of a graph typed in.
 {
   const data = JSON.parse(document.getElementById("viewer-data").textContent);
-  const form = document.querySelector(".choose"), drawing = document.querySelector(".drawing"), pattern = document.querySelector(".pattern");
+  const form = document.querySelector(".choose"), drawing = document.querySelector(".viewer .drawing"), pattern = document.querySelector(".viewer .pattern");
   const about = document.querySelector(".about"), told = document.querySelector(".told");
   const served = "served" in document.documentElement.dataset;
   const graphs = data.graphs;

@@ -3,6 +3,7 @@ and all of it works."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -15,10 +16,14 @@ from msgspec.structs import replace
 
 from circuits.subject import REGISTRY
 from claims.project import PROJECT
+from figures.cases import pytest_claims_case
 from figures.diagram import claims_by_part
-from tests.pages import shipped, shipped_page
+from tests.pages import shipped, shipped_extras, shipped_page
 from tests.served import PATIENCE, serving
+from verdicts.compare import compare
 from verdicts.history import read_history, render_history_page
+from verdicts.page import render_page
+from verdicts.schema import AnswersChange, ShownCase
 from verdicts.side_by_side import render_side_by_side
 
 sync_api = pytest.importorskip(
@@ -233,6 +238,28 @@ def test_a_vertex_shades_all_by_its_attention(watched: Watched) -> None:
         ]
         assert f"vertex {vertex}" in page.locator(".told").inner_text()
         assert page.locator(".viewer .chosen").get_attribute("data-vertex") == str(vertex)
+
+
+def test_the_viewer_leaves_the_drawings_of_the_gate_alone(
+    browser: sync_api.Browser, tmp_path: Path
+) -> None:
+    subject, record = shipped()
+    result = record.subjects[0]
+    newly = AnswersChange("c", "m", (7,), (), 0.5, "one", (ShownCase(7, "wrong", "I?"),))
+    same = compare(result, result, whole=True)
+    gated = replace(result, comparison=replace(same, answers=(newly,)))
+    drawn = pytest_claims_case(subject, 7).drawing
+    assert drawn is not None
+    extras = dataclasses.replace(shipped_extras(), cases={7: drawn})
+    file = tmp_path / "gate.html"
+    file.write_text(
+        render_page(replace(record, subjects=(gated,)), extras, project=PROJECT), encoding="utf-8"
+    )
+    opened = Watched(browser, file.as_uri())
+    assert opened.page.locator("#gate .vertex").count() == 0
+    assert opened.page.locator(".viewer .vertex").count() == 10
+    assert opened.complaints == []
+    opened.page.close()
 
 
 def test_the_same_cell_is_lit_in_both(watched: Watched) -> None:

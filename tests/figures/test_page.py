@@ -26,7 +26,7 @@ from verdicts.bundle import write_bundle
 from verdicts.page import Figure, PageExtras, Panel, render_page
 from verdicts.record import make_record, read_record, write_record
 from verdicts.schema import Record, SubjectResult
-from verdicts.table import bound, shown
+from verdicts.wording import bound, shown
 
 pytest_plugins = ["pytester"]
 __all__ = ["project"]  # a fixture
@@ -452,7 +452,9 @@ def test_a_record_has_a_page_without_weights(
     """With the bundle of its run it is the page that is measured on the weights."""
     out, bundle = tmp_path / "page.html", tmp_path / "bundle"
     assert main(["page", "--record", DEFAULT, "--out", str(out)]) == 0
-    assert LACKING in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert LACKING in told.err
+    assert told.out.startswith(f"wrote the page of {DEFAULT} to {out} (0.")
     page = out.read_text(encoding="utf-8")
     assert len(CARD.findall(page)) == len(all_claims())
     assert LACKING in html.unescape(page)

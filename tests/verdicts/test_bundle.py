@@ -79,10 +79,14 @@ def test_a_project_that_draws_nothing_has_a_bundle_too(project: pytest.Pytester)
 
 
 def test_without_a_bundle_the_page_has_the_claims_and_says_what_it_lacks(
-    drawing: pytest.Pytester,
+    drawing: pytest.Pytester, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(drawing, "--claims-json=out.json")
+    capsys.readouterr()
     assert main(["page", "out.json", "--out", "page.html"]) == 0
+    size = (drawing.path / "page.html").stat().st_size
+    said = f"wrote the page of out.json to page.html ({size:,} bytes)\n"
+    assert capsys.readouterr().out == said
     page = (drawing.path / "page.html").read_text(encoding="utf-8")
     assert 'id="claim-x_is_large"' in page
     assert LACKING in html.unescape(page)

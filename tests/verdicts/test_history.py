@@ -176,7 +176,10 @@ def test_the_command_writes_all_three(tmp_path: Path, capsys: pytest.CaptureFixt
     page, told = tmp_path / "h.html", tmp_path / "h.md"
     for command in (main, circuit_claims.main):
         assert command(["history", str(tmp_path), f"--page={page}", f"--markdown={told}"]) == 0
-        assert "c: lost in b, refuted" in capsys.readouterr().out
+        said = capsys.readouterr()
+        assert "c: lost in b, refuted" in said.out
+        assert f"wrote the history to {told} (" in said.err
+        assert f"wrote the history to {page} (" in said.err
         assert "lost in b" in told.read_text(encoding="utf-8")
         assert "<h3>b " in html.unescape(page.read_text(encoding="utf-8"))
         page.unlink()

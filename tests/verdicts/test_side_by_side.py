@@ -20,7 +20,7 @@ from verdicts.project import Project
 from verdicts.record import make_record, read_record, write_record
 from verdicts.schema import SubjectResult
 from verdicts.side_by_side import by_part, labelled, render_side_by_side
-from verdicts.table import bound, shown
+from verdicts.wording import bound, shown
 
 LEDGERS = [Path("checkpoints") / name / "verdicts.json" for name in ("default", "seed-7")]
 HOSTILE = "<script>alert('x')</script>\"'&"
@@ -112,7 +112,7 @@ def test_bounds_that_differ_are_drawn_and_told_each(tmp_path: Path) -> None:
     one = subject("sha256:a", c=with_bound(1.0, "before"))
     other = replace(subject("sha256:b", c=with_bound(0.25, "after")), name="other")
     text = article(render_side_by_side(records(tmp_path, one, other)), "c")
-    assert re.findall(r'class="must">(.*?)<', text) == ["≥ 0.25", "≥ 1"]
+    assert re.findall(r'class="must">(.*?)<', text) == ["must be ≥ 0.25", "must be ≥ 1"]
     assert "after; before" in text
     assert len(set(re.findall(r'class="bound" x1="([\d.]+)"', text))) == 2
 
@@ -162,10 +162,14 @@ def test_a_run_with_two_subjects_has_the_axes_on_its_page() -> None:
     assert 'id="both-c"' not in render_page(make_record(seven, seed=0, device="cpu"))
 
 
-def test_the_command_writes_it_in_the_words_of_the_project(tmp_path: Path) -> None:
+def test_the_command_writes_it_in_the_words_of_the_project(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "page.html"
     arguments = ["compare", *map(str, LEDGERS), "--out", str(out)]
     assert main(arguments) == 0
+    told = capsys.readouterr().out
+    assert told.startswith(f"wrote {', '.join(map(str, LEDGERS))} side by side to {out} (")
     assert '<th scope="col">subject</th>' in out.read_text(encoding="utf-8")
     assert circuit_claims.main(arguments) == 0
     page = out.read_text(encoding="utf-8")

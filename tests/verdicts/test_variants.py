@@ -10,10 +10,12 @@ import pytest
 
 from circuits.interventions import run_edited
 from tests.planted import planted_subject
+from tests.records import subject_of, trial_of
 from tests.verdicts.test_plugin import run as run_claims
 from tests.verdicts.test_verdicts import claim as claim_of
 from verdicts.expectations import Expect
 from verdicts.judge import Claim, judge
+from verdicts.matrices import controls
 from verdicts.variants import changes
 
 pytest_plugins = ["pytester"]
@@ -233,6 +235,43 @@ def test_labels_that_mean_nothing_are_refused_before_anything_runs(
     result = run(project, HONEST.replace("broken_by=set()", mark))
     assert result.ret == 4
     assert message in result.stderr.str() + result.stdout.str()
+
+
+def test_a_claim_that_fails_by_itself_is_not_asked_under_controls(project: pytest.Pytester) -> None:
+    failing = HONEST.replace("at_least=10", "at_least=11.5").replace(", from_controls=True", "")
+    result = run(project, failing, "--claims-accept", "--claims-page=out.html")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [
+            "x_is_large   /   /   /   0 of 3 (part)",
+            "/  not asked, for it fails on the subject itself",
+        ]
+    )
+    page = (project.path / "out.html").read_text()
+    assert "<td>✗ refuted</td><td>not asked</td>" in page
+    still = failing.replace("at_least=11.5", "at_least=4, at_most=5")
+    result = run(project, still, "--claims-accept")
+    result.stdout.fnmatch_lines(["x_is_large   !   /   /   0 of 3 (part)"])
+    assert result.ret == 1
+
+
+def test_a_claim_that_breaks_off_under_a_control_is_marked_as_wrong() -> None:
+    trials = {"fresh": trial_of("error"), "dealt": trial_of("refuted")}
+    broken = controls(subject_of({"id": "c", "measurements": {}, "controls": trials}))
+    assert broken is not None
+    assert [(row.marks, row.wrong) for row in broken.rows] == [(("!", "o"), True)]
+
+
+def test_a_summary_in_markdown_has_the_matrices_folded(project: pytest.Pytester) -> None:
+    gauged = GAUGED.replace("BODY", 'expect("c", subject.coordinates, at_most=3, because="b")')
+    run(project, HONEST + gauged, "--claims-markdown=out.md")
+    text = (project.path / "out.md").read_text()
+    assert text.count("<details>") == text.count("</details>")
+    assert "Controls: 1 broken as they must be, 1 <b>not broken, and must be</b></summary>" in text
+    assert "| claim | untrained | twisted | no part | other parts in its place that pass |" in text
+    assert "| `x_is_large` | × | = | - | 1 of 3 (part) |" in text
+    assert "<summary>Gauges: 1 depend on none, 1 change as they say</summary>" in text
+    assert "| claim | rotation | companion |" in text
 
 
 def test_a_for_all_over_nothing_is_refused() -> None:

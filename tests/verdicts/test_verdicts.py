@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from circuits.roles import AbsentRole
 from studies.trim import write_lines
 from tests.processes import ROOT
-from verdicts.compare import comparison_complaints, headline
+from tests.records import measured, subject_of
 from verdicts.expectations import Expect, plain
 from verdicts.judge import Claim, judge
 from verdicts.markdown import markdown
@@ -27,8 +27,10 @@ from verdicts.record import (
     write_record,
 )
 from verdicts.schema import Description, Record, json_schema
+from verdicts.sentences import comparison_complaints, headline
 from verdicts.statistics import Estimate, clopper_pearson
-from verdicts.table import WIDTH, render, shown
+from verdicts.table import WIDTH, render
+from verdicts.wording import shown, stated
 
 ABOUT = Description(
     name="n",
@@ -415,7 +417,7 @@ def test_a_comparison_from_before_there_were_three_questions_is_read(tmp_path: P
     comparison = found.subjects[0].comparison
     assert comparison
     assert headline(comparison) == []
-    assert list(comparison_complaints(comparison)) == ["claim_0: drifted, x 1 → 2"]
+    assert list(comparison_complaints(comparison)) == ["the gate fails against then: 1 drifted"]
     assert "**drifted**: `claim_0` x 1 → 2" in markdown(found)
     assert "x 1 → 2" in render_page(found)
 
@@ -463,6 +465,29 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 # table
 
 
+def test_a_value_that_misses_its_bound_does_not_read_as_if_it_met_it() -> None:
+    said = [
+        stated(measured(0.884, at_least=0.99, outcome=outcome))
+        for outcome in ("holds", "refuted", "unresolved")
+    ]
+    assert said == ["0.884 ≥ 0.99", "0.884, not ≥ 0.99", "0.884, perhaps ≥ 0.99"]
+    assert stated(measured(0.2, at_most=0.1, at_least=-0.1, outcome="refuted")) == (
+        "0.2, not in [-0.1, 0.1]"
+    )
+
+
+def test_a_card_is_headed_by_what_refutes_its_claim() -> None:
+    bound = {"at_least": 0.5, "because": "b"}
+    open_, refuted = (
+        {"value": value, "outcome": outcome, **bound}
+        for value, outcome in ((0.6, "unresolved"), (0.1, "refuted"))
+    )
+    one = subject_of({"id": "c", "verdict": "refuted", "measurements": {"x": open_, "y": refuted}})
+    page = render_page(make_record([one], seed=0, device="cpu"))
+    assert '<span class="number" title="y 0.1, not ≥ 0.5">' in page
+    assert '<span class="badge unresolved">? perhaps ≥ 0.5</span>' in page
+
+
 def test_the_table_fits_in_100_columns_worst_first() -> None:
     def refuted(expect: Expect) -> None:
         expect("a_measurement_of_some_length", -1.23456789, at_least=0, because="so")
@@ -477,8 +502,7 @@ def test_the_table_fits_in_100_columns_worst_first() -> None:
         "anchors {3, 6}",
         "pointer absent",
         "-1.235",
-        "≥ 0",
-        "misses it",
+        "not ≥ 0  ✗",
         "1.5 [1.25, 1.75]",
         "refuted in the ledger",
         "counterexample: graph6 I?, vertex 3, value 0.25",

@@ -16,8 +16,8 @@ from verdicts.plugin.collection import claim_of, subject_of
 from verdicts.plugin.run import Results, Run
 from verdicts.plugin.subjects import JudgedSubject
 from verdicts.schema import ClaimResult, Description, Mode
-from verdicts.table import shown
 from verdicts.variants import control_complaints, gauge_complaints
+from verdicts.wording import shown
 
 
 class Report(msgspec.Struct):
@@ -37,6 +37,8 @@ class Report(msgspec.Struct):
     """Which question is asked of the subject, why, and the laws; `None` without a baseline."""
 
 
+LOST = "lost since the baseline"
+"""How the failure of a claim begins that the gate has more to say of."""
 _REPORT = pytest.StashKey[Report]()
 
 
@@ -125,7 +127,7 @@ class Judging:
             if accepted in (None, "holds") and gate.forgives(claim, accepted, verdict.verdict):
                 status = gate.status(claim, accepted, verdict.verdict)
                 pytest.xfail(f"{gate.acknowledgement(claim) or status}; {verdict.verdict}")
-            lost = "lost since the baseline; " if accepted == "holds" else ""
+            lost = f"{LOST}; " if accepted == "holds" else ""
             raise ClaimNotHeld(f"{lost}{verdict.verdict}: {_misses(verdict)}")
         if accepted is not None and accepted not in ("holds", verdict.verdict):
             message = (

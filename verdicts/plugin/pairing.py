@@ -7,7 +7,7 @@ import importlib.util
 from pathlib import Path
 
 from verdicts.cases import CasesOfSubject, Seen, read_cases
-from verdicts.compare import gating_pairs
+from verdicts.moves import gating_pairs
 from verdicts.packing import unpack_answers
 from verdicts.paired import Change, Key, changes, comparable
 from verdicts.record import RecordError

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from verdicts.plugin.judging import LOST
 from verdicts.plugin.run import Run
 from verdicts.plugin.subjects import JudgedSubject, labels
 from verdicts.schema import Description
 from verdicts.table import (
     render,
     render_comparison,
-    render_controls,
-    render_gauges,
+    render_matrices,
     render_side_by_side,
     summary,
 )
@@ -76,6 +76,13 @@ class Reporting:
             if now[key] != then[key]
         )
 
+    def pytest_sessionfinish(self) -> None:
+        """A lost claim is said once, by the gate; files of JUnit have what it misses by now."""
+        terminal = self.run.config.pluginmanager.get_plugin("terminalreporter")
+        for report in [] if terminal is None else terminal.stats.get("failed", []):
+            if isinstance(report.longrepr, str) and report.longrepr.startswith(LOST):
+                report.longrepr = f"{LOST}: what it misses stands under “claims”"
+
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.run.refused is not None:
             terminalreporter.write_line(f"ERROR: {self.run.refused}", red=True)
@@ -92,8 +99,7 @@ class Reporting:
             )
             for line, markup in [
                 *table,
-                *render_controls(result),
-                *render_gauges(result),
+                *render_matrices(result),
                 *render_comparison(result, verbose=self.run.config.getoption("verbose") > 0),
             ]:
                 terminalreporter.write_line(line, **markup)

@@ -11,7 +11,6 @@ import pytest
 from msgspec import UNSET
 
 from verdicts.cases import write_cases
-from verdicts.compare import comparison_complaints
 from verdicts.files import write_text
 from verdicts.markdown import markdown
 from verdicts.nulls import null_complaints
@@ -21,6 +20,7 @@ from verdicts.plugin.subjects import JudgedSubject, labels
 from verdicts.project import Case
 from verdicts.record import as_ledger, place_for, write_record
 from verdicts.schema import AnswersChange, Description, Record, ShownCase, SubjectResult
+from verdicts.sentences import comparison_complaints
 from verdicts.table import summary
 
 SHOWN_CASES = 10
@@ -182,11 +182,11 @@ class Writing:
         names = labels(subjects)
         for result in subjects:
             of = f"{names[result.content_hash]}: " if len(names) > 1 else ""
-            yield from (of + complaint for complaint in null_complaints(result.claims))
             if result.comparison:
                 yield from (
                     of + complaint for complaint in comparison_complaints(result.comparison)
                 )
+            yield from (of + complaint for complaint in null_complaints(result.claims))
 
     def _accept(self, record: Record, session: pytest.Session) -> None:
         broken = [

@@ -1,0 +1,31 @@
+"""The page of the hooks is that of the hooks that there are, and its examples can be pasted."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+
+import pytest
+
+from tests.hooks_page import HOOKS, PAGE, text
+
+
+def test_it_says_of_each_hook_what_its_docstring_says() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert text() in page, "write it anew: python -m tests.hooks_page"
+    assert len(HOOKS) == 7
+    assert all(page.count(f"### {name}\n") == 1 for name in HOOKS)
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_each_has_an_example_that_takes_what_it_is_given(name: str) -> None:
+    _, fence, example = (inspect.getdoc(HOOKS[name]) or "").partition("```python\n")
+    assert fence, "no example"
+    (function,) = (
+        node
+        for node in ast.parse(example.partition("```")[0]).body
+        if isinstance(node, ast.FunctionDef)
+    )
+    assert function.name == name
+    given = set(inspect.signature(HOOKS[name]).parameters)
+    assert {argument.arg for argument in function.args.args} <= given
