@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from figures.port import reserve
-from models.arguments import Commands, imports, main_of, require_existing, require_file
+from models.arguments import Commands, imports, main_of, require_existing, require_file, stop
 
 if TYPE_CHECKING:
     from circuits.subject import Subject
@@ -130,7 +130,7 @@ def _serve(options: argparse.Namespace) -> None:
         server.ready = lambda: print(f"{server.address} (Ctrl-C stops it)", flush=True)
         gc.freeze()  # all this lives until the end, and to search it for cycles then takes a second
         server.run()
-    raise KeyboardInterrupt  # it has been stopped, by whatever means
+    stop()  # nothing is in flight any more, and nothing can be lost
 
 
 def _load(options: argparse.Namespace) -> tuple[Subject, Record]:
