@@ -20,6 +20,7 @@ from queue import SimpleQueue
 ROOT = Path(__file__).parent.parent
 COPIED = (
     "docs",
+    "examples",
     "models",
     "circuits",
     "claims",
@@ -156,6 +157,7 @@ MUTANTS = (
     Mutant("refuted on too few cases", "verdicts/judge.py", "    expect.leave_open_what_saw_too_little()\n", "", "verdicts"),
     Mutant("a gauge blamed where the part is absent", "verdicts/variants.py", " and result.verdict != \"absent\":", ":", "variants"),
     Mutant("a reported number justifies a gauge", "verdicts/variants.py", "[name for name in changed if name in judged_by]", "list(changed)", "variants"),
+    Mutant("a gauge that moves no member but the least", "verdicts/variants.py", "or not _close(before.expect.members[name], after.expect.members[name])", "or False", "any_size"),
     Mutant("a part of a run replaces a record", "verdicts/record.py", "not partial or not path.exists() or _is_partial(path)", "True", "plugin"),
     Mutant("a bundle drawn of another subject", "verdicts/bundle.py", "        if first", "        if False and first", "bundle"),
     Mutant("what a part of a run lacks is lost", "verdicts/history.py", "or not self.partial[at]", "or True", "history"),
