@@ -147,7 +147,7 @@ MUTANTS = (
     Mutant("an upper limit of a quantile that is its draw", "circuits/untrained.py", "ordered[min(high, n) - 1]", "ordered[at - 1]", "untrained"),
     Mutant("a claim at chance that says nothing for itself", "verdicts/nulls.py", "and claim.at_chance is None", "and False", "nulls"),
     Mutant("the lowest member chosen and measured on the same graphs", S, "_limits(members[[first], 1::2], statistic", "_limits(members[[int(value.argmin())]], statistic", "coverage statistics"),
-    Mutant("a percentile interval of a minimum", S, "return Estimate(value.min().item(), low.min().item(), high.item(), members.shape[1], each)", "return bootstrap(members[..., 0].T, lambda means: means.amin(1), generator=generator)", "coverage statistics"),
+    Mutant("a percentile interval of a minimum", S, "return Estimate(\n        value.min().item(), low.min().item(), high.item(), members.shape[1], each, value.tolist()\n    )", "return bootstrap(members[..., 0].T, lambda means: means.amin(1), generator=generator)", "coverage statistics"),
     Mutant("intervals of any few graphs", S, "    if n < FEWEST_GRAPHS:\n", "    if n < 2:\n", "statistics"),
     Mutant("limits that leave skew out", S, "_TAIL = 0.005", "_TAIL = 0.05", "coverage"),
     Mutant("vertices counted as graphs", S, "(k.sum() ** 2 / k.square().sum())", "k.sum()", "statistics"),
