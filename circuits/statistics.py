@@ -85,6 +85,7 @@ def worst_rate(hits: Bool[Tensor, " batch"], group: Float[Tensor, " batch"]) -> 
         min(r.low for r in alone),
         min(r.high for r in together),
         per_case=each,
+        members=[r.value for r in alone],
     )
 
 
@@ -180,7 +181,9 @@ def lowest(
     first = int(statistic(members[:, ::2].double().mean(1)).argmin())
     _, _, high = _limits(members[[first], 1::2], statistic, generator=generator)
     each = _each(members[int(value.argmin())], statistic)
-    return Estimate(value.min().item(), low.min().item(), high.item(), members.shape[1], each)
+    return Estimate(
+        value.min().item(), low.min().item(), high.item(), members.shape[1], each, value.tolist()
+    )
 
 
 def highest(
@@ -192,7 +195,8 @@ def highest(
     """The highest of one statistic of several members: `lowest`, turned round."""
     found = lowest(members, lambda means: -statistic(means), generator=generator)
     each = _each(members[int(statistic(members.double().mean(1)).argmax())], statistic)
-    return Estimate(-found.value, -found.high, -found.low, found.cases, each)
+    turned = [-value for value in found.members]
+    return Estimate(-found.value, -found.high, -found.low, found.cases, each, turned)
 
 
 def second_highest(
@@ -217,6 +221,7 @@ def second_highest(
         high.topk(2).values[1].item(),
         members.shape[1],
         _each(members[second.indices[1]], statistic),
+        value.tolist(),
     )
 
 

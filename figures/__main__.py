@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.arguments import Commands, imports, main_of, require_existing, require_file
+from figures.port import reserve
+from models.arguments import Commands, imports, main_of, require_existing, require_file, stop
 
 if TYPE_CHECKING:
     from circuits.subject import Subject
@@ -123,18 +124,15 @@ def _from_the_record(options: argparse.Namespace) -> str:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    if not 0 <= options.port < 65536:
-        raise ValueError(f"--port must be from 0 to 65535, got {options.port}")
-
-    from figures.serve import PageServer, reserve
-
-    with reserve(options.port) as listener:  # a port in use is refused before anything is drawn
+    with reserve(options.port) as listener:  # before all that takes seconds
         subject, record = _load(options)
+        with imports():
+            from figures.serve import PageServer
         server = PageServer(subject, _render(subject, record, served=True), listener)
         server.ready = lambda: print(f"{server.address} (Ctrl-C stops it)", flush=True)
         gc.freeze()  # all this lives until the end, and to search it for cycles then takes a second
         server.run()
-    raise KeyboardInterrupt  # it has been stopped, by whatever means
+    stop()  # nothing is in flight any more, and nothing can be lost
 
 
 def _load(options: argparse.Namespace) -> tuple[Subject, Record]:

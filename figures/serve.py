@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
@@ -22,9 +21,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from circuits.subject import Subject
+from figures.port import HOST, port_named
 from figures.viewer import parse_graph, view
 
-HOST = "127.0.0.1"
 NAMES = (HOST, "localhost")
 MAX_BYTES = 10_000
 MAX_CONNECTIONS = 64
@@ -76,7 +75,7 @@ class PageServer(uvicorn.Server):
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer until Ctrl-C or `should_exit`; `ready` is called once whoever asks is answered."""
-        with _named(self.listener.getsockname()[1]):
+        with port_named(self.listener.getsockname()[1]):
             self.listener.listen()
         with self.worker:  # no interpreter is taken down under a model that runs
             super().run([self.listener])
@@ -85,28 +84,6 @@ class PageServer(uvicorn.Server):
         """Begin to answer, and say so: from here on Ctrl-C ends what `run` does in good order."""
         await super().startup(sockets)
         self.ready()
-
-
-def reserve(port: int) -> socket.socket:
-    """A socket that holds the port and does not listen yet: nobody is answered without a page."""
-    listener = socket.socket()
-    # so that what was stopped can be started again at once
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        with _named(port):
-            listener.bind((HOST, port))
-    except OSError:
-        listener.close()
-        raise
-    return listener
-
-
-@contextlib.contextmanager
-def _named(port: int) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OSError(f"--port {port}: {error.strerror}") from None
 
 
 def _connection(seconds: float) -> type[H11Protocol]:

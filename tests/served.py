@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import figures.__main__
-import figures.serve
 from circuits.subject import Subject
+from figures.port import reserve
 from figures.serve import PageServer
 from tests.pages import untrained_subject
 
@@ -24,7 +24,7 @@ PATIENCE = 600.0  # seconds that no machine needs, after which something never c
 def serving(subject: Subject, page: str, *, seconds: float = PATIENCE) -> Iterator[PageServer]:
     """A server that answers, and is stopped in the end; `seconds` is its deadline."""
     ready = threading.Event()
-    with figures.serve.reserve(0) as listener:
+    with reserve(0) as listener:
         server = PageServer(subject, page, listener, seconds=seconds, ready=ready.set)
         thread = threading.Thread(target=server.run)
         thread.start()
@@ -41,7 +41,6 @@ def main() -> int:
     if sys.argv[1:] == ["interrupt-ignored"]:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     held: list[socket.socket] = []
-    reserve = figures.serve.reserve
 
     def reserve_and_tell(port: int) -> socket.socket:
         held.append(reserve(port))
@@ -54,7 +53,7 @@ def main() -> int:
         with socket.socket() as early:
             return f"{early.connect_ex(held[0].getsockname())}" + " " * 50_000_000
 
-    figures.serve.reserve = reserve_and_tell
+    figures.__main__.reserve = reserve_and_tell
     figures.__main__._load, figures.__main__._render = load, render
     return figures.__main__.main(["serve", "--port", "0"])
 

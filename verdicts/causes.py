@@ -16,10 +16,12 @@ _FEWEST = 3  # lost claims: fewer are a pattern of many things
 def parts_that_changed(
     baseline: SubjectResult, subject: SubjectResult, claims: Mapping[str, ClaimChange]
 ) -> Iterator[PartChange]:
-    """The roles that are gone or elsewhere, each with the claims that were lost and hang on it."""
+    """The roles that are gone, then those elsewhere, each with the lost claims that hang on it."""
     about = {claim.id: claim for one in (baseline, subject) for claim in one.claims}
     told = set[str]()
-    for role, was in baseline.roles.items():
+    for role, was in sorted(
+        baseline.roles.items(), key=lambda item: subject.roles.get(item[0]) is not None
+    ):
         now = subject.roles.get(role)
         if was is None or now == was:
             continue

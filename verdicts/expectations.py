@@ -72,6 +72,10 @@ class Expect:
         self.counterexample: dict[str, Any] | None = None
         self.per_case: dict[str, PerCase] = {}
         """What measures are made of, case by case, where that is known."""
+        self.members: dict[str, Plain] = {}
+        """Of measures that are an extreme, all the values that they are the extreme of."""
+        self.unmoved_by: set[str] = set()
+        """Gauges that the claim names and that cannot move it on this subject."""
         self._among: dict[str, str] = {}
 
     def __call__(
@@ -162,6 +166,7 @@ class Expect:
         per_case: PerCase | None = getattr(value, "per_case", None)
         if per_case is not None:
             self.per_case[name] = per_case
+        self.members[name] = plain(getattr(value, "members", ()))
         answers: str | UnsetType = UNSET
         if kept:
             if per_case is None or per_case.kind != "share":
@@ -230,6 +235,10 @@ class Expect:
     def not_asked(self, why: str) -> None:
         """Say why the claim is not compared with chance, where it would be on another subject."""
         self.unasked = why
+
+    def unmoved(self, *gauges: str) -> None:
+        """Say which of the gauges that the claim names move nothing on a subject of this kind."""
+        self.unmoved_by.update(gauges)
 
     @property
     def p(self) -> float | None:

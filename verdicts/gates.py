@@ -116,9 +116,9 @@ class Gate:
         if not gating:
             return "trained anew: no law is known that could gate, so nothing fails"
         return (
-            f"trained anew: {len(gating)} of {len(self.laws)} laws gate, of which by their rates a"
-            f" sound training breaks any in at most {false_alarms(gating):.0%} of cases; the rest"
-            " is an accident of the seed"
+            f"trained anew: {len(gating)} of {len(self.laws)} laws gate; of the trainings that"
+            f" their rates are of at most {false_alarms(gating):.0%} broke any; the rest is an"
+            " accident of the seed"
         )
 
     def acknowledgement(self, claim: str) -> Acknowledgement | None:

@@ -194,7 +194,7 @@ class Verdict:
             statement=claim.statement,
             source=claim.source,
             evidence=claim.evidence,
-            gauge=tuple(sorted(claim.gauge)),
+            gauge=tuple(sorted(claim.gauge - self.expect.unmoved_by)),
             companion=claim.companion,
             parts=tuple(sorted(claim.parts)),
             verdict=self.verdict,

@@ -118,7 +118,12 @@ def changed(comparison: Comparison) -> list[tuple[str | None, list[Told]]]:
     groups: list[tuple[str | None, list[Told]]] = []
     folded = set[str]()
     for part in comparison.parts:
-        hanging = [one for one in told if one[1] in part.claims]
+        _, _, cause = part.became.partition(", gone: ")
+        hanging = [
+            (status, name, tuple(text.removesuffix(f": {cause}") for text in said))
+            for status, name, said in told
+            if name in part.claims
+        ]  # the cause is said once, with the part
         folded.update(part.claims)
         count = f"{len(hanging)} claims hang on it" if len(hanging) != 1 else "1 claim hangs on it"
         groups.append((f"{part.part}: {part.became}; {count}", hanging))

@@ -49,10 +49,26 @@ class Estimate:
     """How many cases it rests on, where its width falls with their square root."""
     per_case: PerCase | None = dataclasses.field(default=None, repr=False, compare=False)
     """What it is made of; `None` where another subject would not see the same cases."""
+    members: Sequence[float] = dataclasses.field(default=(), repr=False, compare=False)
+    """Where it is an extreme, the values of all that it is the extreme of: a bound is on each."""
 
     def unpaired(self) -> Estimate:
         """The same without its cases, which another subject would not see."""
         return dataclasses.replace(self, per_case=None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Least:
+    """The least of some exact numbers, of which a bound from below is a bound on each."""
+
+    members: Sequence[float]
+    low: None = None
+    high: None = None
+
+    @property
+    def value(self) -> float:
+        """The least; `ValueError` of none."""
+        return min(self.members)
 
 
 def clopper_pearson(

@@ -183,13 +183,18 @@ def changes(before: Verdict, after: Verdict) -> Iterator[str]:
     """Names of the measurements that differ by more than rounding; `verdict` where that does.
 
     Numbers in a list or mapping are compared in order of size, since heads and vertices may be
-    renamed.
+    renamed. An extreme differs where any of its members does: which of them is the lowest is an
+    accident of the weights, and the bound is on each.
     """
     if before.verdict != after.verdict:
         yield "verdict"
     for name, measurement in before.expect.measurements.items():
         other = after.expect.measurements.get(name)
-        if other is None or not _close(measurement.value, other.value):
+        if (
+            other is None
+            or not _close(measurement.value, other.value)
+            or not _close(before.expect.members[name], after.expect.members[name])
+        ):
             yield name
     yield from (
         name for name in after.expect.measurements if name not in before.expect.measurements
@@ -259,22 +264,20 @@ def gating(result: ClaimResult) -> set[str]:
     return {"verdict", *result.deciding}
 
 
-def gauge_complaints(
-    claim: Claim, result: ClaimResult, found: Mapping[str, Sequence[str]]
-) -> Iterator[str]:
+def gauge_complaints(result: ClaimResult, found: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """Labels that lie, either way; a number that is only reported may change, and an absent part
     shows nothing."""
     judged_by = gating(result)
     for gauge, changed in found.items():
         decisive = [name for name in changed if name in judged_by]
-        if decisive and gauge not in claim.gauge:
+        if decisive and gauge not in result.gauge:
             yield (
-                f"{claim.id} does not name the gauge {gauge!r}, but under it these change:"
+                f"{result.id} does not name the gauge {gauge!r}, but under it these change:"
                 f" {', '.join(decisive)}; measure something that does not depend on coordinates, or"
                 " name the gauge"
             )
-        if not decisive and gauge in claim.gauge and result.verdict != "absent":
+        if not decisive and gauge in result.gauge and result.verdict != "absent":
             yield (
-                f"{claim.id} names the gauge {gauge!r}, but nothing that it is judged by changes"
+                f"{result.id} names the gauge {gauge!r}, but nothing that it is judged by changes"
                 " under it; drop the label"
             )

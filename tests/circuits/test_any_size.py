@@ -28,7 +28,7 @@ from models.randomness import named_generator
 from models.transformer import Transformer
 from tests.claims.test_judging_models import CLAIMS
 from verdicts.judge import Verdict, judge
-from verdicts.variants import VariantRunner
+from verdicts.variants import VariantRunner, changes, gauge_complaints
 
 POINTERS = {claim.id for claim in CLAIMS if claim.about == "pointer"} | {
     "embed_position_and_reader_make_the_query",
@@ -251,6 +251,29 @@ def test_a_part_of_a_small_set_keeps_enough_to_resample(tmp_path: Path) -> None:
         100,
         400,
     )
+
+
+NAMED = [*((n, 2, 2 + n % 3, 8) for n in range(4, 15)), (5, 2, 3, 0), (6, 2, 8, 8), (12, 2, 4, 0)]
+
+
+@pytest.mark.parametrize("sizes", NAMED, ids=lambda sizes: "{}v-{}l-{}h-{}n".format(*sizes))
+def test_the_gauges_that_claims_name_move_them(
+    tmp_path: Path, sizes: tuple[int, int, int, int]
+) -> None:
+    """Whichever part is the runner-up in random weights."""
+    n_vertices, n_layers, n_heads, d_mlp = sizes
+    cfg = small(n_vertices, n_layers=n_layers, n_heads=n_heads, d_mlp=d_mlp)
+    bench = VariantRunner(Variants(), load_subject(saved(tmp_path, cfg)))
+    balanced = bench._make("gauge", "").graphs.labels.double().mean() == 0.5
+    for claim in CLAIMS:
+        if balanced and claim.id == "last_mlp_writes_the_answer":
+            continue  # a constant cancels between as many graphs of either class
+        before = judge(claim, bench._make("gauge", ""))
+        found = {
+            gauge: tuple(changes(before, judge(claim, bench._make("gauge", gauge))))
+            for gauge in sorted(claim.gauge)
+        }
+        assert list(gauge_complaints(before.result(), found)) == []
 
 
 # limits

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import http.client
 import json
+import os
 import select
 import signal
 import socket
@@ -24,7 +25,8 @@ import pytest
 from msgspec.structs import replace
 
 import figures.serve
-from figures.serve import HOST, MAX_BYTES, MAX_CONNECTIONS, PageServer, reserve
+from figures.port import HOST, reserve
+from figures.serve import MAX_BYTES, MAX_CONNECTIONS, PageServer
 from figures.viewer import parse_graph, view
 from models.graphs import balanced_set
 from models.randomness import named_generator
@@ -313,12 +315,13 @@ def test_the_model_does_not_run_for_who_went_away(monkeypatch: pytest.MonkeyPatc
     assert looked_at == ["0-1"]
 
 
-def test_a_port_in_use_is_named_before_anything_is_loaded(server: PageServer) -> None:
-    port = str(place(server)[1])
-    command = [sys.executable, "-m", "figures", "serve", "no-such-checkpoint", "--port", port]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"error: --port {port}: Address already in use\n"
+def test_a_port_that_may_not_be_bound_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(listener: socket.socket, at: Place) -> None:  # as it is for who is not root
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(socket.socket, "bind", refused)
+    with pytest.raises(OSError, match=r"^--port 80: Permission denied$"):
+        reserve(80)
 
 
 def test_a_port_taken_while_the_page_was_drawn_is_named() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,8 @@ DEFAULT = str(ROOT / "checkpoints" / "default")
 WITHOUT_TORCH = """
 import importlib, sys
 
-main = importlib.import_module(sys.argv[1] + ".__main__").main
+name = sys.argv[1]
+main = importlib.import_module(name if name == "circuit_claims" else name + ".__main__").main
 try:
     code = main(sys.argv[2:])
 except SystemExit as stop:
@@ -88,6 +90,9 @@ EMPTY = [
     (f"figures page {DEFAULT} --out OUT", "--record"),
     (f"figures page {DEFAULT} --out OUT", "--validation-set"),
     ("figures page --out OUT --record one.json", "--bundle"),
+    ("figures serve --port 0", "PATH"),
+    ("figures serve --port 0", "--record"),
+    ("figures serve --port 0", "--validation-set"),
     ("verdicts page --out OUT", "RECORD"),
     ("verdicts compare --out OUT", "RECORD"),
     ("verdicts history one.json", "--page"),
@@ -127,6 +132,9 @@ REFUSED = {
     "figures page NONE --out OUT": "NONE: no such file or directory",
     f"figures page {DEFAULT} --out OUT --record NONE": "NONE: no such record; write one with: ",
     f"figures page {DEFAULT} --out OUT --validation-set NONE": "NONE: no such file or directory",
+    "figures serve NONE --port 0": "NONE: no such file or directory",
+    "figures serve --record NONE --port 0": "NONE: no such record; write one with: ",
+    f"figures serve {DEFAULT} --validation-set NONE --port 0": "NONE: no such file or directory",
     "studies table NONE": "NONE: cannot be read: No such file or directory",
     "figures page --record NONE --out OUT": "NONE: no such record; write one with: ",
     "verdicts page NONE --out OUT": "NONE: cannot be read: No such file or directory",
@@ -164,6 +172,21 @@ def test_a_path_that_cannot_be_is_refused_before_torch_is_imported(
     assert (place / "file").read_text() == "kept"
 
 
+@pytest.mark.parametrize("program", ["figures", "circuit_claims"])
+@pytest.mark.parametrize("port", ["TAKEN", "65536", "-1"])
+def test_a_port_that_cannot_be_is_refused_before_torch_is_imported(
+    place: Path, program: str, port: str
+) -> None:
+    reason = " must be from 0 to 65535, got {}"
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        if port == "TAKEN":
+            port, reason = str(other.getsockname()[1]), " {}: Address already in use"
+        done = call(WITHOUT_TORCH, [program, "serve", DEFAULT, f"--port={port}"], place)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: --port{reason.format(port)}\n"
+
+
 @pytest.fixture
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory in which nobody can make a file."""
@@ -183,6 +206,7 @@ COMMANDS = [
     f"circuits roles {DEFAULT} --out OUT/roles.json",
     "studies seeds --count 1 --out OUT",
     f"figures page {DEFAULT} --out OUT.html",
+    f"figures serve {DEFAULT} --port 0",
 ]
 
 

@@ -212,7 +212,7 @@ def test_a_lost_claim_says_old_and_new_value_bound_and_reason() -> None:
 
 def test_a_part_that_is_gone_is_said_first_with_the_claims_that_hang_on_it() -> None:
     before = replace(
-        subject(a=claim(), b=claim(), c=claim()), roles={"reader": "0.2", "eyes": [3, 6]}
+        subject(a=claim(), b=claim(), c=claim()), roles={"eyes": [3, 6], "reader": "0.2"}
     )
     now = subject(
         "sha256:b",
@@ -220,13 +220,15 @@ def test_a_part_that_is_gone_is_said_first_with_the_claims_that_hang_on_it() -> 
         b=claim("refuted"),
         c=claim("refuted") | {"parts": ["eyes", "reader"]},
     )
-    now = replace(now, roles={"reader": None, "eyes": [3, 7]})
+    now = replace(now, roles={"eyes": [3, 7], "reader": None})
     groups = changed(compare(before, now, whole=True))
     assert [(part, [name for _, name, _ in claims]) for part, claims in groups] == [
         ("reader: was 0.2, gone: 0.1 and 0.2 share the reader; 2 claims hang on it", ["a", "c"]),
         ("eyes: was 3, 6, now 3, 7; 0 claims hang on it", []),
         (None, ["b"]),
     ]
+    (_, told), *_ = groups  # the cause was said with the part
+    assert [said for _, _, said in told] == [("holds → absent",), ("holds → refuted",)]
 
 
 def test_a_loss_that_a_control_reproduces_is_said_to_look_like_it() -> None:

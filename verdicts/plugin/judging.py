@@ -110,7 +110,7 @@ class Judging:
         if runner is not None and self.run.config.getoption("claims_gauge"):
             found = runner.gauges(claim)
             result = replace(result, gauges=found)
-            complaints += gauge_complaints(claim, result, found)
+            complaints += gauge_complaints(result, found)
         return result, complaints
 
     def _raise_unless_held(self, verdict: Verdict, content_hash: str) -> None:
