@@ -228,7 +228,7 @@ def test_of_a_new_training_laws_gate_and_accidents_do_not(
     result.stdout.fnmatch_lines(
         [
             "toy against toy: 1 gone, 1 holds still",
-            "trained anew: 1 of 2 laws gate, of which by their rates *",
+            "trained anew: 1 of 2 laws gate; of the trainings that *",
             "gone        it_is_even  holds → refuted: evenness *",
             "*; it holds in 50% of trainings",
         ]

@@ -95,7 +95,7 @@ def test_of_a_new_training_the_laws_must_hold_and_nothing_else() -> None:
     assert not gate.forgives("law", "holds", "refuted")
     assert gate.forgives("accident", "holds", "refuted")
     assert gate.forgives("accident", None, "refuted")
-    assert gate.rule.startswith("trained anew: 1 of 2 laws gate, of which by their rates")
+    assert gate.rule.startswith("trained anew: 1 of 2 laws gate; of the trainings that")
     assert "no law is known" in Gate("retrained", "").rule
 
 
