@@ -125,8 +125,10 @@ def changed(comparison: Comparison) -> list[tuple[str | None, list[Told]]]:
             if name in part.claims
         ]  # the cause is said once, with the part
         folded.update(part.claims)
-        count = f"{len(hanging)} claims hang on it" if len(hanging) != 1 else "1 claim hangs on it"
-        groups.append((f"{part.part}: {part.became}; {count}", hanging))
+        count = {0: "", 1: "; 1 claim hangs on it"}.get(
+            len(hanging), f"; {len(hanging)} claims hang on it"
+        )
+        groups.append((f"{part.part}: {part.became}{count}", hanging))
     return [*groups, (None, [one for one in told if one[1] not in folded])]
 
 
