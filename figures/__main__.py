@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import gc
 import os
@@ -131,7 +132,8 @@ def _serve(options: argparse.Namespace) -> None:
         server = PageServer(subject, _render(subject, record, served=True), listener)
         server.ready = lambda: print(f"{server.address} (Ctrl-C stops it)", flush=True)
         gc.freeze()  # all this lives until the end, and to search it for cycles then takes a second
-        server.run()
+        with contextlib.suppress(KeyboardInterrupt):  # which uvicorn raises once it has stopped
+            server.run()
     stop()  # nothing is in flight any more, and nothing can be lost
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import contextlib
+import os
 import signal
 import socket
 import sys
@@ -40,6 +42,7 @@ def main() -> int:
     """Serve a page that says how a connection ended while it was drawn; the model is untrained."""
     if sys.argv[1:] == ["interrupt-ignored"]:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    atexit.register(os.write, 2, b"the libraries were taken down, which may take seconds\n")
     held: list[socket.socket] = []
 
     def reserve_and_tell(port: int) -> socket.socket:
