@@ -252,10 +252,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(options.jobs) as executor:
         copies = Copies(Path(directory), options.jobs)
         named = sorted({mutant.tests for mutant in mutants})
-        for tests, green in zip(named, executor.map(copies.are_green, named), strict=True):
-            if not green:
-                print(f"without any fault these tests fail: {tests}", file=sys.stderr)
-                return 2
+        green = dict(zip(named, executor.map(copies.are_green, named), strict=True))
+        red = [tests for tests in named if not green[tests]]
+        for tests in red:
+            print(f"without any fault these tests fail: {tests}", file=sys.stderr, flush=True)
+        mutants = [mutant for mutant in mutants if green[mutant.tests]]
         for mutant, survives in zip(mutants, executor.map(copies.survives, mutants), strict=True):
             print(
                 f"{'SURVIVED' if survives else 'caught  '}  {mutant.fault}  ({mutant.file}; {mutant.tests})",
@@ -265,8 +266,9 @@ def main() -> int:
     print(
         f"{len(mutants) - len(survivors)} of {len(mutants)} faults caught"
         + (f"; survivors: {', '.join(survivors)}" if survivors else "")
+        + (f"; not tried, for their tests fail without: those of {', '.join(red)}" if red else "")
     )
-    return 1 if survivors else 0
+    return 2 if red else 1 if survivors else 0
 
 
 if __name__ == "__main__":
