@@ -76,10 +76,10 @@ S, L, N, X = (
 )
 MUTANTS = (
     Mutant("W_O transposed by heads", T, "self.W_O.flatten(0, 1)", "self.W_O.transpose(0, 1).reshape(-1, self.W_O.shape[-1])", "transformer"),
-    Mutant("1/√d_head missing from the scores", T, ") / math.sqrt(self.cfg.d_head)", ")", "transformer"),
-    Mutant("softmax over queries", T, "softmax(self.hook_attn_scores(scores))", "softmax(self.hook_attn_scores(scores).mT).mT", "transformer"),
+    Mutant("1/√d_head missing from the scores", "models/kernels.py", "alpha=1 / scale", "alpha=1", "kernels"),
+    Mutant("softmax over queries", T, "softmax(self.hook_attn_scores(head_scores(q, k)))", "softmax(self.hook_attn_scores(head_scores(q, k)).mT).mT", "transformer"),
     Mutant("b_O dropped where results are kept", T, ".sum(dim=2) + self.b_O", ".sum(dim=2)", "transformer"),
-    Mutant("pattern transposed in z", T, "head query key, batch key head d_head -> batch query", "head key query, batch key head d_head -> batch query", "transformer"),
+    Mutant("pattern transposed in z", "models/kernels.py", "torch.bmm(pattern.flatten(0, 1)", "torch.bmm(pattern.mT.flatten(0, 1)", "kernels"),
     Mutant("tanh GELU for the exact one", T, "F.gelu(pre)", "F.gelu(pre, approximate=\"tanh\")", "transformer"),
     Mutant("sum over vertices for the mean", T, "resid.mean(dim=1)", "resid.sum(dim=1)", "transformer"),
     Mutant("stop one layer late", T, "self.blocks[:stop_at_layer]", "self.blocks[: None if stop_at_layer is None else stop_at_layer + 1]", "measurements"),
@@ -168,7 +168,7 @@ MUTANTS = (
     Mutant("always planar judged as right where all graphs are", "circuits/subject.py", "if len(self.graphs.labels.unique()) < 2:", "if len(self.graphs.labels.unique()) < 1:", "any_size"),
     Mutant("a stream that the pointer does not read", "claims/test_degree_in_residual.py", "    require_layer_1(pointer)  # of a later one x₁ is not the input\n", "", "any_size"),
     Mutant("pairs with nothing to restore kept", P, "changed = denominator > 0", "changed = denominator >= 0", "patching"),
-    Mutant("b_Q, b_K and b_V left out of the table", T, "(self.W_pos @ flat + bias.flatten())", "(self.W_pos @ flat)", "transformer"),
+    Mutant("b_Q, b_K and b_V left out of the table", T, "self.W_pos @ weight + bias[:, None])", "self.W_pos @ weight)", "transformer"),
     Mutant("a direction held at zero for its mean", N, "change = (along.mean() - along)", "change = (0 - along)", "residual"),
     Mutant("a changed graph taken for the one before", "claims/search.py", "for row, key in enumerate(keys) if key not in self._values", "for row, key in enumerate(keys) if not self._values", "search"),
     Mutant("exponentials that overflow", "models/kernels.py", "(scores - scores.amax(-1, keepdim=True)).exp_()", "scores.exp()", "kernels"),
