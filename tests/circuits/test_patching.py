@@ -16,8 +16,10 @@ from circuits.coalitions import (
 from circuits.interventions import HookReceiptError, run_edited
 from circuits.patching import NothingToRestore, every_set, frobenius, path_names, path_patching
 from circuits.roles import Head
+from models.config import ModelConfig
 from models.graphs import Adjacency, named_graph, random_graphs
 from models.randomness import named_generator
+from models.transformer import Transformer
 from tests import planted
 from tests.circuits.test_measurements import CFG, random_model
 from tests.naive_patching import NaivePatching
@@ -43,6 +45,19 @@ def test_every_configuration_equals_the_naive_one() -> None:
             atol=1e-9,
             rtol=1e-9,
         )
+
+
+def test_few_sets_on_one_side_are_read_as_many_are() -> None:
+    """Where each graph has more sets than are patched at a time, products with the few are read."""
+    model = Transformer(ModelConfig()).initialise(named_generator(0, "model")).double()
+    clean, corrupted = some(10, count=2), some(10, count=1, name="corrupted")
+    head, sets = Head(1, 6), every_set(8).tolist()
+    (whole,) = path_patching(model, clean, corrupted, head=head, blocks=[(sets, sets)])
+    queries, keys = path_patching(
+        model, clean, corrupted, head=head, blocks=[(sets, [5, 0]), ([7], sets)]
+    )
+    torch.testing.assert_close(queries.numerator, whole.numerator[:, :, [5, 0]])
+    torch.testing.assert_close(keys.numerator, whole.numerator[:, [7]])
 
 
 def test_a_corrupted_graph_for_each_clean_one() -> None:
