@@ -9,6 +9,8 @@ import torch
 from circuits.coalitions import (
     best_by_size,
     best_score_by_size,
+    best_sets,
+    by_path,
     notebook_coalitions,
     one_path_scores,
     shapley_values,
@@ -283,3 +285,15 @@ def test_the_notebooks_two_tables() -> None:
         ] * key_set
         assert found.paths == tuple(expected)
         assert found.score == pytest.approx(of_size[query_set, key_set])
+
+
+def test_both_tables_are_parts_of_the_whole_lattice() -> None:
+    model, clean, corrupted = random_model(), some(), some(count=1, name="corrupted")
+    sets, singles = every_set(CFG.n_heads).tolist(), [1 << c for c in range(1 + CFG.n_heads)]
+    (whole,) = path_patching(model, clean, corrupted, head=HEAD, blocks=[(sets, sets)])
+    one = one_path_scores(model, clean, corrupted, head=HEAD)
+    assert by_path(whole.score[singles, 0], whole.score[0, singles]) == pytest.approx(one)
+    best = best_score_by_size(model, clean, corrupted, head=HEAD)
+    assert {size: found.paths for size, found in best_sets(whole.score[:, :2]).items()} == {
+        size: found.paths for size, found in best.items()
+    }
