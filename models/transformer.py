@@ -235,8 +235,9 @@ class Transformer(HookedRootModule):
         """`blocks.0.hook_resid_mid`. A query is X W_E W_Q + W_pos W_Q + b_Q, and a key and a value
         are like it: with products of weights a head multiplies rows of X, which are shorter."""
         first = self.attention(0)
+        W_E, W_pos = self.W_E.double(), self.W_pos.double()  # products as exact as the weights
         (q, q0), (k, k0), (v, v0) = (
-            (self.W_E @ weight, self.W_pos @ weight + bias[:, None])
+            (W_E @ weight.double(), W_pos @ weight.double() + bias[:, None].double())
             for weight, bias in (
                 (first.W_Q, first.b_Q),
                 (first.W_K, first.b_K),
@@ -244,14 +245,17 @@ class Transformer(HookedRootModule):
             )
         )
         keys = torch.cat([k, k0], dim=1).mT / math.sqrt(self.cfg.d_head)
-        from_graph, from_position = ((part @ keys).transpose(0, 1) for part in (q, q0))
+        from_graph, from_position = (
+            (part @ keys).transpose(0, 1).to(adjacency) for part in (q, q0)
+        )
         of_keys = affine(adjacency, from_graph.flatten(1)) + from_position.flatten(1)
         # axes: graph, vertex and head together, key
         per_neighbour, constant = of_keys.unflatten(-1, (-1, 2, k.shape[1])).flatten(1, 2).unbind(2)
         pattern = softmax(torch.baddbmm(constant, per_neighbour, adjacency.mT))
         mixed = torch.bmm(pattern, adjacency)
         by_vertex = [part.view(*adjacency.shape[:2], -1) for part in (mixed, pattern)]
-        weights = [(part @ first.W_O).flatten(0, 1) for part in (v, v0)]
+        W_O = first.W_O.double()
+        weights = [(part @ W_O).flatten(0, 1).to(adjacency) for part in (v, v0)]
         resid = affine(torch.cat([*by_vertex, adjacency], -1), torch.cat([*weights, self.W_E]))
         return resid + (self.W_pos + first.b_O)
 

@@ -168,7 +168,7 @@ MUTANTS = (
     Mutant("always planar judged as right where all graphs are", "circuits/subject.py", "if len(self.graphs.labels.unique()) < 2:", "if len(self.graphs.labels.unique()) < 1:", "any_size"),
     Mutant("a stream that the pointer does not read", "claims/test_degree_in_residual.py", "    require_layer_1(pointer)  # of a later one x₁ is not the input\n", "", "any_size"),
     Mutant("pairs with nothing to restore kept", P, "changed = denominator > 0", "changed = denominator >= 0", "patching"),
-    Mutant("b_Q, b_K and b_V left out of the table", T, "self.W_pos @ weight + bias[:, None])", "self.W_pos @ weight)", "transformer"),
+    Mutant("b_Q, b_K and b_V left out of the table", T, "W_pos @ weight.double() + bias[:, None].double())", "W_pos @ weight.double())", "transformer"),
     Mutant("a direction held at zero for its mean", N, "change = (along.mean() - along)", "change = (0 - along)", "residual"),
     Mutant("a changed graph taken for the one before", "claims/search.py", "for row, key in enumerate(keys) if key not in self._values", "for row, key in enumerate(keys) if not self._values", "search"),
     Mutant("exponentials that overflow", "models/kernels.py", "(scores - scores.amax(-1, keepdim=True)).exp_()", "scores.exp()", "kernels"),
