@@ -55,30 +55,35 @@ def one_path_scores(
 ) -> dict[str, float]:
     """Score of each path patched alone, `0.2->q`, `embed->k`, …: the notebook's first table, and
     the heads into the key."""
-    names = path_names(model.cfg.n_heads)
-    singles = [1 << c for c in range(len(names))]
+    singles = [1 << c for c in range(1 + model.cfg.n_heads)]
     query, key = path_patching(
         model, clean, corrupted, head=head, blocks=[(singles, [0]), ([0], singles)]
     )
-    scores = [*query.score[:, 0].tolist(), *key.score[0].tolist()]
-    return dict(
-        zip(
-            [f"{name}->q" for name in names] + [f"{name}->k" for name in names], scores, strict=True
-        )
-    )
+    return by_path(query.score[:, 0], key.score[0])
+
+
+def by_path(query: Float[Tensor, " path"], key: Float[Tensor, " path"]) -> dict[str, float]:
+    """Scores of the single paths into the query, and of those into the key, by their names."""
+    names = path_names(len(query) - 1)
+    paths = [f"{name}->{side}" for side in "qk" for name in names]
+    return dict(zip(paths, [*query.tolist(), *key.tolist()], strict=True))
 
 
 def best_score_by_size(
     model: Transformer, clean: Adjacency, corrupted: Corrupted, *, head: Head
 ) -> dict[int, BestSet]:
     """Best of the notebook's 1,024 configurations for each number of paths: its second table."""
-    score = notebook_coalitions(notebook_configurations(model, clean, corrupted, head=head).score)
-    players = notebook_players(model.cfg.n_heads)
+    return best_sets(notebook_configurations(model, clean, corrupted, head=head).score)
+
+
+def best_sets(score: Float[Tensor, "query_set key_set"]) -> dict[int, BestSet]:
+    """Best of each number of paths, from the scores of the notebook's configurations."""
+    players = notebook_players(len(score).bit_length() - 2)
     return {
         mask.bit_count(): BestSet(
             value, tuple(player for bit, player in enumerate(players) if mask >> bit & 1)
         )
-        for mask, value in best_by_size(score)
+        for mask, value in best_by_size(notebook_coalitions(score))
     }
 
 

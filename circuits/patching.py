@@ -138,6 +138,8 @@ def path_patching(
         for queries, keys in blocks
     ]
     step = max(1, _SETS_AT_A_TIME // len(sets.masks))
+    few = _few(blocks)
+    narrow = step == 1 and sum(map(len, few)) * clean.shape[1] < 2 * model.cfg.d_head
     for start in tqdm(
         range(0, len(clean), step),
         disable=not progress,
@@ -146,9 +148,13 @@ def path_patching(
         unit_scale=step,
     ):
         graphs = slice(start, start + step)
-        q, k = sides.queries_and_keys(graphs, sets)
-        for numerator, (queries, keys) in zip(numerators, rows, strict=True):
-            distances = _distances(q[:, queries], k[:, keys], patterns_clean[graphs], metric)
+        target = patterns_clean[graphs]
+        if narrow:
+            found = _narrow_distances(sides, graphs, sets, few, rows, target, metric)
+        else:
+            q, k = sides.queries_and_keys(graphs, sets)
+            found = [_distances(q[:, some], k[:, others], target, metric) for some, others in rows]
+        for numerator, distances in zip(numerators, found, strict=True):
             numerator[graphs] = distances.to(numerator.device)
     return [PatchScores(numerator, denominator.to(clean.device)) for numerator in numerators]
 
@@ -287,14 +293,27 @@ class _Sides:
         Float[Tensor, "some query_set vertex d_head"], Float[Tensor, "some key_set vertex d_head"]
     ]:
         """Query and key of the head on some graphs, with the components of each set patched."""
+        q, k = self.read(graphs, sets).chunk(2, dim=-1)
+        return q[:, : sets.n_query], k[:, -sets.n_key :]
+
+    def read(
+        self,
+        graphs: slice,
+        sets: _Sets,
+        reading: Float[Tensor, "two_d_head column"] | None = None,
+    ) -> Float[Tensor, "some set vertex column"]:
+        """Query and key side by side on some graphs, with the components of each set patched; or
+        what a matrix reads of them, in as many columns of work."""
         pre, direct = (self._by_component(graphs, *into) for into in (self.into_mlp, self.direct))
+        after = self.through_mlp
+        if reading is not None:
+            direct, after = direct @ reading, after @ reading
         bits = sets.bits.to(pre)
         flat = pre.flatten(2)
         mlp_in = affine(bits, flat[0])[None] if len(flat) == 1 else bits @ flat
         post = torch.ops.aten.gelu_(mlp_in).unflatten(2, pre.shape[2:])
         by_itself = torch.einsum("sc,gcvh->gsvh", bits, direct)
-        q, k = (affine(post, self.through_mlp) + by_itself).chunk(2, dim=-1)
-        return q[:, : sets.n_query], k[:, -sets.n_key :]
+        return affine(post, after) + by_itself
 
     def _by_component(
         self,
@@ -348,12 +367,58 @@ def _distances(
         scores = (
             (part.flatten(1, 2) @ keys).unflatten(2, k.shape[1:3]).unflatten(1, part.shape[1:3])
         )
-        pattern = scores.permute(4, 0, 1, 3, 2).contiguous()  # key leads; query comes last
-        pattern -= pattern.amax(0, keepdim=True)
-        pattern.exp_()
-        pattern /= pattern.sum(0, keepdim=True)
-        distances.append(metric(pattern.permute(1, 2, 3, 4, 0), clean[:, None, None]))
+        distances.append(_distance(scores.permute(4, 0, 1, 3, 2), clean, metric))
     return torch.cat(distances, dim=1)
+
+
+def _distance(
+    scores: Float[Tensor, "key graph query_set key_set query"],
+    clean: Float[Tensor, "graph query key"],
+    metric: Metric,
+) -> Float[Tensor, "graph query_set key_set"]:
+    pattern = scores.clone(memory_format=torch.contiguous_format)  # key leads; query comes last
+    pattern -= pattern.amax(0, keepdim=True)
+    pattern.exp_()
+    pattern /= pattern.sum(0, keepdim=True)
+    return metric(pattern.permute(1, 2, 3, 4, 0), clean[:, None, None])
+
+
+def _few(blocks: Sequence[Block]) -> list[Sequence[int]]:
+    """The shorter side of each block; the keys where both are as long."""
+    return [min(keys, queries, key=len) for queries, keys in blocks]
+
+
+def _narrow_distances(
+    sides: _Sides,
+    graphs: slice,
+    sets: _Sets,
+    few: Sequence[Sequence[int]],
+    rows: Sequence[Block],
+    clean: Float[Tensor, "one query key"],
+    metric: Metric,
+) -> list[Float[Tensor, "one query_set key_set"]]:
+    """Distances on one graph where each block has few sets on one side: the many queries are only
+    read by their products with the few keys, and the reverse."""
+    masks = sorted({mask for side in few for mask in side})
+    few_sets = _Sets.of([(masks, masks)], n_components=sets.bits.shape[1] - 1)
+    q, k = (side[0] for side in sides.queries_and_keys(graphs, few_sets))
+    into_query = [len(keys) <= len(queries) for queries, keys in rows]
+    readings = []
+    for of_query, side in zip(into_query, few, strict=True):
+        other = (k if of_query else q)[[masks.index(mask) for mask in side]].flatten(0, 1).mT
+        both = [other / math.sqrt(len(other)), torch.zeros_like(other)]
+        readings.append(torch.cat(both if of_query else both[::-1]))
+    widths = [reading.shape[1] for reading in readings]
+    scores = sides.read(graphs, sets, torch.cat(readings, dim=1))[0].split(widths, dim=-1)
+    distances = []
+    for of_query, (queries, keys), part in zip(into_query, rows, scores, strict=True):
+        by_vertex = part.unflatten(-1, (-1, clean.shape[-1]))  # set, vertex, few, other vertex
+        if of_query:
+            key_leads = by_vertex[: sets.n_query][queries].permute(3, 0, 2, 1)
+        else:
+            key_leads = by_vertex[-sets.n_key :][keys].permute(1, 2, 0, 3)
+        distances.append(_distance(key_leads[:, None], clean, metric))
+    return distances
 
 
 def path_names(n_heads: int) -> list[str]:

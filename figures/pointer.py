@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 
 from circuits.attention import head_pattern
-from circuits.coalitions import best_score_by_size, one_path_scores
+from circuits.coalitions import best_sets, by_path
 from circuits.composition import (
     SIDES,
     composition_scores,
@@ -75,11 +75,10 @@ def attention(scene: Scene) -> Iterator[Figure]:
 def patching(scene: Scene) -> Iterator[Figure]:
     """The notebook's two tables, and clean, corrupted and patched patterns."""
     subject, pointer = scene.subject, scene.subject.roles.pointer
-    corrupted, graphs = (
-        subject.label(without_low_degree(subject.model.cfg.n_vertices)),
-        subject.quarter,
-    )
-    single = one_path_scores(subject.model, graphs, corrupted, head=pointer)
+    corrupted = subject.label(without_low_degree(subject.model.cfg.n_vertices))
+    queries, keys = (scores.score for scores in subject.patched)
+    singles = [1 << component for component in range(1 + subject.model.cfg.n_heads)]
+    single = by_path(queries[singles, 0], keys[0, singles])
     reader = subject.roles.reader
     yield Figure(
         "figure-one-path",
@@ -90,7 +89,7 @@ def patching(scene: Scene) -> Iterator[Figure]:
         "1.2",
         ("reader_q_composes_with_pointer", "key_paths_alone_do_not_reproduce_the_pattern"),
     )
-    best = best_score_by_size(subject.model, graphs, corrupted, head=pointer)
+    best = best_sets(queries)
     yield Figure(
         "figure-best-by-size",
         "The best set of each number of paths",

@@ -19,7 +19,7 @@ from transformer_lens.HookedRootModule import HookedRootModule
 
 from models.config import ModelConfig
 from models.graphs import as_adjacency
-from models.kernels import affine, softmax
+from models.kernels import affine, head_mixtures, head_scores, softmax
 
 
 class Embed(nn.Module):
@@ -97,15 +97,8 @@ class Attention(nn.Module):
         v: Float[Tensor, "batch vertex head d_head"],
     ) -> Float[Tensor, "batch vertex head d_head"]:
         """z from query, key and value."""
-        scores = einops.einsum(
-            q, k, "batch query head d_head, batch key head d_head -> batch head query key"
-        ) / math.sqrt(self.cfg.d_head)
-        pattern = self.hook_pattern(softmax(self.hook_attn_scores(scores)))
-        return self.hook_z(
-            einops.einsum(
-                pattern, v, "batch head query key, batch key head d_head -> batch query head d_head"
-            )
-        )
+        pattern = self.hook_pattern(softmax(self.hook_attn_scores(head_scores(q, k))))
+        return self.hook_z(head_mixtures(pattern, v))
 
     @staticmethod
     def _project(
@@ -225,32 +218,46 @@ class Transformer(HookedRootModule):
 
     @torch.no_grad()
     def entering(self, graphs: object, layer: int) -> Float[Tensor, "batch vertex d_model"]:
-        """`forward` with `stop_at_layer`, for inference: the hooks of layer 0's input, query, key
-        and value are not called.
-
-        These are linear in the graph, X (W_E W) + W_pos W + b, so that ten numbers of a vertex are
-        multiplied and not d_model.
-        """
+        """`forward` with `stop_at_layer`, for inference: no hook of layer 0's attention is
+        called."""
         adjacency = as_adjacency(graphs, n_vertices=self.cfg.n_vertices).to(self.W_pos)
-        resid = affine(adjacency, self.W_E) + self.W_pos
         if layer == 0:
-            return resid
-        first, block = self.attention(0), cast(Block, self.blocks[0])
-        q, k, v = (
-            affine(adjacency, self.W_E @ flat).unflatten(-1, bias.shape)
-            + (self.W_pos @ flat + bias.flatten()).unflatten(-1, bias.shape)
+            return affine(adjacency, self.W_E) + self.W_pos
+        resid, block = self._after_first_attention(adjacency), cast(Block, self.blocks[0])
+        resid = resid if block.mlp is None else resid + block.mlp(resid)
+        for later in self.blocks[1:layer]:
+            resid = later(resid)
+        return resid
+
+    def _after_first_attention(
+        self, adjacency: Float[Tensor, "batch vertex sender"]
+    ) -> Float[Tensor, "batch vertex d_model"]:
+        """`blocks.0.hook_resid_mid`. A query is X W_E W_Q + W_pos W_Q + b_Q, and a key and a value
+        are like it: with products of weights a head multiplies rows of X, which are shorter."""
+        first = self.attention(0)
+        W_E, W_pos = self.W_E.double(), self.W_pos.double()  # products as exact as the weights
+        (q, q0), (k, k0), (v, v0) = (
+            (W_E @ weight.double(), W_pos @ weight.double() + bias[:, None].double())
             for weight, bias in (
                 (first.W_Q, first.b_Q),
                 (first.W_K, first.b_K),
                 (first.W_V, first.b_V),
             )
-            for flat in [weight.transpose(0, 1).flatten(1)]
         )
-        resid = resid + affine(first.mix(q, k, v).flatten(-2), first.W_O.flatten(0, 1), first.b_O)
-        resid = resid if block.mlp is None else resid + block.mlp(resid)
-        for later in self.blocks[1:layer]:
-            resid = later(resid)
-        return resid
+        keys = torch.cat([k, k0], dim=1).mT / math.sqrt(self.cfg.d_head)
+        from_graph, from_position = (
+            (part @ keys).transpose(0, 1).to(adjacency) for part in (q, q0)
+        )
+        of_keys = affine(adjacency, from_graph.flatten(1)) + from_position.flatten(1)
+        # axes: graph, vertex and head together, key
+        per_neighbour, constant = of_keys.unflatten(-1, (-1, 2, k.shape[1])).flatten(1, 2).unbind(2)
+        pattern = softmax(torch.baddbmm(constant, per_neighbour, adjacency.mT))
+        mixed = torch.bmm(pattern, adjacency)
+        by_vertex = [part.view(*adjacency.shape[:2], -1) for part in (mixed, pattern)]
+        W_O = first.W_O.double()
+        weights = [(part @ W_O).flatten(0, 1).to(adjacency) for part in (v, v0)]
+        resid = affine(torch.cat([*by_vertex, adjacency], -1), torch.cat([*weights, self.W_E]))
+        return resid + (self.W_pos + first.b_O)
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> Transformer:

@@ -9,6 +9,8 @@ import torch
 from circuits.coalitions import (
     best_by_size,
     best_score_by_size,
+    best_sets,
+    by_path,
     notebook_coalitions,
     one_path_scores,
     shapley_values,
@@ -16,8 +18,10 @@ from circuits.coalitions import (
 from circuits.interventions import HookReceiptError, run_edited
 from circuits.patching import NothingToRestore, every_set, frobenius, path_names, path_patching
 from circuits.roles import Head
+from models.config import ModelConfig
 from models.graphs import Adjacency, named_graph, random_graphs
 from models.randomness import named_generator
+from models.transformer import Transformer
 from tests import planted
 from tests.circuits.test_measurements import CFG, random_model
 from tests.naive_patching import NaivePatching
@@ -43,6 +47,19 @@ def test_every_configuration_equals_the_naive_one() -> None:
             atol=1e-9,
             rtol=1e-9,
         )
+
+
+def test_few_sets_on_one_side_are_read_as_many_are() -> None:
+    """Where each graph has more sets than are patched at a time, products with the few are read."""
+    model = Transformer(ModelConfig()).initialise(named_generator(0, "model")).double()
+    clean, corrupted = some(10, count=2), some(10, count=1, name="corrupted")
+    head, sets = Head(1, 6), every_set(8).tolist()
+    (whole,) = path_patching(model, clean, corrupted, head=head, blocks=[(sets, sets)])
+    queries, keys = path_patching(
+        model, clean, corrupted, head=head, blocks=[(sets, [5, 0]), ([7], sets)]
+    )
+    torch.testing.assert_close(queries.numerator, whole.numerator[:, :, [5, 0]])
+    torch.testing.assert_close(keys.numerator, whole.numerator[:, [7]])
 
 
 def test_a_corrupted_graph_for_each_clean_one() -> None:
@@ -268,3 +285,15 @@ def test_the_notebooks_two_tables() -> None:
         ] * key_set
         assert found.paths == tuple(expected)
         assert found.score == pytest.approx(of_size[query_set, key_set])
+
+
+def test_both_tables_are_parts_of_the_whole_lattice() -> None:
+    model, clean, corrupted = random_model(), some(), some(count=1, name="corrupted")
+    sets, singles = every_set(CFG.n_heads).tolist(), [1 << c for c in range(1 + CFG.n_heads)]
+    (whole,) = path_patching(model, clean, corrupted, head=HEAD, blocks=[(sets, sets)])
+    one = one_path_scores(model, clean, corrupted, head=HEAD)
+    assert by_path(whole.score[singles, 0], whole.score[0, singles]) == pytest.approx(one)
+    best = best_score_by_size(model, clean, corrupted, head=HEAD)
+    assert {size: found.paths for size, found in best_sets(whole.score[:, :2]).items()} == {
+        size: found.paths for size, found in best.items()
+    }

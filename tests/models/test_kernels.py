@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from models.checkpoint import load_checkpoint
 from models.graphs import validation_set
-from models.kernels import affine, softmax
+from models.kernels import affine, head_mixtures, head_scores, softmax
 from models.randomness import named_generator
 from tests.naive import naive_logits
 from tests.project.test_architecture import ROOT
@@ -43,7 +43,19 @@ def test_a_softmax_is_that_of_torch_at_any_size() -> None:
     scores[0, 0, 0] = -torch.inf
     with torch.no_grad():
         torch.testing.assert_close(softmax(scores), scores.softmax(-1))
+        for some in (scores[:2, 1:], scores[:0], torch.full((2, 3), 59.0)):
+            torch.testing.assert_close(softmax(some), some.softmax(-1))
         assert softmax(torch.full((1, 3), torch.nan)).isnan().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_attention_without_gradients_is_that_with_them(dtype: torch.dtype) -> None:
+    q, k, v = (random(6, 5, 3, width, dtype=dtype) for width in (8, 8, 4))
+    expected = head_scores(q, k + 1)
+    z = head_mixtures(expected, v)
+    with torch.no_grad():
+        torch.testing.assert_close(head_scores(q, k + 1), expected)
+        torch.testing.assert_close(head_mixtures(expected, v), z)
 
 
 def test_gradients_are_those_of_torch() -> None:
