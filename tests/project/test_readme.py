@@ -164,7 +164,7 @@ def test_its_claim_can_be_judged_and_can_fail() -> None:
         list(control_complaints(claim, result, bench.controls(claim), bench.variants.controls))
         == []
     )
-    assert list(gauge_complaints(claim, result, bench.gauges(claim))) == []
+    assert list(gauge_complaints(result, bench.gauges(claim))) == []
 
 
 @pytest.mark.long
