@@ -11,7 +11,7 @@ TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 2 --dist worksteal -
 .PHONY: claims page screenshots gate-example test test-all matrices check bench mutants steady coverage laws docs wheel example clean
 
 claims: $(INSTALLED)
-	$(BIN)/python -m pytest claims
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest claims -n 2
 
 page: $(INSTALLED)
 	$(BIN)/python -m figures page --out=claims.html
