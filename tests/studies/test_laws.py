@@ -18,10 +18,9 @@ from studies.__main__ import main
 from studies.laws import RECORDS, REGISTERED, keep, read_seeds, report
 from studies.registration import RegistrationError, read_registration
 from studies.seeds import Target, run_study
-from studies.trim import write_lines
 from tests.processes import ROOT
 from tests.studies.test_seeds import STUDY, targets
-from verdicts.record import RecordError, as_json, read_record, read_whole_record, write_record
+from verdicts.record import RecordError, as_json, read_record, write_record
 
 REGISTRATION = read_registration(REGISTERED)
 LEDGER = ROOT / "checkpoints" / "default" / "verdicts.json"
@@ -166,7 +165,11 @@ def test_the_command_line_counts_from_the_records(
     assert "27 predictions of seeds 8 to 39, 1 of 32 judged: 0 confirmed, 0 failed, 27 open." in out
     assert "`reader_is_necessary` | 1/1 | [0.03, 1.00] | 0.8 … 1 | open |" in out
     assert "`both_kinds_are_common` | 0/1 | [0.00, 0.97] | 0.2 … 0.8 | open |" in out
-    assert "| prediction | recipe | four-heads |" in out
+    assert "| prediction | predicted | recipe | four-heads |" in out
+    assert (
+        "| `reader_is_necessary` | 0.8 … 1 | 1/1 [0.03, 1.00] | 1/1 [0.03, 1.00] |"  # and still open
+        in out
+    )
     assert (
         "| `query_holds_degree_minus_two` | 0/1 | [0.00, 0.97] |" in out
     )  # nothing was predicted of it
@@ -192,19 +195,6 @@ def test_a_page_gets_the_tables_between_its_marks(
     assert main(command) == 2
     assert f"error: {page}: has no <!-- laws -->" in capsys.readouterr().err
     assert page.read_text(encoding="utf-8") == "no marks"
-
-
-def test_other_recipes_are_counted_beside_and_confirm_nothing(tmp_path: Path) -> None:
-    seed = read_whole_record(SEEDS[0])
-    for directory in ("recipe", "wide"):
-        (tmp_path / directory).mkdir()
-        write_lines(tmp_path / directory / SEEDS[0].name, seed)
-    text = report(REGISTRATION, tmp_path)
-    assert "1 of 32 judged: 0 confirmed" in text
-    (row,) = [line for line in text.splitlines() if line.startswith("| `answers_survive_")]
-    assert (
-        row == "| `answers_survive_relabelling` | 0.8 … 1 | 1/1 [0.03, 1.00] | 1/1 [0.03, 1.00] |"
-    )
 
 
 RECIPES = sorted(path.name for path in RECORDS.iterdir()) if RECORDS.exists() else []
