@@ -43,6 +43,12 @@ SAMPLED = 32  # configurations by which the naive way is extrapolated
 MEBIBYTE = 1024  # of ru_maxrss, which Linux gives in KiB
 
 
+def fastest(benchmark: BenchmarkFixture) -> float:
+    """Seconds of the fastest round."""
+    assert benchmark.stats is not None, "nothing was timed"
+    return float(benchmark.stats.stats.min)
+
+
 def model() -> Transformer:
     return load_checkpoint(CHECKPOINT).model
 
@@ -120,7 +126,7 @@ def test_path_patching(
         order = torch.randperm(len(every), generator=named_generator(0, "sampled configurations"))
         chosen = [every[i] for i in order[:sampled].tolist()]
     yardstick = naive_seconds(count, chosen, scores) * len(every) / len(chosen)
-    taken = benchmark.stats.stats.min
+    taken = fastest(benchmark)
     peak = peak_of_lattice(count, blocks=blocks)
     benchmark.extra_info.update(
         work=work,
@@ -139,7 +145,7 @@ def test_bounds_for_every_graph(benchmark: BenchmarkFixture) -> None:
     benchmark.extra_info.update(
         work="bounds on the reader's attention for all 2⁴⁵ graphs", wanted="≤ 1 s"
     )
-    assert benchmark.stats.stats.min <= 1.0
+    assert fastest(benchmark) <= 1.0
 
 
 def test_one_hypothesis_example(benchmark: BenchmarkFixture) -> None:
@@ -162,7 +168,7 @@ def test_one_hypothesis_example(benchmark: BenchmarkFixture) -> None:
         wanted="≤ 5 ms",
         parts=examples,
     )
-    assert benchmark.stats.stats.min / examples <= 5e-3
+    assert fastest(benchmark) / examples <= 5e-3
 
 
 def test_planarity_labels(benchmark: BenchmarkFixture) -> None:
@@ -172,7 +178,7 @@ def test_planarity_labels(benchmark: BenchmarkFixture) -> None:
     expected = [nx.check_planarity(nx.from_numpy_array(graph.numpy()))[0] for graph in batch]
     yardstick = time.perf_counter() - started
     assert labels.tolist() == expected
-    ratio = yardstick / benchmark.stats.stats.min
+    ratio = yardstick / fastest(benchmark)
     benchmark.extra_info.update(
         work="planarity of 2,000 graphs, beside networkx",
         yardstick_s=yardstick,
@@ -216,7 +222,7 @@ def test_against_the_plain_way(benchmark: BenchmarkFixture, work: str) -> None:
     benchmark.extra_info.update(
         work=f"{work}, beside the plain way",
         yardstick_s=yardstick,
-        ratio=yardstick / benchmark.stats.stats.min,
+        ratio=yardstick / fastest(benchmark),
         wanted="≥ 1×",
     )
-    assert yardstick >= benchmark.stats.stats.min
+    assert yardstick >= fastest(benchmark)

@@ -114,7 +114,7 @@ def test_page(benchmark: BenchmarkFixture) -> None:
     record = read_record(CHECKPOINT / "verdicts.json")
 
     def draw() -> str:
-        extras = page_extras(load_subject(CHECKPOINT), record["subjects"][0])
+        extras = page_extras(load_subject(CHECKPOINT), record.subjects[0])
         return render_page(record, extras, project=PROJECT)
 
     benchmark.pedantic(draw, rounds=1, warmup_rounds=1)
