@@ -17,7 +17,7 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from circuits.attention import attention_log_odds
+from circuits.attention import attention_log_odds, scores_of
 from circuits.bounds import anchor_attention
 from circuits.patching import PatchScores, every_set, path_patching
 from circuits.roles import Head
@@ -149,11 +149,11 @@ def test_bounds_for_every_graph(benchmark: BenchmarkFixture) -> None:
 
 
 def test_one_hypothesis_example(benchmark: BenchmarkFixture) -> None:
-    subject = model()
+    scores = scores_of(model(), POINTER)
     examples = 300
 
     def values(batch: Adjacency) -> torch.Tensor:
-        return attention_log_odds(subject, batch, POINTER, position=TARGET)
+        return attention_log_odds(scores(batch), position=TARGET)
 
     statement = ForAll(
         values, Domain(10, 15, 20), bound=-1e9
@@ -192,8 +192,9 @@ def test_planarity_labels(benchmark: BenchmarkFixture) -> None:
 def test_against_the_plain_way(benchmark: BenchmarkFixture, work: str) -> None:
     """What `models.kernels`, `Transformer.entering` and what a climb remembers are worth."""
     subject, batch = model(), graphs(1024)
+    scores = scores_of(subject, POINTER)
     statement = ForAll(
-        lambda some: attention_log_odds(subject, some, POINTER, position=TARGET),
+        lambda some: attention_log_odds(scores(some), position=TARGET),
         Domain(10, 15, 20),
         bound=-1e9,
     )

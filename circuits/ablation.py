@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -101,10 +101,19 @@ def stand_in(
 def logits_of(
     model: Transformer, resid_mid: Float[Tensor, "graph vertex d_model"]
 ) -> Float[Tensor, "graph n_classes"]:
-    """Logits from the stream between attention and MLP of the last layer, whose output is averaged
-    over vertices before W_out and not after."""
+    """Logits from the stream between attention and MLP of the last layer."""
     mlp = model.mlp(model.cfg.n_layers - 1)
-    post = F.gelu(affine(resid_mid, mlp.W_in, mlp.b_in)).mean(1)
+    return _logits(model, resid_mid, affine(resid_mid, mlp.W_in, mlp.b_in))
+
+
+def _logits(
+    model: Transformer,
+    resid_mid: Float[Tensor, "graph vertex d_model"],
+    pre: Float[Tensor, "graph vertex d_mlp"],
+) -> Float[Tensor, "graph n_classes"]:
+    """The last MLP's output is averaged over vertices before W_out and not after."""
+    mlp = model.mlp(model.cfg.n_layers - 1)
+    post = F.gelu(pre).mean(1)
     return model.unembed(resid_mid.mean(1) + affine(post, mlp.W_out, mlp.b_out))
 
 
@@ -140,27 +149,61 @@ class HeadAblations:
 
     @torch.no_grad()
     def logits(
-        self, head: Head, *, ablation: str = "mean", generator: torch.Generator | None = None
-    ) -> Float[Tensor, "graph n_classes"]:
-        """Logits without the head; only what follows it is computed anew."""
-        z = self._cache[f"blocks.{head.layer}.attn.hook_z"][:, :, head.index]
-        result = affine(z, self._model.attention(head.layer).W_O[head.index])
-        result = result - result.mean((0, 1))
-        mid = (
-            self._cache[f"blocks.{head.layer}.hook_resid_mid"]
-            + stand_in(result, ablation, generator=generator)
-            - result
-        )
-        return torch.cat([self._after(part, head.layer) for part in mid.split(_BATCH)])
+        self, *heads: Head, ablation: str = "mean", generator: torch.Generator | None = None
+    ) -> Float[Tensor, "head graph n_classes"]:
+        """Logits without each of the heads; only what follows it is computed anew.
+
+        Resampling gives every head its result on the same other graph.
+        """
+        logits: dict[Head, Float[Tensor, "graph n_classes"]] = {}
+        state = None if generator is None else generator.get_state()
+        for layer in sorted({head.layer for head in heads}):
+            if generator is not None and state is not None:
+                generator.set_state(state)
+            here = [head for head in heads if head.layer == layer]
+            logits |= zip(here, self._of_layer(layer, here, ablation, generator), strict=True)
+        return torch.stack([logits[head] for head in heads])
+
+    def _of_layer(
+        self, layer: int, heads: Sequence[Head], ablation: str, generator: torch.Generator | None
+    ) -> Float[Tensor, "head graph n_classes"]:
+        """A change of z goes into the MLP by one product of weights: its other input stays."""
+        mlp, indices = self._model.mlp(layer), [head.index for head in heads]
+        z = self._cache[f"blocks.{layer}.attn.hook_z"][:, :, indices]
+        z = z - z.mean((0, 1))
+        change = (stand_in(z, ablation, generator=generator) - z).transpose(1, 2)
+        W_O = self._model.attention(layer).W_O[indices]
+        into_mlp = (W_O.double() @ mlp.W_in.double()).to(W_O)
+        parts = []
+        for some, mid in zip(
+            change.split(_BATCH),
+            self._cache[f"blocks.{layer}.hook_resid_mid"].split(_BATCH),
+            strict=True,
+        ):
+            pre = affine(mid, mlp.W_in, mlp.b_in)
+            parts.append(
+                torch.stack(
+                    [
+                        self._after(layer, mid + affine(less, out), pre + affine(less, into))
+                        for less, out, into in zip(some.unbind(1), W_O, into_mlp, strict=True)
+                    ]
+                )
+            )
+        return torch.cat(parts, dim=1)
 
     def _after(
-        self, resid_mid: Float[Tensor, "graph vertex d_model"], layer: int
+        self,
+        layer: int,
+        resid_mid: Float[Tensor, "graph vertex d_model"],
+        pre: Float[Tensor, "graph vertex d_mlp"],
     ) -> Float[Tensor, "graph n_classes"]:
-        last = self._model.cfg.n_layers - 1
-        for after in range(layer + 1, last + 1):
-            resid = resid_mid + self._model.mlp(after - 1)(resid_mid)
+        """Logits from the stream in the middle of a layer and what goes into its MLP's neurons."""
+        for after in range(layer + 1, self._model.cfg.n_layers):
+            mlp = self._model.mlp(after - 1)
+            resid = resid_mid + affine(F.gelu(pre), mlp.W_out, mlp.b_out)
             resid_mid = resid + self._model.attention(after)(resid)
-        return logits_of(self._model, resid_mid)
+            pre = affine(resid_mid, self._model.mlp(after).W_in, self._model.mlp(after).b_in)
+        return _logits(self._model, resid_mid, pre)
 
 
 @torch.no_grad()

@@ -45,6 +45,11 @@ class Attribution:
     biases: Float[Tensor, " graph"]
     """What b_O and b_out of all layers add."""
 
+    @property
+    def of_last_mlp(self) -> Float[Tensor, " graph"]:
+        """The part of the last layer's MLP."""
+        return [part for name, part in self.components.items() if name.startswith("mlp_")][-1]
+
     def means(self) -> dict[str, float]:
         """Mean over graphs of each component."""
         return {name: part.double().mean().item() for name, part in self.components.items()}

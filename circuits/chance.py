@@ -145,8 +145,9 @@ def accuracy_lost_without_the_reader(trial: Trial) -> Iterable[float]:
     """Share of right answers on balanced graphs, less that share once the reader's result is its
     mean over graphs."""
     for reader in trial.parts.readers:
-        without = HeadAblations(trial.model, trial.graphs).logits(reader).argmax(-1) == trial.labels
-        yield trial.right.mean().item() - without.double().mean().item()
+        (without,) = HeadAblations(trial.model, trial.graphs).logits(reader)
+        right = without.argmax(-1) == trial.labels
+        yield trial.right.mean().item() - right.double().mean().item()
 
 
 @_statistic

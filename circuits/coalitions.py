@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuits.patching import Corrupted, PatchScores, every_set, path_names, path_patching
+from circuits.components import path_names
+from circuits.patching import Corrupted, PatchScores, every_set, path_patching
 from circuits.roles import Head
 from models.graphs import Adjacency
 from models.transformer import Transformer

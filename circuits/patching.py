@@ -19,7 +19,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
+from circuits.components import Reading
 from circuits.roles import Absent, Head, require_layer_1
+from models.first_attention import FirstAttention
 from models.graphs import Adjacency
 from models.kernels import affine, softmax
 from models.transformer import Transformer
@@ -36,6 +38,7 @@ Affine = tuple[Tensor, Tensor]
 
 MAX_HEADS = 12  # 8,192 sets of components of one side; each head more is twice as many
 _SETS_AT_A_TIME = 512  # of one graph or spread over several: 10 MB of MLP activations
+_GRAPHS_AT_A_TIME = 16  # where each has all its sets by itself: 3 MB of what components bring
 _PATTERNS_AT_A_TIME = 8192  # 3 MB: stays in the cache
 _BATCH = 128
 
@@ -122,7 +125,7 @@ def path_patching(
         )
     if not changed.all():
         _require_some(changed)
-        sides = dataclasses.replace(sides, streams=sides.streams[changed])
+        sides = sides.of_graphs(changed)
         clean, patterns_clean, denominator = (
             clean[changed.to(clean.device)],
             patterns_clean[changed],
@@ -133,13 +136,19 @@ def path_patching(
         for queries, keys in blocks
     ]
     sets = _Sets.of(blocks, n_components=1 + model.cfg.n_heads)
+    query_row, key_row = sets.query_row, sets.key_row
     rows = [
-        ([sets.query_row[mask] for mask in queries], [sets.key_row[mask] for mask in keys])
+        (
+            torch.tensor([query_row[mask] for mask in queries]),
+            torch.tensor([key_row[mask] for mask in keys]),
+        )
         for queries, keys in blocks
     ]
     step = max(1, _SETS_AT_A_TIME // len(sets.masks))
     few = _few(blocks)
     narrow = step == 1 and sum(map(len, few)) * clean.shape[1] < 2 * model.cfg.d_head
+    if narrow:
+        step = _GRAPHS_AT_A_TIME
     for start in tqdm(
         range(0, len(clean), step),
         disable=not progress,
@@ -148,11 +157,11 @@ def path_patching(
         unit_scale=step,
     ):
         graphs = slice(start, start + step)
-        target = patterns_clean[graphs]
+        target, read = patterns_clean[graphs], _Read.of(sides.of_graphs(graphs))
         if narrow:
-            found = _narrow_distances(sides, graphs, sets, few, rows, target, metric)
+            found = _narrow_distances(read, sets, few, rows, target, metric)
         else:
-            q, k = sides.queries_and_keys(graphs, sets)
+            q, k = read.queries_and_keys(sets)
             found = [_distances(q[:, some], k[:, others], target, metric) for some, others in rows]
         for numerator, distances in zip(numerators, found, strict=True):
             numerator[graphs] = distances.to(numerator.device)
@@ -180,7 +189,7 @@ def patched_patterns(
         _Sides.of(model, clean, corrupted, head),
         _Sets.of(blocks, n_components=1 + model.cfg.n_heads),
     )
-    q, k = sides.queries_and_keys(slice(None), sets)
+    q, k = _Read.of(sides).queries_and_keys(sets)
     q = q[:, [sets.query_row[query] for query, _ in configurations]]
     k = k[:, [sets.key_row[key] for _, key in configurations]]
     return softmax(q @ k.mT / math.sqrt(q.shape[-1])).to(clean.device)
@@ -263,93 +272,119 @@ class _Sides:
     directly, to query and key.
 
     The corrupted run counts as one more component, after the others, that is in every set. Query
-    and key stand side by side.
+    and key stand side by side. Of a head there is kept what its pattern mixes, not its result,
+    which is wider.
     """
 
-    streams: Float[Tensor, "graph component vertex d_model"]
-    into_mlp: Affine
-    direct: Affine
+    embed: Float[Tensor, "graph vertex sender"]
+    heads: Float[Tensor, "graph vertex head two_n_vertices"]
+    mid: Float[Tensor, "one_or_all vertex d_model"]
+    into_resid_mid: Float[Tensor, "feature d_model"]
+    into_mlp: tuple[Reading, Affine]
+    direct: tuple[Reading, Affine]
+    """What reads the components, and the same of the corrupted run with its bias."""
     through_mlp: Float[Tensor, "d_mlp two_d_head"]
 
     @classmethod
     def of(cls, model: Transformer, clean: Adjacency, corrupted: Corrupted, head: Head) -> _Sides:
         """Two forward passes through the attention of layer 0, one for each side."""
         mlp, attention = model.mlp(0), model.attention(1)
+        clean, corrupted = clean.to(model.W_E), corrupted.to(model.W_E)
         weight = torch.cat([attention.W_Q[head.index], attention.W_K[head.index]], dim=1)
         bias = torch.cat([attention.b_Q[head.index], attention.b_K[head.index]])
-        base = components(model, corrupted)
-        delta = components(model, clean) - base
-        mid = (base.sum(1) + model.W_pos + model.b_O[0]).expand(len(clean), -1, -1)[:, None]
+        first = FirstAttention.of(model)
+        mixed, into_corrupted = (
+            torch.cat(list(map(first.mixtures, graphs.split(_BATCH))))
+            for graphs in (clean, corrupted)
+        )
         return cls(
-            streams=torch.cat([delta, mid], dim=1),
-            into_mlp=(mlp.W_in, mlp.b_in),
-            direct=(weight, mlp.b_out @ weight + bias),
+            embed=clean - corrupted,
+            heads=mixed - into_corrupted,
+            mid=first.resid_mid(corrupted),
+            into_resid_mid=first.into_resid_mid,
+            into_mlp=(Reading.of(model, first, mlp.W_in), (mlp.W_in, mlp.b_in)),
+            direct=(Reading.of(model, first, weight), (weight, mlp.b_out @ weight + bias)),
             through_mlp=mlp.W_out @ weight,
         )
 
-    def queries_and_keys(
-        self, graphs: slice, sets: _Sets
-    ) -> tuple[
-        Float[Tensor, "some query_set vertex d_head"], Float[Tensor, "some key_set vertex d_head"]
-    ]:
-        """Query and key of the head on some graphs, with the components of each set patched."""
-        q, k = self.read(graphs, sets).chunk(2, dim=-1)
-        return q[:, : sets.n_query], k[:, -sets.n_key :]
-
-    def read(
-        self,
-        graphs: slice,
-        sets: _Sets,
-        reading: Float[Tensor, "two_d_head column"] | None = None,
-    ) -> Float[Tensor, "some set vertex column"]:
-        """Query and key side by side on some graphs, with the components of each set patched; or
-        what a matrix reads of them, in as many columns of work."""
-        pre, direct = (self._by_component(graphs, *into) for into in (self.into_mlp, self.direct))
-        after = self.through_mlp
-        if reading is not None:
-            direct, after = direct @ reading, after @ reading
-        bits = sets.bits.to(pre)
-        flat = pre.flatten(2)
-        mlp_in = affine(bits, flat[0])[None] if len(flat) == 1 else bits @ flat
-        post = torch.ops.aten.gelu_(mlp_in).unflatten(2, pre.shape[2:])
-        by_itself = torch.einsum("sc,gcvh->gsvh", bits, direct)
-        return affine(post, after) + by_itself
-
-    def _by_component(
-        self,
-        graphs: slice,
-        weight: Float[Tensor, "d_model width"],
-        bias: Float[Tensor, " width"],
-    ) -> Float[Tensor, "some component vertex width"]:
-        """Each stream through an affine map; its bias is the corrupted run's, for that is in every
-        set."""
-        mapped = affine(self.streams[graphs], weight)
-        mapped[:, -1] += bias
-        return mapped
+    def of_graphs(self, graphs: slice | Bool[Tensor, " graph"]) -> _Sides:
+        """Of some graphs."""
+        mid = self.mid if len(self.mid) == 1 else self.mid[graphs]
+        return dataclasses.replace(
+            self, embed=self.embed[graphs], heads=self.heads[graphs], mid=mid
+        )
 
     def patterns(self) -> tuple[Float[Tensor, "graph query key"], Float[Tensor, "graph query key"]]:
         """Clean and corrupted patterns of the head."""
         patterns = []
-        for stream in (self.streams.sum(1), self.streams[:, -1]):
-            post = F.gelu(affine(stream, *self.into_mlp))
-            q, k = (affine(stream, *self.direct) + affine(post, self.through_mlp)).chunk(2, dim=-1)
+        for start in range(0, len(self.embed), _BATCH):
+            some = self.of_graphs(slice(start, start + _BATCH))
+            change = affine(torch.cat([some.heads.flatten(2), some.embed], -1), self.into_resid_mid)
+            both = torch.stack([some.mid + change, some.mid + torch.zeros_like(change)])
+            post = F.gelu(affine(both, *self.into_mlp[1]))
+            read = affine(both, *self.direct[1]) + affine(post, self.through_mlp)
+            q, k = read.chunk(2, dim=-1)
             patterns.append(softmax(q @ k.mT / math.sqrt(q.shape[-1])))
-        return patterns[0], patterns[1]
+        clean, corrupted = torch.cat(patterns, dim=1)
+        return clean, corrupted
+
+    def by_component(
+        self, reading: Reading, stream: Affine
+    ) -> Float[Tensor, "component graph vertex width"]:
+        """What an affine map reads of each component; its bias is the corrupted run's, for that is
+        in every set."""
+        read = reading.read(self.embed, self.heads, more=1)
+        read[-1] = affine(self.mid, *stream)
+        return read
 
 
-def components(
-    model: Transformer, adjacency: Adjacency
-) -> Float[Tensor, "graph component vertex d_model"]:
-    """Embed and the result of every head of layer 0 (b_O left out), in the order of the masks'
-    bits."""
-    attention = model.attention(0)
-    parts = []
-    for batch in adjacency.split(_BATCH):
-        embed = batch.to(model.W_E) @ model.W_E
-        z = attention.mixed_values(embed + model.W_pos)
-        results = [affine(z[:, :, head], W_O) for head, W_O in enumerate(attention.W_O)]
-        parts.append(torch.stack([embed, *results], dim=1))
-    return torch.cat(parts)
+@dataclasses.dataclass(frozen=True)
+class _Read:
+    """What query and key read of each component of some graphs: with the MLP's input of the
+    components of a set patched, and so with all that follows."""
+
+    pre: Float[Tensor, "component graph vertex d_mlp"]
+    direct: Float[Tensor, "component graph vertex two_d_head"]
+    through_mlp: Float[Tensor, "d_mlp two_d_head"]
+
+    @classmethod
+    def of(cls, sides: _Sides) -> _Read:
+        return cls(
+            sides.by_component(*sides.into_mlp),
+            sides.by_component(*sides.direct),
+            sides.through_mlp,
+        )
+
+    def graph(self, index: int) -> _Read:
+        """Of one of the graphs."""
+        one = slice(index, index + 1)
+        return dataclasses.replace(self, pre=self.pre[:, one], direct=self.direct[:, one])
+
+    def with_sets(
+        self,
+        bits: Int[Tensor, "set component"],
+        reading: Float[Tensor, "two_d_head column"] | None = None,
+    ) -> Float[Tensor, "set graph vertex column"]:
+        """Query and key side by side, with the components of each set patched; or what a matrix
+        reads of them, in as many columns of work."""
+        direct, after = self.direct, self.through_mlp
+        if reading is not None:
+            direct, after = direct @ reading, after @ reading
+        chosen = bits.to(self.pre)
+        pre, by_itself = (
+            affine(chosen, part.flatten(1)).view(len(chosen), *part.shape[1:])
+            for part in (self.pre, direct)
+        )
+        return affine(torch.ops.aten.gelu_(pre), after) + by_itself
+
+    def queries_and_keys(
+        self, sets: _Sets
+    ) -> tuple[
+        Float[Tensor, "graph query_set vertex d_head"], Float[Tensor, "graph key_set vertex d_head"]
+    ]:
+        """Query and key of the head, with the components of each set patched."""
+        q, k = self.with_sets(sets.bits).transpose(0, 1).chunk(2, dim=-1)
+        return q[:, : sets.n_query], k[:, -sets.n_key :]
 
 
 def _distances(
@@ -389,41 +424,38 @@ def _few(blocks: Sequence[Block]) -> list[Sequence[int]]:
 
 
 def _narrow_distances(
-    sides: _Sides,
-    graphs: slice,
+    read: _Read,
     sets: _Sets,
     few: Sequence[Sequence[int]],
-    rows: Sequence[Block],
-    clean: Float[Tensor, "one query key"],
+    rows: Sequence[tuple[Tensor, Tensor]],
+    clean: Float[Tensor, "graph query key"],
     metric: Metric,
-) -> list[Float[Tensor, "one query_set key_set"]]:
-    """Distances on one graph where each block has few sets on one side: the many queries are only
-    read by their products with the few keys, and the reverse."""
+) -> list[Float[Tensor, "graph query_set key_set"]]:
+    """Distances where each block has few sets on one side: the many queries are only read by their
+    products with the few keys, and the reverse."""
     masks = sorted({mask for side in few for mask in side})
     few_sets = _Sets.of([(masks, masks)], n_components=sets.bits.shape[1] - 1)
-    q, k = (side[0] for side in sides.queries_and_keys(graphs, few_sets))
+    q, k = read.queries_and_keys(few_sets)
     into_query = [len(keys) <= len(queries) for queries, keys in rows]
     readings = []
     for of_query, side in zip(into_query, few, strict=True):
-        other = (k if of_query else q)[[masks.index(mask) for mask in side]].flatten(0, 1).mT
-        both = [other / math.sqrt(len(other)), torch.zeros_like(other)]
-        readings.append(torch.cat(both if of_query else both[::-1]))
-    widths = [reading.shape[1] for reading in readings]
-    scores = sides.read(graphs, sets, torch.cat(readings, dim=1))[0].split(widths, dim=-1)
-    distances = []
-    for of_query, (queries, keys), part in zip(into_query, rows, scores, strict=True):
-        by_vertex = part.unflatten(-1, (-1, clean.shape[-1]))  # set, vertex, few, other vertex
-        if of_query:
-            key_leads = by_vertex[: sets.n_query][queries].permute(3, 0, 2, 1)
-        else:
-            key_leads = by_vertex[-sets.n_key :][keys].permute(1, 2, 0, 3)
-        distances.append(_distance(key_leads[:, None], clean, metric))
-    return distances
-
-
-def path_names(n_heads: int) -> list[str]:
-    """Names of the components in the order of the masks' bits: `embed`, `0.0`, `0.1`, …"""
-    return ["embed", *(f"0.{head}" for head in range(n_heads))]
+        other = (k if of_query else q)[:, [masks.index(mask) for mask in side]].flatten(1, 2).mT
+        both = [other / math.sqrt(other.shape[1]), torch.zeros_like(other)]
+        readings.append(torch.cat(both if of_query else both[::-1], dim=1))
+    widths = [reading.shape[-1] for reading in readings]
+    found: list[list[Tensor]] = [[] for _ in rows]
+    for graph, reading in enumerate(torch.cat(readings, dim=-1)):
+        scores = read.graph(graph).with_sets(sets.bits, reading)[:, 0].split(widths, dim=-1)
+        for of_query, (queries, keys), part, kept in zip(
+            into_query, rows, scores, found, strict=True
+        ):
+            by_vertex = part.unflatten(-1, (-1, clean.shape[-1]))  # set, vertex, few, other vertex
+            if of_query:
+                key_leads = by_vertex[: sets.n_query][queries].permute(3, 0, 2, 1)
+            else:
+                key_leads = by_vertex[-sets.n_key :][keys].permute(1, 2, 0, 3)
+            kept.append(_distance(key_leads[:, None], clean[[graph]], metric))
+    return [torch.cat(distances) for distances in found]
 
 
 def every_set(n_heads: int) -> Int[Tensor, " set"]:

@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from circuits.patching import components, path_names
+from circuits.components import Reading, path_names
 from circuits.roles import Head, require_layer_0, require_layer_1
+from models.first_attention import FirstAttention
 from models.graphs import Adjacency
 from models.kernels import affine
 from models.transformer import Transformer
@@ -90,15 +91,22 @@ def approximate_parts(
         after = affine(F.gelu(affine(y, mlp.W_in, mlp.b_in)), after_mlp)
         return affine(y, weight) + after + constant
 
-    embed_first = path_names(model.cfg.n_heads)
+    names, first, entering = (
+        path_names(model.cfg.n_heads),
+        FirstAttention.of(model),
+        model.entering(1),
+    )
+    into_mlp, direct = (Reading.of(model, first, read) for read in (mlp.W_in, weight))
     pos_embed = through(model.W_pos)[None]
     parts, remainders = [], []
-    for batch in adjacency.split(_BATCH):
-        part = through(components(model, batch))
-        whole = affine(model(batch, stop_at_layer=1), weight)
+    for batch in adjacency.to(model.W_E).split(_BATCH):
+        heads = first.mixtures(batch)
+        pre, part = (reading.read(batch, heads) for reading in (into_mlp, direct))
+        part += affine(F.gelu(pre + mlp.b_in), after_mlp) + constant
+        whole = affine(entering(batch), weight)
         parts.append(part)
-        remainders.append(whole - part.sum(1) - pos_embed)
-    by_component = dict(zip(embed_first, torch.cat(parts).unbind(1), strict=True))
+        remainders.append(whole - part.sum(0) - pos_embed)
+    by_component = dict(zip(names, torch.cat(parts, dim=1), strict=True))
     embed = by_component.pop("embed")
     both = {"embed": embed, "pos_embed": pos_embed, **by_component}
     remainder, width = torch.cat(remainders), model.cfg.d_head

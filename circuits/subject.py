@@ -16,6 +16,7 @@ from torch import Tensor
 
 from circuits.ablation import HeadAblations, logits_of
 from circuits.attention import HeadActivations, Pattern, degrees, head_activations
+from circuits.attribution import Attribution, logit_attribution, logit_diff_directions
 from circuits.finder import find_roles
 from circuits.patching import PatchScores, every_set, path_patching
 from circuits.queries import ApproximateParts, approximate_parts
@@ -114,7 +115,7 @@ class Subject:
     @torch.no_grad()
     def _entering(self, layer: int) -> Float[Tensor, "batch vertex d_model"]:
         batches = self.graphs.adjacency.split(_BATCH)
-        return torch.cat([self.model.entering(batch, layer) for batch in batches])
+        return torch.cat(list(map(self.model.entering(layer), batches)))
 
     @cached_property
     def ablations(self) -> HeadAblations:
@@ -161,6 +162,13 @@ class Subject:
     def logits(self) -> Float[Tensor, "batch n_classes"]:
         """Logits on the validation graphs."""
         return answer(self.model, self.graphs.adjacency)
+
+    @cached_property
+    def attribution(self) -> Attribution:
+        """What each component adds to the logit of the label against the other's, on the validation
+        graphs."""
+        directions = logit_diff_directions(self.model, self.graphs.labels)
+        return logit_attribution(self.model, self.graphs.adjacency, directions)
 
     @cached_property
     def right(self) -> Bool[Tensor, " batch"]:
@@ -225,9 +233,9 @@ def answer(
 ) -> Float[Tensor, "batch n_classes"]:
     """Logits of many graphs, a batch at a time."""
     last = model.cfg.n_layers - 1
-    logits = []
+    entering, logits = model.entering(last), []
     for batch in adjacency.split(_BATCH):
-        resid = model.entering(batch, last)
+        resid = entering(batch)
         logits.append(logits_of(model, resid + model.attention(last)(resid)))
     return torch.cat(logits).to(adjacency.device)
 

@@ -10,14 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuits.attribution import logit_attribution, logit_diff_directions, neuron_attribution
+from circuits.attribution import logit_diff_directions, neuron_attribution
 from circuits.examples import misclassified_graphs
 from circuits.residual import activation, degree_correlations, largest_correlation
 from circuits.statistics import bootstrap, only, ratio, share
 from circuits.subject import Subject, answer
 from claims.untrained import among_untrained
 from models.graphs import Adjacency, random_graphs_over
-from verdicts.statistics import Estimate
 
 if TYPE_CHECKING:
     from verdicts.expectations import Expect
@@ -36,8 +35,7 @@ PLANAR = 1
 def test_layer_0_neurons_follow_degree(subject: Subject, expect: Expect) -> None:
     """Degree explains a third of the variance of some neuron of the first MLP."""
     subject.require_mlp()
-    graphs = subject.graphs.adjacency
-    neurons = activation(subject.model, graphs, "blocks.0.mlp.hook_post")
+    neurons = activation(subject.model, subject.graphs.adjacency, "blocks.0.mlp.hook_post")
     largest = largest_correlation(neurons, subject.degrees, generator=subject.generator("neurons"))
     expect(
         "largest_correlation",
@@ -48,8 +46,8 @@ def test_layer_0_neurons_follow_degree(subject: Subject, expect: Expect) -> None
         note="no neuron is alive" if largest is None else None,
     )
     among_untrained(subject, expect, "neuron_correlation")
-    resid = activation(subject.model, graphs, "blocks.0.hook_resid_post")
-    expect("largest_residual_correlation", degree_correlations(resid, subject.degrees).abs().max())
+    of_stream = degree_correlations(subject.stream, subject.degrees)
+    expect("largest_residual_correlation", of_stream.abs().max())
 
 
 @pytest.mark.claim(
@@ -66,10 +64,9 @@ def test_last_mlp_writes_the_answer(subject: Subject, expect: Expect) -> None:
     """The difference between the logits of the label and of the other class comes mostly from the
     last MLP."""
     subject.require_mlp()
-    directions = logit_diff_directions(subject.model, subject.graphs.labels)
-    found = logit_attribution(subject.model, subject.graphs.adjacency, directions)
+    found = subject.attribution
     expect("by_component", found.means())
-    last = found.components[f"mlp_{subject.model.cfg.n_layers - 1}"]
+    last = found.of_last_mlp
     per_graph = torch.stack([last, torch.stack(list(found.components.values())).sum(0)], dim=1)
     of_last = bootstrap(per_graph, ratio, generator=subject.generator("logit attribution"))
     expect("share", of_last, at_least=0.5, because="more than all other components together")
@@ -91,7 +88,6 @@ def test_planar_and_non_planar_drive_opposite_attributions(
     each label and most wrong answers."""
     subject.require_mlp()
     subject.require_both_classes()
-    graphs = subject.graphs
     generator = subject.generator("misclassified")
 
     def draw(count: int) -> Adjacency:
@@ -103,24 +99,30 @@ def test_planar_and_non_planar_drive_opposite_attributions(
 
     max_draws = MAX_DRAWS if subject.searching else MAX_DRAWS // 20
     wrong = misclassified_graphs(subject.model, draw, count=MISCLASSIFIED, max_draws=max_draws)
+    of_wrong = _towards_planar(subject, wrong.adjacency), answer(subject.model, wrong.adjacency)
+    # the label's logit against the other's is planar against non-planar, or the reverse
+    planar = subject.graphs.labels == PLANAR
+    last = subject.attribution.of_last_mlp
+    of_graphs = torch.where(planar, last, -last), subject.logits
     sets = {
-        "planar": graphs.adjacency[graphs.labels == PLANAR],
-        "non_planar": graphs.adjacency[graphs.labels != PLANAR],
-        "misclassified_answered_planar": wrong.adjacency[wrong.labels != PLANAR],
-        "misclassified_answered_non_planar": wrong.adjacency[wrong.labels == PLANAR],
+        "planar": (planar, of_graphs),
+        "non_planar": (~planar, of_graphs),
+        "misclassified_answered_planar": (wrong.labels != PLANAR, of_wrong),
+        "misclassified_answered_non_planar": (wrong.labels == PLANAR, of_wrong),
     }
-    for name, chosen in sets.items():
+    for name, (chosen, (towards_planar, logits)) in sets.items():
         kind = f"{name.replace('_', ' ')} graphs"
-        expect.enough(kind, len(chosen), needed=4)
+        n_graphs = int(chosen.sum())
+        expect.enough(kind, n_graphs, needed=4)
         mean = sign = None
-        if len(chosen):
-            added = _towards_planar(subject, chosen)
+        if n_graphs:
+            added, answered = towards_planar[chosen], logits[chosen].argmax(-1) == PLANAR
             mean = bootstrap(added[:, None], only, generator=subject.generator(name))
-            sign = _sign_of_the_answer(subject, chosen, added)
+            sign = share((added > 0) == answered)
             if name.startswith("misclassified"):
                 # another model errs on other graphs
                 mean, sign = mean.unpaired(), sign.unpaired()
-        note = None if len(chosen) else "no such graphs"
+        note = None if n_graphs else "no such graphs"
         expect(name, mean, note=note)
         at_least, because = (
             (0.5, "most of them") if name.startswith("misclassified") else (0.9, "nine in ten")
@@ -134,14 +136,6 @@ def test_planar_and_non_planar_drive_opposite_attributions(
             among=kind,
         )
     among_untrained(subject, expect, "sign_of_the_last_mlp")
-
-
-def _sign_of_the_answer(
-    subject: Subject, graphs: Adjacency, added: Float[Tensor, " graph"]
-) -> Estimate:
-    """Share of graphs on which what is added towards planar has the sign of the answer."""
-    planar = answer(subject.model, graphs).argmax(-1) == PLANAR
-    return share((added > 0) == planar)
 
 
 def _towards_planar(subject: Subject, graphs: Adjacency) -> Float[Tensor, " graph"]:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuits.attention import degrees, head_scores
+from circuits.attention import degrees, scores_of
 from circuits.bounds import anchor_score_extremes, anchor_scores, query_offset
 from circuits.directions import (
     degree_direction,
@@ -151,8 +151,10 @@ def test_anchor_scores_change_sign_above_degree_two(subject: Subject, expect: Ex
         because="positive, by a margin far above rounding in float64",
     )
 
+    in_float64 = scores_of(subject.in_float64, reader)
+
     def scores_at(graphs: Adjacency) -> Float[Tensor, "batch vertex"]:
-        scores = head_scores(subject.in_float64, graphs.double(), reader)
+        scores = in_float64(graphs.double())
         return (scores - scores.mean(-1, keepdim=True))[..., list(anchors)].mean(-1)
 
     def excess(graph: Adjacency) -> float:

@@ -43,7 +43,8 @@ def test_reader_is_necessary(subject: Subject, expect: Expect) -> None:
     cfg, reader = subject.model.cfg, subject.roles.reader
     heads = [Head(layer, index) for layer in range(cfg.n_layers) for index in range(cfg.n_heads)]
     without = subject.ablations
-    answers = {head: without.logits(head).argmax(-1) == subject.graphs.labels for head in heads}
+    right = without.logits(*heads).argmax(-1) == subject.graphs.labels
+    answers = dict(zip(heads, right, strict=True))
     expect("ablated_accuracy", share(answers[reader]))
     expect("by_head", {str(head): ok.double().mean() for head, ok in answers.items()})
     quarter = without.every(4)
@@ -70,15 +71,9 @@ def _accuracy_by_head(
     subject: Subject, without: HeadAblations, heads: list[Head], ablation: str
 ) -> Float[Tensor, " head"]:
     """Accuracy without each head, on `G/4`."""
-    labels = subject.graphs.labels[::4]
-    accuracies = []
-    for head in heads:
-        generator = subject.generator(
-            f"ablation by {ablation}"
-        )  # the same for each head, whatever its index
-        logits = without.logits(head, ablation=ablation, generator=generator)
-        accuracies.append((logits.argmax(-1) == labels).double().mean())
-    return torch.stack(accuracies)
+    generator = subject.generator(f"ablation by {ablation}")
+    logits = without.logits(*heads, ablation=ablation, generator=generator)
+    return (logits.argmax(-1) == subject.graphs.labels[::4]).double().mean(-1)
 
 
 @pytest.mark.claim(
@@ -87,7 +82,7 @@ def _accuracy_by_head(
 def test_pointer_is_dispensable(subject: Subject, expect: Expect) -> None:
     """Mean-ablating the pointer changes accuracy by less than one point."""
     subject.require_both_classes()
-    logits = subject.ablations.logits(subject.roles.pointer)
+    (logits,) = subject.ablations.logits(subject.roles.pointer)
     right = logits.argmax(-1) == subject.graphs.labels
     # two one-sided tests at 5 %: the whole 90 % interval lies within the margin
     expect(

@@ -10,7 +10,14 @@ from jaxtyping import Float
 from scipy.special import expit
 from torch import Tensor
 
-from circuits.attention import attention_log_odds, cutoff_degree, degrees, mean_by_degree, mean_over
+from circuits.attention import (
+    attention_log_odds,
+    cutoff_degree,
+    degrees,
+    mean_by_degree,
+    mean_over,
+    scores_of,
+)
 from circuits.subject import Subject
 from claims.search import Domain, ForAll, search
 from claims.untrained import among_untrained
@@ -28,10 +35,10 @@ def low_degree_attend(subject: Subject, domain: Domain) -> ForAll:
 
     The search aims in log-odds: where attention rounds to 1 there would be no way down to see.
     """
-    pointer, position = subject.roles.pointer, subject.roles.target
+    scores, position = scores_of(subject.model, subject.roles.pointer), subject.roles.target
 
     def values(graphs: Adjacency) -> Float[Tensor, "batch vertex"]:
-        log_odds = attention_log_odds(subject.model, graphs, pointer, position=position)
+        log_odds = attention_log_odds(scores(graphs), position=position)
         return log_odds.masked_fill(degrees(graphs) > 2, math.inf)
 
     missing = "no graph had a vertex of degree at most 2"

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuits.attention import degrees, entropy_share, head_pattern, smallest_rise
+from circuits.attention import degrees, entropy_share, scores_of, smallest_rise
 from circuits.bounds import anchor_attention
 from circuits.directions import anchor_key_norm_ratio
 from circuits.queries import (
@@ -24,6 +24,7 @@ from circuits.subject import Subject
 from claims.search import Domain, ForAll, largest_over_any_graph, search
 from claims.untrained import among_untrained
 from models.graphs import Adjacency
+from models.kernels import softmax
 
 if TYPE_CHECKING:
     from verdicts.expectations import Expect
@@ -49,12 +50,10 @@ def test_anchor_attention_grows_with_degree(subject: Subject, expect: Expect) ->
         note=f"no vertex has a degree above {top}" if top < 6 else None,
     )
 
+    scores = scores_of(subject.in_float64, reader)
+
     def excess(graph: Adjacency) -> float:
-        attention = (
-            head_pattern(subject.in_float64, graph.double(), reader)[0][:, list(anchors)]
-            .sum(-1)
-            .tolist()
-        )
+        attention = softmax(scores(graph.double()))[0][:, list(anchors)].sum(-1).tolist()
         certified = [intervals[d] for d in degrees(graph)[0].tolist()]
         return max(
             max(bounds.low - value, value - bounds.high)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from markupsafe import Markup
 
 from circuits.coalitions import notebook_players
-from circuits.patching import path_names
+from circuits.components import path_names
 from circuits.subject import Subject
 from verdicts.drawing import short
 from verdicts.schema import ClaimResult

@@ -9,6 +9,7 @@ import torch
 
 from circuits.attention import head_pattern
 from circuits.coalitions import best_sets, by_path
+from circuits.components import components
 from circuits.composition import (
     SIDES,
     composition_scores,
@@ -16,7 +17,7 @@ from circuits.composition import (
     output_matrices,
     rotated_composition_scores,
 )
-from circuits.patching import components, patched_patterns
+from circuits.patching import patched_patterns
 from circuits.queries import approximate_key_parts, approximate_query_parts, part_norms, score_terms
 from circuits.residual import (
     activation,
@@ -193,7 +194,7 @@ def parts(scene: Scene) -> Iterator[Figure]:
     stream = activation(subject.model, scene.graph, "blocks.0.hook_resid_post")[0]
     by_part = through_mlp(
         subject.model,
-        torch.cat([components(subject.model, scene.graph)[0], subject.model.W_pos[None]]),
+        torch.cat([components(subject.model, scene.graph)[:, 0], subject.model.W_pos[None]]),
     ).sum(0)
     top = largest(stream, by_part, stream - by_part)
     drawn = {

@@ -18,6 +18,7 @@ from transformer_lens.hook_points import HookPoint
 from transformer_lens.HookedRootModule import HookedRootModule
 
 from models.config import ModelConfig
+from models.first_attention import FirstAttention
 from models.graphs import as_adjacency
 from models.kernels import affine, head_mixtures, head_scores, softmax
 
@@ -198,10 +199,7 @@ class Transformer(HookedRootModule):
             raise ValueError(
                 f"stop_at_layer must be from 0 to {self.cfg.n_layers}, got {stop_at_layer}"
             )
-        return self.of_adjacency(
-            as_adjacency(graphs, n_vertices=self.cfg.n_vertices).to(self.W_pos),
-            stop_at_layer=stop_at_layer,
-        )
+        return self.of_adjacency(self._adjacency(graphs), stop_at_layer=stop_at_layer)
 
     def of_adjacency(
         self, adjacency: Float[Tensor, "batch vertex sender"], *, stop_at_layer: int | None = None
@@ -217,47 +215,29 @@ class Transformer(HookedRootModule):
         return self.unembed(resid.mean(dim=1))
 
     @torch.no_grad()
-    def entering(self, graphs: object, layer: int) -> Float[Tensor, "batch vertex d_model"]:
-        """`forward` with `stop_at_layer`, for inference: no hook of layer 0's attention is
-        called."""
-        adjacency = as_adjacency(graphs, n_vertices=self.cfg.n_vertices).to(self.W_pos)
-        if layer == 0:
-            return affine(adjacency, self.W_E) + self.W_pos
-        resid, block = self._after_first_attention(adjacency), cast(Block, self.blocks[0])
-        resid = resid if block.mlp is None else resid + block.mlp(resid)
-        for later in self.blocks[1:layer]:
-            resid = later(resid)
-        return resid
+    def entering(self, layer: int) -> Callable[[object], Float[Tensor, "batch vertex d_model"]]:
+        """`forward` with `stop_at_layer` as a function of graphs, for inference on many batches.
 
-    def _after_first_attention(
-        self, adjacency: Float[Tensor, "batch vertex sender"]
-    ) -> Float[Tensor, "batch vertex d_model"]:
-        """`blocks.0.hook_resid_mid`. A query is X W_E W_Q + W_pos W_Q + b_Q, and a key and a value
-        are like it: with products of weights a head multiplies rows of X, which are shorter."""
-        first = self.attention(0)
-        W_E, W_pos = self.W_E.double(), self.W_pos.double()  # products as exact as the weights
-        (q, q0), (k, k0), (v, v0) = (
-            (W_E @ weight.double(), W_pos @ weight.double() + bias[:, None].double())
-            for weight, bias in (
-                (first.W_Q, first.b_Q),
-                (first.W_K, first.b_K),
-                (first.W_V, first.b_V),
-            )
-        )
-        keys = torch.cat([k, k0], dim=1).mT / math.sqrt(self.cfg.d_head)
-        from_graph, from_position = (
-            (part @ keys).transpose(0, 1).to(adjacency) for part in (q, q0)
-        )
-        of_keys = affine(adjacency, from_graph.flatten(1)) + from_position.flatten(1)
-        # axes: graph, vertex and head together, key
-        per_neighbour, constant = of_keys.unflatten(-1, (-1, 2, k.shape[1])).flatten(1, 2).unbind(2)
-        pattern = softmax(torch.baddbmm(constant, per_neighbour, adjacency.mT))
-        mixed = torch.bmm(pattern, adjacency)
-        by_vertex = [part.view(*adjacency.shape[:2], -1) for part in (mixed, pattern)]
-        W_O = first.W_O.double()
-        weights = [(part @ W_O).flatten(0, 1).to(adjacency) for part in (v, v0)]
-        resid = affine(torch.cat([*by_vertex, adjacency], -1), torch.cat([*weights, self.W_E]))
-        return resid + (self.W_pos + first.b_O)
+        Products of layer 0's weights are made once, so they must stay as they are; no hook of its
+        attention is called.
+        """
+        first, block = FirstAttention.of(self), cast(Block, self.blocks[0])
+
+        @torch.no_grad()
+        def stream(graphs: object) -> Float[Tensor, "batch vertex d_model"]:
+            adjacency = self._adjacency(graphs)
+            if layer == 0:
+                return affine(adjacency, self.W_E) + self.W_pos
+            resid = first.resid_mid(adjacency)
+            resid = resid if block.mlp is None else resid + block.mlp(resid)
+            for later in self.blocks[1:layer]:
+                resid = later(resid)
+            return resid
+
+        return stream
+
+    def _adjacency(self, graphs: object) -> Float[Tensor, "batch vertex sender"]:
+        return as_adjacency(graphs, n_vertices=self.cfg.n_vertices).to(self.W_pos)
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> Transformer:

@@ -93,7 +93,9 @@ def test_head_pattern_is_the_hooked_one(head: Head) -> None:
         head_pattern(model, graphs, head), cache["pattern", head.layer][:, head.index]
     )
     a = cache["pattern", head.layer][:, head.index, :, 4]
-    torch.testing.assert_close(attention_log_odds(model, graphs, head, position=4).sigmoid(), a)
+    torch.testing.assert_close(
+        attention_log_odds(head_scores(model, graphs, head), position=4).sigmoid(), a
+    )
 
 
 def test_attention_of_the_planted_heads() -> None:
@@ -103,7 +105,7 @@ def test_attention_of_the_planted_heads() -> None:
     torch.testing.assert_close(
         head_pattern(model, graphs, READER)[..., list(ANCHORS)].sum(-1), expected
     )
-    log_odds = attention_log_odds(model, graphs, POINTER, position=TARGET)
+    log_odds = attention_log_odds(head_scores(model, graphs, POINTER), position=TARGET)
     torch.testing.assert_close(log_odds, planted.SHARPNESS * (2.5 - degree) - math.log(9))
 
 

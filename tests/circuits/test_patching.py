@@ -15,8 +15,9 @@ from circuits.coalitions import (
     one_path_scores,
     shapley_values,
 )
+from circuits.components import path_names
 from circuits.interventions import HookReceiptError, run_edited
-from circuits.patching import NothingToRestore, every_set, frobenius, path_names, path_patching
+from circuits.patching import NothingToRestore, every_set, frobenius, path_patching
 from circuits.roles import Head
 from models.config import ModelConfig
 from models.graphs import Adjacency, named_graph, random_graphs

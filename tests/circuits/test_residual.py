@@ -213,18 +213,21 @@ def test_mean_ablation_replaces_the_result_by_its_mean_at_each_position(head: He
     expected = model.run_with_hooks(
         graphs, fwd_hooks=[(f"blocks.{head.layer}.attn.hook_result", hook)]
     )
-    torch.testing.assert_close(HeadAblations(model, graphs).logits(head), expected)
+    torch.testing.assert_close(HeadAblations(model, graphs).logits(head)[0], expected)
 
 
 @pytest.mark.parametrize("ablation", ABLATIONS)
 def test_ablations_of_a_part_of_the_graphs_are_those_of_it_alone(ablation: str) -> None:
     model, graphs = random_model(), random_graphs(6, 7, count=32, generator=chance()).double()
     whole, alone = HeadAblations(model, graphs), HeadAblations(model, graphs[::4])
-    for head in (Head(0, 1), Head(1, 2)):
-        torch.testing.assert_close(
-            whole.every(4).logits(head, ablation=ablation, generator=chance()),
-            alone.logits(head, ablation=ablation, generator=chance()),
-        )
+    heads = (Head(1, 2), Head(0, 1), Head(1, 0))
+    expected = alone.logits(*heads, ablation=ablation, generator=chance())
+    torch.testing.assert_close(
+        whole.every(4).logits(*heads, ablation=ablation, generator=chance()), expected
+    )
+    for head, one in zip(heads, expected, strict=True):
+        by_itself = alone.logits(head, ablation=ablation, generator=chance())[0]
+        torch.testing.assert_close(by_itself, one)
 
 
 def test_answers_are_those_of_the_forward_pass() -> None:
@@ -259,7 +262,7 @@ def test_stand_ins_are_zero_the_mean_or_another_case() -> None:
 @pytest.mark.parametrize("head", [Head(0, 1), Head(1, 2)])
 def test_zero_ablation_is_a_model_whose_head_writes_its_mean_everywhere(head: Head) -> None:
     model, graphs = random_model(), some_graphs(6).double()
-    found = HeadAblations(model, graphs).logits(head, ablation="zero")
+    found = HeadAblations(model, graphs).logits(head, ablation="zero")[0]
     attention = model.attention(head.layer)
     attention.b_O += head_result(model, graphs, head).mean((0, 1))
     attention.W_O[head.index] = 0
@@ -283,7 +286,7 @@ def test_resampling_a_head_that_gives_every_graph_the_same_changes_nothing() -> 
     model.attention(1).W_V[0] = 0  # its value is b_V, whatever the graph
     for ablation in ("mean", "resample"):
         found = HeadAblations(model, graphs).logits(head, ablation=ablation, generator=chance())
-        torch.testing.assert_close(found, model(graphs))
+        torch.testing.assert_close(found[0], model(graphs))
 
 
 def test_ablating_a_direction_by_zero_or_another_vertex() -> None:

@@ -50,7 +50,7 @@ def test_the_stream_for_inference_is_that_of_the_forward_pass(cfg: ModelConfig) 
     graphs = random_graphs(cfg.n_vertices, 9, count=80, generator=named_generator(0, "test"))
     for layer in range(cfg.n_layers + 1):
         torch.testing.assert_close(
-            model.entering(graphs, layer), model(graphs, stop_at_layer=layer), rtol=1e-9, atol=1e-9
+            model.entering(layer)(graphs), model(graphs, stop_at_layer=layer), rtol=1e-9, atol=1e-9
         )
 
 
