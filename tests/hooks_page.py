@@ -91,7 +91,7 @@ def marker() -> Iterator[str]:
         if not (said := _said(field)):
             raise ValueError(f"verdicts.judge.Claim.{name} has no docstring for {PAGE.name}")
         assert isinstance(field, griffe.Attribute)
-        yield f"| `{name}=` | `{field.annotation}` | {said} |".replace(" | None", " \\| None")
+        yield f"| `{name}=` | `{_in_words(field.annotation)}` | {said} |"
 
 
 def types() -> Iterator[str]:
@@ -129,8 +129,10 @@ def _members(parsed: griffe.Object) -> Iterator[str]:
         else:
             assert isinstance(member, griffe.Attribute)
             default = "" if member.value is None else f" = {member.value}"
-            kind = f"{member.annotation}{' = …' if 'dataclasses.' in default else default}"
-        yield f"| `{name}` | `{kind}` | {_said(member)} |".replace(" | None", " \\| None")
+            if "dataclasses." in default:
+                default = " = …"
+            kind = f"{_in_words(member.annotation)}{default}"
+        yield f"| `{name}` | `{kind}` | {_said(member)} |"
     yield ""
 
 
@@ -192,6 +194,11 @@ def _parsed(named: Callable[..., object]) -> griffe.Object:
     found = griffe.load(f"{named.__module__}.{named.__name__}", search_paths=[ROOT])
     assert isinstance(found, griffe.Object)
     return found
+
+
+def _in_words(annotation: object) -> str:
+    """A type without the bar, which ends a cell: GitHub wants it escaped, the site does not."""
+    return str(annotation).replace(" | ", " or ")
 
 
 def _said(member: griffe.Object | griffe.Alias) -> str:
