@@ -58,9 +58,10 @@ laws: $(INSTALLED)
 docs: $(INSTALLED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
-wheel: $(INSTALLED)
+# without .venv: whoever wants the library alone need not wait for torch
+wheel:
 	rm -rf dist
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist packaging/verdicts
+	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist packaging/verdicts
 
 # another project, as a user of the library has it: in an environment of its own, with the wheel and nothing of ours
 example: wheel

@@ -50,8 +50,12 @@ class Claim:
     id: str
     statement: str
     source: str
+    """Who states it, or where: what `Project.cite` makes words of."""
     evidence: str
+    """What its verdict rests on: `exact`, `proved`, `searched`, `estimated`, `causal`, or a kind
+    that `Project.evidence` adds."""
     gauge: frozenset[str]
+    """The gauges under which it changes, since it depends on coordinates; under no other it may."""
     companion: str | None
     """The claim that says the same without depending on any gauge."""
     about: str | None
@@ -59,6 +63,7 @@ class Claim:
     parts: frozenset[str]
     """The parts of the subject that it speaks of, by which a page sorts and filters."""
     broken_by: frozenset[str]
+    """Controls that must break it, beside those that break all claims."""
     spared: Mapping[str, str]
     """Controls that cannot break it, each with the reason."""
     at_chance: str | None

@@ -39,11 +39,15 @@ class Figure:
     """A drawing that stands beside the first of its claims; the others point to it."""
 
     id: str
+    """Its anchor on the page."""
     title: str
     caption: str
     body: Markup
+    """SVG or HTML, which goes into the page as it is."""
     source: str
+    """Whose figure it is, or where it stands, as the `source` of a claim."""
     claims: tuple[str, ...]
+    """Claims that it stands beside; at least one."""
 
     def __post_init__(self) -> None:
         if not self.claims:
@@ -55,8 +59,10 @@ class Panel:
     """A part of the page that the project draws by itself, above the claims."""
 
     id: str
+    """Its anchor on the page."""
     title: str
     body: Markup
+    """SVG or HTML, which goes into the page as it is."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,8 +80,9 @@ class PageExtras:
     beside: Mapping[str, SubjectResult] = dataclasses.field(default_factory=dict)
     """Subjects that are shown with those and not counted."""
     style: str = ""
+    """Plain CSS, which goes into the page as it is."""
     script: str = ""
-    """Plain CSS and JavaScript: they go into the page as they are."""
+    """Plain JavaScript, likewise."""
 
 
 def render_page(

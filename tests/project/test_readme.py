@@ -9,18 +9,20 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import verdicts.plugin.options
 from circuits.finder import find_roles
 from circuits.roles import read_roles
 from circuits.subject import load_subject
 from circuits.variants import Variants
-from claims.project import PROJECT
+from claims.catalogue import all_claims
+from claims.project import PROJECT, add_options
 from models.checkpoint import load_checkpoint
 from studies.__main__ import main
 from tests.mutants import COPIED, MUTANTS
@@ -44,12 +46,38 @@ def test_it_can_be_read_in_three_minutes() -> None:
     assert len(README.encode()) <= 10_000
 
 
-@pytest.mark.parametrize(
-    "path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.stem
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(
+            path
+            for room in ("docs", "checkpoints", "examples", "packaging")
+            for path in (ROOT / room).rglob("*.md")
+        ),
+    ]
 )
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_link_leads_nowhere(path: Path) -> None:
-    for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
-        assert "://" in link or (path.parent / link).exists(), link
+    for link, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)", without_code(path)):
+        if "://" in link:
+            continue
+        target = path.parent / link if link else path
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target), f"{link}#{anchor}"
+
+
+def without_code(path: Path) -> str:
+    """The text of a page, but for its blocks of code."""
+    return re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def anchors(path: Path) -> set[str]:
+    """Of all headings of a page, as GitHub names them."""
+    headings = re.findall(r"^#+ (.+)$", without_code(path), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def ledger(name: str) -> SubjectResult:
@@ -93,7 +121,8 @@ def test_its_findings_have_the_numbers_of_the_ledgers() -> None:
     for said in (
         f"is {offsets[0]} times that of a neighbour, ours {offsets[1]}".replace("-", "−"),
         f"accuracy falls from {accuracy:.3f} to {without:.3f}",
-        f"loses {lost[0]:.1f} of a point. In ours, another kind, it costs {lost[1]:.0f} points",
+        f"loses {lost[0]:.1f} of a point. Ours has a pointer of another kind, and loses"
+        f" {lost[1]:.0f} points",
         f"takes away {held:.3f} of the attention",
         f"that the pointer reads takes {read:.2f}",
         f"(r = {values:.2f})",
@@ -113,6 +142,59 @@ def test_its_counts_are_those_of_the_ledgers() -> None:
         cell = f"{count['holds']} ({count['refuted']} refuted, {count['unresolved']} unresolved)"
         assert cell in page("findings")
         assert f"| {above} |" in page("findings")
+
+
+def test_the_two_tests_against_untrained_models_are_told_apart() -> None:
+    """One untrained model as a control, and 3,000 to rank a claim among."""
+    theirs = {claim.id: claim for claim in ledger("transformer_2024-09-05_13-28-07").claims}
+    claims = {claim.id: claim.spared for claim in all_claims()}
+    fresh, dealt = (
+        [name for name, spared in claims.items() if control in spared]
+        for control in ("fresh weights", "scrambled heads")
+    )
+    trials = [theirs[name].controls or {} for name in fresh]
+    held = sum(trial["fresh weights"].verdict == "holds" for trial in trials)
+    as_chance = [
+        claim
+        for claim in theirs.values()
+        if claim.verdict == "holds" and claim.above_chance == "no"
+    ]
+    numbers = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    told = " ".join(page("controls-and-gauges").split())
+    assert f"Fresh weights must break all claims but {numbers[len(fresh)]}." in told
+    assert f"this matrix {numbers[held]} of them hold." in told
+    assert f"Dealt heads must break all claims but {numbers[len(dealt)]}." in told
+    assert f"checkpoint, {numbers[len(as_chance)]} are not told from these." in told
+    assert f"model, {numbers[len(as_chance)]} are not told from those" in " ".join(README.split())
+
+
+class Options:
+    """What is added to a parser, by name."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def getgroup(self, *_: str) -> Options:
+        return self
+
+    def addoption(self, name: str, **_: object) -> None:
+        self.names.add(name)
+
+    def addini(self, *_: object, **__: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("heading", "add"),
+    [
+        ("## Of the library\n", verdicts.plugin.options.add_options),
+        ("## Of this project\n", add_options),
+    ],
+)
+def test_its_options_are_those_that_there_are(heading: str, add: Callable[[Any], None]) -> None:
+    options = Options()
+    add(options)
+    section, _, _ = page("options").partition(heading)[2].partition("\n## ")
+    assert set(re.findall(r"^\| `(--[a-z-]+)", section, flags=re.MULTILINE)) == options.names
 
 
 def test_every_name_in_it_exists() -> None:
