@@ -83,7 +83,7 @@ class Reporting:
             yield f"gate{of}: {gate.rule} ({gate.why})"
             return
         ledger = self.run.ledgers.get(about.content_hash)
-        if judged.ledger_path in self.run.strange_ledgers:
+        if about.content_hash in self.run.without_their_ledger:
             yield f"ledger{of}: {judged.ledger_path} is of another {self.run.project.subject}"
             return
         if ledger is None:

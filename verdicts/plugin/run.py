@@ -63,8 +63,8 @@ class Run:
         self.ledgers: dict[str, Record] = {}
         self.complaints: list[str] = []
         """What is wrong with the claims of the run taken together."""
-        self.strange_ledgers: set[Path] = set()
-        """Those that are of another subject than the one that they lie beside."""
+        self.without_their_ledger: set[str] = set()
+        """Subjects beside which the ledger of another lies, by content hash."""
         self.messages: list[str] = []
         """What was written where, and why not."""
         self.broken_files = 0
@@ -183,7 +183,7 @@ class Run:
             return
         ledger = read_whole_record(judged.ledger_path)
         if ledger.subjects[0].content_hash != description.content_hash:
-            self.strange_ledgers.add(judged.ledger_path)
+            self.without_their_ledger.add(description.content_hash)
             if self.config.getoption("claims_accept"):
                 return
             raise RecordError(
