@@ -26,6 +26,15 @@ PARTS = (
 )
 """What a claim may be about, from the input up."""
 
+OF_A_MODEL = {
+    "exact": "Read off the weights. No sample, so no interval.",
+    "causal": (
+        "Something inside the model was changed, and its effect measured on a sample. The interval"
+        " holds the true effect 95 times in 100."
+    ),
+}
+"""What two kinds of evidence mean where the subject is a model."""
+
 EXHAUSTED = {
     "exhausted": (
         "Every graph of a range was gone through, up to renaming its vertices, in one random"
@@ -38,9 +47,10 @@ PROJECT = Project(
     subject="checkpoint",
     data="validation set",
     cases="graphs",
+    contents="weights",
     cite=cite,
     parts=PARTS,
-    evidence={**EVIDENCE, **EXHAUSTED},
+    evidence={**EVIDENCE, **OF_A_MODEL, **EXHAUSTED},
 )
 
 

@@ -149,6 +149,7 @@ def _load(options: argparse.Namespace) -> tuple[Subject, Record]:
         from circuits.subject import REGISTRY, load_subject
         from verdicts.record import read_whole_record
         from verdicts.schema import Description
+        from verdicts.wording import short_hash
 
     subject = load_subject(
         options.checkpoint or REGISTRY / "default", validation=options.validation_set
@@ -158,11 +159,13 @@ def _load(options: argparse.Namespace) -> tuple[Subject, Record]:
     record, about = read_whole_record(path), Description.of(subject)
     subjects = sorted(record.subjects, key=lambda one: one.content_hash != about.content_hash)
     if subjects[0].content_hash != about.content_hash:
-        raise ValueError(f"{path}: says nothing of {subject.name}, {about.content_hash[:19]}…")
+        raise ValueError(
+            f"{path}: says nothing of {subject.name}, {short_hash(about.content_hash)}"
+        )
     then = subjects[0].validation_set or "which it does not name"
     if then != about.validation_set:
         raise ValueError(
-            f"{path}: was measured on another validation set, {then[:19]}…; name it with"
+            f"{path}: was measured on another validation set, {short_hash(then)}; name it with"
             " --validation-set"
         )
     return dataclasses.replace(subject, seed=record.run.seed), replace(

@@ -1,9 +1,10 @@
 """Command line: `python -m verdicts page`, `compare` and `history`. They need records alone, no
-project and no weights."""
+project and no subject."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -57,7 +58,7 @@ def add_commands(commands: Commands, project: Callable[[], Project] = lambda: PL
     )
     for option, kind in (("--markdown", "a summary in Markdown"), ("--page", "a page")):
         history.add_argument(option, type=_path, metavar="PATH", help=f"write {kind}, too")
-    history.set_defaults(run=_history)
+    history.set_defaults(run=_history, project=project)
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -94,7 +95,8 @@ def _history(options: argparse.Namespace) -> None:
     else:
         history = read_history(options.records, name=options.subject)
     print(*(text for text, _ in render_history(history)), sep="\n")
-    for path, render in ((options.markdown, history_markdown), (options.page, render_history_page)):
+    page = functools.partial(render_history_page, project=options.project())
+    for path, render in ((options.markdown, history_markdown), (options.page, page)):
         if path is not None:
             write_text(path, render(history))
             print(wrote("the history", path), file=sys.stderr)

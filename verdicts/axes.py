@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from verdicts.drawing import WIDTH, Scale, short
 from verdicts.schema import Measurement, Trial
-from verdicts.wording import bound, number, shown
+from verdicts.wording import bound, counted, number, shown
 
 _LEFT, _RIGHT = 14, WIDTH - 14
 _MIDDLE, _CONTROLS = 20, 38
@@ -61,7 +61,7 @@ def measurement_axis(
     left, right = scale(low) if low is not None else 0, scale(high) if high is not None else WIDTH
     held = measurement.outcome == "holds"
     words = f"{name}: {shown(measurement)}, must be {bound(measurement)}" + (
-        f"; {len(reached)} control{'s' * (len(reached) > 1)}" if reached else ""
+        f"; {counted(len(reached), 'control', 'controls')}" if reached else ""
     )
     parts = [
         Markup('<rect class="allowed" x="{}" width="{}" y="6" height="28"/>').format(

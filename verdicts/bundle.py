@@ -16,6 +16,7 @@ from verdicts.page import PageExtras, render_page
 from verdicts.project import PLAIN, Project
 from verdicts.record import MAX_BYTES, RecordError, read_whole_record
 from verdicts.schema import Record
+from verdicts.wording import short_hash
 
 
 class Words(msgspec.Struct, frozen=True):
@@ -27,12 +28,14 @@ class Words(msgspec.Struct, frozen=True):
     evidence: dict[str, str]
     cited: dict[str, str]
     """From each source of a claim or figure to the words that cite it."""
+    contents: str = PLAIN.contents  # a bundle from before there was this word has the plain one
 
     def project(self) -> Project:
         """A project that speaks so, and knows of no other sources."""
         return Project(
             subject=self.subject,
             data=self.data,
+            contents=self.contents,
             parts=self.parts,
             cite=lambda source: self.cited.get(source, source),
             evidence=self.evidence,
@@ -56,8 +59,8 @@ class Bundle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         first, seed = subjects[0], record.run.seed
         if first.content_hash != self.content_hash:
             raise RecordError(
-                f"{source}: was drawn of {self.content_hash[:19]}…, and the record is of"
-                f" {', '.join(one.name for one in subjects)}, {first.content_hash[:19]}…"
+                f"{source}: was drawn of {short_hash(self.content_hash)}, and the record is of"
+                f" {', '.join(one.name for one in subjects)}, {short_hash(first.content_hash)}"
             )
         data = first.validation_set or None
         if (data, seed) != (self.validation_set, self.seed):
@@ -81,6 +84,7 @@ def write_bundle(path: Path, record: Record, extras: PageExtras, *, project: Pro
         words=Words(
             subject=project.subject,
             data=project.data,
+            contents=project.contents,
             parts=project.parts,
             evidence=dict(project.evidence),
             cited={source: project.cite(source) for source in sorted(sources)},

@@ -114,7 +114,7 @@ def _write_npz(file: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
 def read_cases(
     path: Path, about: Description, *, sha256: str | None = None
 ) -> dict[tuple[str, str], Seen]:
-    """What was seen of the subject of these weights on this data; `RecordError` for a file that is
+    """What was seen of the subject of this hash on this data; `RecordError` for a file that is
     not of it, or cannot be read."""
     import numpy as np
 

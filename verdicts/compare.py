@@ -26,15 +26,15 @@ from verdicts.sentences import said_of
 
 
 def baseline_for(baseline: Record, subject: Description, *, source: Path) -> SubjectResult:
-    """The subject of a record to compare with: the only one, or that of the same weights;
+    """The subject of a record to compare with: the only one, or that of the same hash;
     `RecordError` where there is none."""
     subjects = baseline.subjects
     same = [one for one in subjects if one.content_hash == subject.content_hash]
     if len(subjects) > 1 and not same:
         names = ", ".join(one.name for one in subjects)
         raise RecordError(
-            f"{source}: is of {names}, and none has the weights of {subject.name}; compare with"
-            " a record of one subject"
+            f"{source}: is of {names}, and none has the content hash of {subject.name}; compare"
+            " with a record of one subject"
         )
     found = (same or subjects)[0]
     then, now = found.validation_set or None, subject.validation_set or None
@@ -53,7 +53,7 @@ def compare(
     say which. In a run that is not `whole`, claims that were not judged are left out."""
     before, now = ({claim.id: claim for claim in one.claims} for one in (baseline, subject))
     same = baseline.content_hash == subject.content_hash
-    asked = gate or Gate(*mode_of(None, same_weights=same, retrained=None))
+    asked = gate or Gate(*mode_of(None, same_contents=same, retrained=None))
     claims = {}
     for name in sorted(before.keys() | now.keys()):
         if name in now or whole:

@@ -7,9 +7,16 @@ import functools
 import jinja2
 
 from verdicts.axes import has_axis, mark, measurement_axis
-from verdicts.sentences import changed, comparison_summary, headline, smallest_seen
+from verdicts.sentences import (
+    banner,
+    changed,
+    comparison_summary,
+    headline,
+    smallest_seen,
+    titles,
+)
 from verdicts.table import SIGNS, beside_chance, summary
-from verdicts.wording import against, bound, number, role, shown
+from verdicts.wording import against, bound, counted, number, role, short_hash, shown
 
 
 @functools.cache
@@ -25,15 +32,19 @@ def environment() -> jinja2.Environment:
     made.filters |= {
         "beside_chance": beside_chance,
         "against": against,
+        "banner": banner,
         "bound": bound,
         "changed": changed,
         "comparison_summary": comparison_summary,
+        "counted": counted,
         "headline": headline,
         "number": number,
         "role": role,
+        "short_hash": short_hash,
         "shown": shown,
         "smallest_seen": smallest_seen,
         "summary": summary,
+        "titles": titles,
         "words": lambda name: str(name).replace("_", " "),
     }
     made.globals |= {

@@ -1,8 +1,8 @@
 """The rules of the gate: three questions, each with a rule of its own.
 
-*same*: the same weights, so everything must be as it was. *changed*: changed weights of the same
-subject, so no claim may be lost, and none may come much nearer to its bound. *retrained*: trained
-anew, so the laws must hold, and the rest is an accident of the seed.
+*same*: the same subject, so everything must be as it was. *changed*: a changed one, so no claim may
+be lost, and none may come much nearer to its bound. *retrained*: trained anew, so the laws must
+hold, and the rest is an accident of the seed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FAILING: tuple[Status, ...] = ("lost", "law broken", "vanished", "drifted")
 AS_BEFORE: tuple[Status, ...] = ("fails still", "holds still")
 
 DRIFT = 0.25
-"""Share of the distance to its bound that a measure may lose, where weights are changed."""
+"""Share of the distance to its bound that a measure may lose in a changed subject."""
 NEGLIGIBLE = 0.01
 """Share of the distance to its bound that counts as no change at all, however sure it is."""
 
@@ -101,24 +101,26 @@ class Gate:
     drift: float = DRIFT
     cases: str = "cases"
     """What the project calls them."""
+    contents: str = "contents"
+    """What the project says that a subject consists of."""
 
     @property
     def rule(self) -> str:
         """When the run fails, in a sentence."""
         if self.mode == "same":
-            return "the same weights: everything must be as it was"
+            return f"the same {self.contents}: everything must be as it was"
         if self.mode == "changed":
             return (
-                "changed weights: a claim that is lost fails, and one of which a measure has lost"
-                f" more than {self.drift:.0%} of its distance to the bound"
+                f"changed {self.contents}: a claim that is lost fails, and one of which a measure"
+                f" has lost more than {self.drift:.0%} of its distance to the bound"
             )
         gating = gating_laws(self.laws)
         if not gating:
             return "trained anew: no law is known that could gate, so nothing fails"
         return (
-            f"trained anew: {len(gating)} of {len(self.laws)} laws gate; of the trainings that"
-            f" their rates are of at most {false_alarms(gating):.0%} broke any; the rest is an"
-            " accident of the seed"
+            f"trained anew: {len(gating)} of {len(self.laws)} laws gate, and by their rates fail"
+            f" {false_alarms(gating):.0%} of sound trainings at most; the rest is an accident of"
+            " the seed"
         )
 
     def acknowledgement(self, claim: str) -> Acknowledgement | None:
@@ -161,13 +163,13 @@ class Gate:
         )
 
 
-def mode_of(named: str | None, *, same_weights: bool, retrained: str | None) -> tuple[Mode, str]:
+def mode_of(named: str | None, *, same_contents: bool, retrained: str | None) -> tuple[Mode, str]:
     """The question and why it is this one; `retrained` is why the project takes the subject for
     another training of the baseline's recipe."""
     for mode in MODES:
         if named == mode:
             return mode, "named by --claims-gate"
-    if same_weights:
+    if same_contents:
         return "same", "the content hashes are equal"
     if retrained is not None:
         return "retrained", retrained

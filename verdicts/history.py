@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from verdicts.markdown import escaped
+from verdicts.project import PLAIN, Project
 from verdicts.record import RecordError, parse_record, read_record
 from verdicts.schema import ClaimResult, Measurement, Record, SubjectResult
 from verdicts.series import Series, page_of_series, render_series
 from verdicts.table import Line, sign, summary
-from verdicts.wording import bound, number, shown
+from verdicts.wording import bound, number, shown, value_of
 
 _LATEST = 4  # records whose values fit on a line
 _MISSED = {"refuted": " ✗", "unresolved": " ?"}
@@ -189,7 +190,10 @@ def _values(found: Sequence[ClaimResult | None]) -> Iterator[tuple[str, str, lis
 
 def _cell(measurement: Measurement) -> str:
     value = measurement.value
-    text = number(value) if isinstance(value, int | float) else "—" if value is None else "…"
+    if isinstance(value, list | dict):
+        text = "…"
+    else:
+        text = number(value) if isinstance(value, int) else value_of(measurement)
     return text + _MISSED.get(measurement.outcome or "", "")
 
 
@@ -214,7 +218,7 @@ def _cells(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def render_history_page(history: History) -> str:
+def render_history_page(history: History, *, project: Project = PLAIN) -> str:
     """The same as a page, with a line chart for each number that decides a claim."""
     return page_of_series(
         history.series(),
@@ -222,4 +226,5 @@ def render_history_page(history: History) -> str:
         title=f"{history.subjects[-1].name}: history",
         lead=f"{len(history.labels)} records, from {history.labels[0]} to {history.labels[-1]}.",
         history=history,
+        project=project,
     )

@@ -69,7 +69,7 @@ class Claim:
     at_chance: str | None
     """Why it is worth stating where it holds and chance does as well."""
     drift: float | None
-    """Share of the distance to its bound that a measure may lose in changed weights; `None` for
+    """Share of the distance to its bound that a measure may lose in a changed subject; `None` for
     what the run says."""
     function: Callable[..., None]
     project: Project = PLAIN

@@ -8,12 +8,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from verdicts.gates import FAILING
-from verdicts.matrices import NOT_ASKED, Matrix, controls, gauges
+from verdicts.matrices import NOT_ASKED, STAYS, Matrix, Row, controls, gauges
 from verdicts.record import PARTIAL_SUMMARY, worst_first
-from verdicts.schema import ClaimResult, Comparison, Record, ShownCase
-from verdicts.sentences import Told, changed, comparison_summary, headline, smallest_seen
+from verdicts.schema import ClaimResult, Record, ShownCase, SubjectResult
+from verdicts.sentences import Told, changed, comparison_summary, headline, smallest_seen, titles
 from verdicts.table import beside_chance, summary
-from verdicts.wording import stated
+from verdicts.wording import counted, short_hash, stated
 
 MAX_BYTES = 900_000  # a CI step summary takes a megabyte
 _SIGN = {"error": "💥", "refuted": "❌", "unresolved": "❔", "absent": "➖", "holds": "✅"}
@@ -48,25 +48,28 @@ def _lines(record: Record, complaints: Sequence[str]) -> Iterator[str]:
         yield f"## {escaped(subject.name)}: {summary(subject)}"
         yield ""
         if subject.comparison:
-            yield from _comparison(subject.comparison)
-        yield f"`{subject.content_hash[:19]}…`, seed {record.run.seed}, {record.run.device}"
+            yield from _comparison(subject)
+        yield f"`{short_hash(subject.content_hash)}`, seed {record.run.seed}, {record.run.device}"
         yield ""
         claims = worst_first(subject.claims)
         if subject.comparison:  # which says what matters
-            yield from _folded(f"All {len(claims)} claims", _table(claims))
+            yield from _folded(f"All {counted(len(claims), 'claim', 'claims')}", _table(claims))
         else:
             yield from _table([claim for claim in claims if claim.verdict != "holds"])
             holding = [claim for claim in claims if claim.verdict == "holds"]
             if holding:
-                yield from _folded(f"{len(holding)} hold", _table(holding))
+                yield from _folded(counted(len(holding), "holds"), _table(holding))
         if (matrix := controls(subject)) is not None:
-            yield from _folded(f"Controls: {_controls(matrix)}", _matrix(matrix, quiet=NOT_ASKED))
+            yield from _folded(f"Controls: {_controls(matrix)}", _matrix(matrix, matrix.rows))
         if (matrix := gauges(subject)) is not None:
-            yield from _folded(f"Gauges: {_gauges(matrix)}", _matrix(matrix, quiet="·"))
+            told = [row for row in matrix.rows if set(row.marks) != {STAYS}]
+            yield from _folded(f"Gauges: {_gauges(matrix)}", _matrix(matrix, told))
 
 
-def _comparison(comparison: Comparison) -> Iterator[str]:
-    yield f"Against **{escaped(comparison.name)}**: {comparison_summary(comparison)}"
+def _comparison(subject: SubjectResult) -> Iterator[str]:
+    comparison = subject.comparison
+    assert comparison
+    yield f"Against **{escaped(titles(subject)[1])}**: {comparison_summary(comparison)}"
     yield ""
     yield from (f"- {escaped(line)}" for line in headline(comparison))
     yield ""
@@ -145,44 +148,42 @@ def _controls(matrix: Matrix) -> str:
     asked."""
     wrong = sum(row.wrong for row in matrix.rows)
     unasked = sum(set(row.marks) == {NOT_ASKED} for row in matrix.rows)
-    counts = {
-        "broken as they must be": len(matrix.rows) - wrong - unasked,
-        "<b>not broken, and must be</b>": wrong,
-        "not asked": unasked,
-    }
-    return ", ".join(f"{count} {words}" for words, count in counts.items() if count)
+    counts = (
+        (len(matrix.rows) - wrong - unasked, "broken as it must be", "broken as they must be"),
+        (wrong, "<b>not broken, and must be</b>", None),
+        (unasked, "not asked", None),
+    )
+    return ", ".join(counted(*one) for one in counts if one[0])
 
 
 def _gauges(matrix: Matrix) -> str:
     """How many claims change under a gauge, as they say or not."""
     wrong = sum(row.wrong for row in matrix.rows)
     changing = sum("×" in row.marks and not row.wrong for row in matrix.rows)
-    counts = {
-        "depend on none": len(matrix.rows) - wrong - changing,
-        "change as they say": changing,
-        "<b>not as they say</b>": wrong,
-    }
-    return ", ".join(f"{count} {words}" for words, count in counts.items() if count)
-
-
-def _matrix(matrix: Matrix, *, quiet: str) -> Iterator[str]:
-    """The rows and columns in which there is any but the quiet mark, what is wrong first."""
-    rows = sorted(
-        (row for row in matrix.rows if set(row.marks) != {quiet}), key=lambda row: not row.wrong
+    counts = (
+        (len(matrix.rows) - wrong - changing, "depends on none", "depend on none"),
+        (changing, "changes as it says", "change as they say"),
+        (wrong, "<b>not as it says</b>", "<b>not as they say</b>"),
     )
+    return ", ".join(counted(*one) for one in counts if one[0])
+
+
+def _matrix(matrix: Matrix, rows: Sequence[Row]) -> Iterator[str]:
+    """These rows, what is wrong first, and the columns in which anything but `·` is."""
+    if not rows:
+        return
     columns = [
         place
         for place in range(len(matrix.columns))
-        if any(row.marks[place] != quiet for row in rows)
+        if any(row.marks[place] != STAYS for row in rows)
     ]
-    if not rows:
-        return
     names = [escaped(matrix.columns[place]) for place in columns]
-    yield f"| claim | {' | '.join([*names, matrix.beside])} |"
-    yield f"|---|{':-:|' * len(columns)}---|"
-    for row in rows:
+    beside = [matrix.beside] if matrix.beside else []
+    yield f"| claim | {' | '.join([*names, *beside])} |"
+    yield f"|---|{':-:|' * len(columns)}{'---|' * len(beside)}"
+    for row in sorted(rows, key=lambda row: not row.wrong):
         marks = (row.marks[place] for place in columns)
-        yield f"| `{row.claim}` | {' | '.join([*marks, row.beside])} |"
+        yield f"| `{row.claim}` | {' | '.join([*marks, *([row.beside] if beside else [])])} |"
     yield ""
     legend = dataclasses.replace(matrix, rows=tuple(rows)).legend
     yield "; ".join(f"{mark} {words}" for mark, words in legend.items())
@@ -190,9 +191,15 @@ def _matrix(matrix: Matrix, *, quiet: str) -> Iterator[str]:
 
 
 def _folded(summary: str, lines: Iterable[str]) -> Iterator[str]:
+    """Lines behind their summary, which stands alone where there are none."""
+    inside = list(lines)
+    if not inside:
+        yield summary
+        yield ""
+        return
     yield f"<details><summary>{summary}</summary>"
     yield ""
-    yield from lines
+    yield from inside
     yield "</details>"
     yield ""
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import UNSET
 
+from verdicts.project import PLAIN, Project
 from verdicts.schema import ClaimResult, SubjectResult, Trial
 from verdicts.variants import gating
 
-WRONG, NOT_ASKED = "!", "/"
+WRONG, NOT_ASKED, STAYS = "!", "/", "·"
 CONTROL_MARKS = {
     "×": "broken, as it must be",
     "o": "broken, too",
@@ -20,7 +21,7 @@ CONTROL_MARKS = {
     NOT_ASKED: "not asked, for it fails on the subject itself",
 }
 GAUGE_MARKS = {
-    "·": "stays",
+    STAYS: "stays",
     "~": "only numbers without a bound change",
     "×": "changes, as it says",
     WRONG: "not as it says",
@@ -48,7 +49,7 @@ class Matrix:
     title: str
     columns: tuple[str, ...]
     beside: str
-    """What stands beside the marks."""
+    """What stands beside the marks; empty where no row has it."""
     rows: tuple[Row, ...]
     meaning: Mapping[str, str]
     """Of each mark."""
@@ -72,7 +73,7 @@ def controls(subject: SubjectResult) -> Matrix | None:
     return Matrix(
         title="under controls: a claim must be broken by those marked ×",
         columns=tuple(claims[0][1]),
-        beside="other parts in its place that pass",
+        beside="other parts in its place that pass" if any(row.beside for row in rows) else "",
         rows=tuple(rows),
         meaning=CONTROL_MARKS,
     )
@@ -95,7 +96,7 @@ def _passing(claim: ClaimResult) -> str:
     return f"{len(found.passing)} of {found.others} ({found.role})" if found else ""
 
 
-def gauges(subject: SubjectResult) -> Matrix | None:
+def gauges(subject: SubjectResult, project: Project = PLAIN) -> Matrix | None:
     """What changes under which gauges; `None` where the record has none."""
     claims = [(one, one.gauges) for one in subject.claims if one.gauges is not UNSET]
     if not claims:
@@ -109,9 +110,10 @@ def gauges(subject: SubjectResult) -> Matrix | None:
         for claim, found in claims
     ]
     return Matrix(
-        title="under gauges: what changes with the weights although the function does not",
+        title=f"under gauges: what changes with the {project.contents} although the function does"
+        " not",
         columns=tuple(claims[0][1]),
-        beside="companion",
+        beside="companion" if any(row.beside for row in rows) else "",
         rows=tuple(rows),
         meaning=GAUGE_MARKS,
     )
@@ -121,4 +123,4 @@ def _gauge(claim: ClaimResult, gauge: str, changed: Sequence[str]) -> str:
     decisive = gating(claim).intersection(changed)
     if bool(decisive) != (gauge in claim.gauge) and (decisive or claim.verdict != "absent"):
         return WRONG
-    return "×" if decisive else "~" if changed else "·"
+    return "×" if decisive else "~" if changed else STAYS

@@ -10,7 +10,7 @@ from verdicts.gates import Bounds, Gate, Move
 from verdicts.paired import Change, smallest_unpaired
 from verdicts.schema import ClaimResult, Measurement
 
-SAME_WEIGHTS = 1e-4  # by which an exact measurement of the same weights may differ between machines
+SAME_WEIGHTS = 1e-4  # by which an exact measurement of the same subject may differ between machines
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from markupsafe import Markup
 
 EVIDENCE: Mapping[str, str] = {
-    "exact": "Read off the weights. No sample, so no interval.",
+    "exact": "Read off the subject itself. No sample, so no interval.",
     "proved": "True of every possible input: all cases were gone through, in double precision.",
     "searched": (
         "Said of every input of a kind. Nobody proved it; a search looked for a counterexample, and"
@@ -19,8 +19,8 @@ EVIDENCE: Mapping[str, str] = {
         "Measured on a sample of inputs. The interval holds the true value 95 times in 100."
     ),
     "causal": (
-        "Something inside the model was changed, and its effect measured on a sample. The interval"
-        " holds the true effect 95 times in 100."
+        "Something inside the subject was changed, and its effect measured on a sample. The"
+        " interval holds the true effect 95 times in 100."
     ),
 }
 
@@ -36,6 +36,8 @@ class Project:
     """What it is judged on: a data set, say."""
     cases: str = "cases"
     """What a sample consists of: sentences, say."""
+    contents: str = "contents"
+    """What a subject consists of, and its content hash is of, in the plural: weights, say."""
     parts: tuple[str, ...] = ()
     """Parts of a subject that claims may be about, in the order to show them; any, where none are
     named."""

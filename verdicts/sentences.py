@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from verdicts.causes import LOST
 from verdicts.gates import AS_BEFORE, FAILING, STATUSES, Gate, Move
-from verdicts.schema import ClaimResult, Comparison, Measurement, Status
-from verdicts.wording import against, bound, shown
+from verdicts.schema import ClaimResult, Comparison, Measurement, Status, SubjectResult
+from verdicts.wording import against, bound, counted, short_hash, shown
 
 
 def said_of(
@@ -72,10 +72,10 @@ def _misses(before: ClaimResult | None, now: ClaimResult) -> Iterator[str]:
 
 
 def comparison_summary(comparison: Comparison) -> str:
-    """How many claims came out how, worst first: `1 lost, 41 holds still`."""
+    """How many claims came out how, worst first: `1 lost, 41 hold still`."""
     counts = Counter(claim.status for claim in comparison.claims.values())
     return (
-        ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
+        ", ".join(counted(counts[status], status) for status in STATUSES if counts[status])
         or "nothing was compared"
     )
 
@@ -86,8 +86,26 @@ def comparison_complaints(comparison: Comparison) -> Iterator[str]:
     if all(claim.status in ("new", "vanished") for claim in claims.values()):
         yield f"no claim of this run is in the baseline, {comparison.name}: nothing was compared"
     counts = Counter(claim.status for claim in claims.values())
-    if failing := [f"{counts[status]} {status}" for status in FAILING if counts[status]]:
+    if failing := [counted(counts[status], status) for status in FAILING if counts[status]]:
         yield f"the gate fails against {comparison.name}: {', '.join(failing)}"
+
+
+def banner(comparison: Comparison) -> tuple[bool, str]:
+    """Whether the gate passes, and the sentence that says so."""
+    complaints = "; ".join(comparison_complaints(comparison))
+    passes = f"the gate passes against {comparison.name}: {comparison_summary(comparison)}"
+    return not complaints, complaints or passes
+
+
+def titles(subject: SubjectResult) -> tuple[str, str]:
+    """What to call a subject and its baseline: their names, with their hashes where both have
+    one name."""
+    assert subject.comparison
+    both = (subject, subject.comparison)
+    if subject.name != subject.comparison.name:
+        return subject.name, subject.comparison.name
+    now, then = (f"{one.name} ({short_hash(one.content_hash)})" for one in both)
+    return now, then
 
 
 def headline(comparison: Comparison) -> list[str]:
@@ -125,9 +143,8 @@ def changed(comparison: Comparison) -> list[tuple[str | None, list[Told]]]:
             if name in part.claims
         ]  # the cause is said once, with the part
         folded.update(part.claims)
-        count = {0: "", 1: "; 1 claim hangs on it"}.get(
-            len(hanging), f"; {len(hanging)} claims hang on it"
-        )
+        hang = counted(len(hanging), "claim hangs", "claims hang")
+        count = f"; {hang} on it" if hanging else ""
         groups.append((f"{part.part}: {part.became}{count}", hanging))
     return [*groups, (None, [one for one in told if one[1] not in folded])]
 

@@ -13,8 +13,8 @@ from verdicts.matrices import Matrix, controls, gauges
 from verdicts.project import PLAIN, Project
 from verdicts.record import worst_first
 from verdicts.schema import ClaimResult, Comparison, Measurement, Status, SubjectResult
-from verdicts.sentences import changed, comparison_summary, headline, smallest_seen
-from verdicts.wording import against, number, role, shown, text_of
+from verdicts.sentences import changed, comparison_summary, headline, smallest_seen, titles
+from verdicts.wording import against, counted, number, role, short_hash, shown, text_of
 
 WIDTH = 100
 _INDENT = 12  # width of the verdict column
@@ -34,9 +34,9 @@ Line = tuple[str, dict[str, bool]]
 
 
 def summary(subject: SubjectResult) -> str:
-    """How many claims came out how, worst first: `1 refuted, 17 holds`."""
+    """How many claims came out how, worst first: `1 refuted, 17 hold`."""
     counts = Counter(claim.verdict for claim in subject.claims)
-    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
+    return ", ".join(counted(counts[verdict], verdict) for verdict in VERDICTS if counts[verdict])
 
 
 def render(
@@ -58,9 +58,9 @@ def render(
     yield f"{subject.name}: {summary(subject)}", {"bold": True}
 
 
-def render_matrices(subject: SubjectResult) -> Iterator[Line]:
+def render_matrices(subject: SubjectResult, *, project: Project = PLAIN) -> Iterator[Line]:
     """Claims × controls and claims × gauges, where the record has them."""
-    for matrix in (controls(subject), gauges(subject)):
+    for matrix in (controls(subject), gauges(subject, project)):
         if matrix is not None:
             yield from _matrix(subject, matrix)
 
@@ -71,7 +71,7 @@ def _matrix(subject: SubjectResult, matrix: Matrix) -> Iterator[Line]:
     legend = "   ".join(f"{_letter(place)} {name}" for place, name in enumerate(matrix.columns))
     yield from ((line, {}) for line in textwrap.wrap(legend, WIDTH))
     widest = max(len(row.claim) for row in matrix.rows)
-    yield f"{'claim':<{widest}}  {_letters(len(matrix.columns))}  {matrix.beside}", {}
+    yield f"{'claim':<{widest}}  {_letters(len(matrix.columns))}  {matrix.beside}".rstrip(), {}
     for row in matrix.rows:
         cells = " ".join(f"{mark:^3}" for mark in row.marks)
         yield f"{row.claim:<{widest}}  {cells}  {row.beside}".rstrip(), {"red": row.wrong}
@@ -95,10 +95,8 @@ def render_comparison(subject: SubjectResult, *, verbose: bool = False) -> Itera
     if not comparison:
         return
     yield "", {}
-    yield (
-        f"{subject.name} against {comparison.name}: {comparison_summary(comparison)}",
-        {"bold": True},
-    )
+    heading = " against ".join(titles(subject))
+    yield f"{heading}: {comparison_summary(comparison)}", {"bold": True}
     for line in headline(comparison):
         yield from ((part, {}) for part in textwrap.wrap(line, WIDTH))
     for answers in comparison.answers:
@@ -156,7 +154,7 @@ def render_side_by_side(subjects: Sequence[SubjectResult]) -> Iterator[Line]:
 
 
 def _heading(subject: SubjectResult) -> Iterator[Line]:
-    yield f"{subject.name}  {subject.content_hash[:19]}…", {"bold": True}
+    yield f"{subject.name}  {short_hash(subject.content_hash)}", {"bold": True}
     roles = "  ".join(f"{name} {role(value)}" for name, value in subject.roles.items())
     yield from ((line, {}) for line in textwrap.wrap(roles, WIDTH))
     yield "─" * WIDTH, {}

@@ -1,8 +1,8 @@
 """Whether a claim can fail: judged on broken copies of its subject, and on equivalent ones.
 
 A control breaks a subject; a claim that survives one that is meant to break it says nothing. A
-gauge changes weights and leaves the function alone; a claim must change under exactly those that it
-names.
+gauge changes a subject and leaves its function alone; a claim must change under exactly those that
+it names.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Variants(Protocol):
         """The smaller subject that gauges start from."""
 
     def under_gauge(self, subject: Any, gauge: str) -> Any:
-        """The subject with its weights changed and its function not."""
+        """The subject changed, and its function not."""
 
     def other_parts(self, subject: Any, about: str) -> Mapping[str, Any]:
         """The subject with every other part in the role that a claim is about."""
@@ -184,7 +184,7 @@ def changes(before: Verdict, after: Verdict) -> Iterator[str]:
 
     Numbers in a list or mapping are compared in order of size, since heads and vertices may be
     renamed. An extreme differs where any of its members does: which of them is the lowest is an
-    accident of the weights, and the bound is on each.
+    accident, and the bound is on each.
     """
     if before.verdict != after.verdict:
         yield "verdict"
@@ -238,7 +238,7 @@ def control_complaints(
         if trial.verdict == "holds" and trial.required:
             yield (
                 f"{claim.id} also holds under the control {name!r}, so it says nothing about the"
-                " trained model; tighten what it measures, or say in spared={…} why this control"
+                " subject itself; tighten what it measures, or say in spared={…} why this control"
                 " cannot break it"
             )
     for control in controls:

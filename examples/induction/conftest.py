@@ -20,9 +20,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_claims_project() -> Project:
-    from verdicts.project import Project
+    from verdicts.project import EVIDENCE, Project
 
-    return Project(subject="model", cases="sequences")
+    exact = "Read off the weights. No sample, so no interval."
+    return Project(
+        subject="model",
+        cases="sequences",
+        contents="weights",
+        evidence={**EVIDENCE, "exact": exact},
+    )
 
 
 def pytest_claims_subjects(config: pytest.Config) -> list[Subject]:

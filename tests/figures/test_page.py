@@ -66,6 +66,15 @@ def test_every_claim_of_the_record_has_a_card_with_all_its_numbers() -> None:
         assert one.companion is None or f'href="#claim-{one.companion}"' in card
 
 
+def test_its_facts_and_reasons_are_named() -> None:
+    page = shipped_page()
+    assert "<dt>weights</dt>" in page
+    assert "<dt>seed</dt><dd>0 on cpu</dd>" in page
+    because = next(iter(shipped()[1].subjects[0].claims[0].deciding.values())).because
+    assert f"Why this bound: {because}" in html.unescape(page)
+    assert "@media print { nav, .filters { display: none; }" in page
+
+
 def test_it_asks_for_nothing_and_is_small() -> None:
     page = shipped_page()
     assert len(page.encode()) < 2_000_000
@@ -359,7 +368,7 @@ def test_a_figure_that_breaks_takes_no_verdict_with_it(project: pytest.Pytester)
     result.stdout.fnmatch_lines(
         [
             "*x is large*",
-            "toy: 2 holds",
+            "toy: 2 hold",
             "--claims-page=page.html: not written: KeyError: 'no such head'",
         ]
     )
@@ -409,7 +418,7 @@ def test_a_page_that_cannot_be_written_is_refused_first(project: pytest.Pytester
                 "--record",
                 "checkpoints/seed-2/verdicts.json",
             ],
-            "says nothing of default, sha256:e93266486a4e",
+            "says nothing of default, e93266486a4e…",
         ),
         (["serve", "--port", "65536"], "--port must be from 0 to 65535, got 65536"),
         (["page", "{tmp}", "--out", "{tmp}/p.html"], "config.json"),
@@ -482,4 +491,4 @@ def test_a_record_of_other_graphs_is_refused(
         )
         == 2
     )
-    assert "was measured on another validation set, sha256:other" in capsys.readouterr().err
+    assert "was measured on another validation set, other;" in capsys.readouterr().err

@@ -178,7 +178,7 @@ def test_a_run_says_what_holds_and_comments_once(job: Job, api: Comments) -> Non
     assert job.run()[0] == 0
     assert job.said("output") == "holds=2\nrefuted=0\nunresolved=0\nabsent=0\nerror=0\n"
     (body,) = api.bodies
-    assert body.startswith("<!-- circuit-claims  -->\n## toy: 2 holds")
+    assert body.startswith("<!-- circuit-claims  -->\n## toy: 2 hold")
     assert body.partition("\n")[2] == job.said("summary")
     kept = sorted(path.name for path in (job.place / "temp" / "circuit-claims").iterdir())
     assert kept == ["claims.html", "claims.json", "claims.md", "claims.npz", "claims.xml"]
@@ -211,7 +211,7 @@ def test_later_runs_update_the_comment_that_is_there(job: Job, api: Comments) ->
     theirs = api.add("<!-- circuit-claims  -->\nby somebody who would like it to be so", by="User")
     job.run()
     assert len(api.comments) == 152
-    assert "2 holds" in api.comments[ours]["body"]
+    assert "2 hold" in api.comments[ours]["body"]
     assert "would like" in api.comments[theirs]["body"]
 
 
@@ -228,7 +228,7 @@ def test_two_runs_at_once_leave_one_comment(job: Job, api: Comments) -> None:
     api.beside = "<!-- circuit-claims  -->\nof the other run"
     job.run()
     (body,) = api.bodies
-    assert "2 holds" in body
+    assert "2 hold" in body
 
 
 def test_a_run_that_breaks_says_so(job: Job, api: Comments) -> None:

@@ -201,7 +201,7 @@ def pytest_runtest_teardown():
         "-pno:jaxtyping", "--claims-json=out.json"
     )  # its disk stays full
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["toy: 2 holds", "out.json: not written: No space left on device"])
+    result.stdout.fnmatch_lines(["toy: 2 hold", "out.json: not written: No space left on device"])
     assert not (project.path / "out.json").exists()
     assert not list(project.path.glob(".*.tmp"))
 

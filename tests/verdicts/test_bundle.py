@@ -129,7 +129,7 @@ def files(tmp_path: Path, **changes: Any) -> tuple[Path, Path]:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"content_hash": "sha256:b"}, r"out\.bundle: was drawn of sha256:b…, and the record is"),
+        ({"content_hash": "sha256:b"}, r"out\.bundle: was drawn of b, and the record is"),
         ({"validation_set": "sha256:w"}, "was drawn on the data sha256:w with seed 0, and the"),
         ({"seed": 3}, "with seed 3, and the record is on sha256:v with seed 0"),
     ],

@@ -25,6 +25,7 @@ from verdicts.cases import Seen
 from verdicts.compare import baseline_for, compare
 from verdicts.gates import Gate
 from verdicts.markdown import MAX_BYTES, markdown
+from verdicts.page import render_page
 from verdicts.paired import changes
 from verdicts.record import RecordError, make_record
 from verdicts.schema import SubjectResult
@@ -308,7 +309,7 @@ def test_a_baseline_of_several_checkpoints_is_that_of_the_same_weights() -> None
     found = baseline_for(several, subject("sha256:b"), source=Path("old.json"))
     assert found.content_hash == "sha256:b"
     with pytest.raises(
-        RecordError, match=r"old.json: is of toy, toy, and none has the weights of toy"
+        RecordError, match=r"old.json: is of toy, toy, and none has the content hash of toy"
     ):
         baseline_for(several, subject("sha256:c"), source=Path("old.json"))
 
@@ -333,16 +334,16 @@ def test_what_fails_still_passes_and_what_is_gained_does_too(
     result.assert_outcomes(passed=1, xfailed=1)
     result.stdout.fnmatch_lines(
         [
-            "baseline: toy sha256:a*1 refuted, 1 holds",
+            "baseline: toy a, 1 refuted, 1 holds",
             "*refuted in the baseline*",
-            "toy against toy: 1 fails still, 1 holds still",
+            "toy (a) against toy (a): 1 fails still, 1 holds still",
         ]
     )
     facts(project, hash="sha256:b")
     result = run(project, baseline)
     assert result.ret == 0
     result.stdout.fnmatch_lines(
-        ["toy against toy: 1 gained, 1 holds still", "gained      y_is_small"]
+        ["toy (b) against toy (a): 1 gained, 1 holds still", "gained      y_is_small"]
     )
 
 
@@ -354,7 +355,7 @@ def test_a_lost_claim_exits_with_one_and_is_named(project: pytest.Pytester, base
         result.stdout.fnmatch_lines(
             [
                 "lost since the baseline: what it misses stands under “claims”",
-                "toy against toy: 1 lost, 1 fails still",
+                "toy (b) against toy (a): 1 lost, 1 fails still",
                 "LOST        x_is_large  holds → refuted: x 11 → 9, not ≥ 10 (so it is said)",
                 "the gate fails against toy: 1 lost",
             ]
@@ -462,6 +463,31 @@ def test_markdown_is_worst_first_and_escapes_what_comes_from_outside() -> None:
     assert all(line.count("|") == 4 for line in text.splitlines() if line.startswith("|"))
 
 
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [
+        ("refuted", '<p class="refuted">the gate fails against toy: 1 lost</p>'),
+        ("holds", "<p>the gate passes against toy: 1 holds still</p>"),
+    ],
+)
+def test_a_page_says_at_its_top_whether_the_gate_fails(verdict: str, said: str) -> None:
+    then, now = subject(c=claim()), subject("sha256:b", c=claim(verdict, x=measurement(0.9)))
+    now = replace(now, comparison=compare(then, now, whole=True))
+    page = render_page(make_record([now], seed=0, device="cpu"))
+    header = page[page.index("<header>") : page.index("</header>")]
+    assert said in header
+    assert '<a href="#gate">The gate</a>' in header
+    assert '<section id="gate" aria-label="The gate">\n<h2>toy (b) against toy (a)</h2>' in page
+
+
+def test_two_subjects_of_one_name_are_told_apart_in_the_heading_of_the_gate() -> None:
+    then, now = subject(c=claim()), subject("sha256:b", c=claim())
+    compared = compare(then, now, whole=True)
+    for name, heading in (("toy", "Against **toy (a)**: "), ("other", "Against **toy**: ")):
+        one = replace(now, name=name, comparison=compared)
+        assert heading in markdown(make_record([one], seed=0, device="cpu"))
+
+
 def test_markdown_stays_below_900_kilobytes_and_says_what_is_left_out() -> None:
     many = subject(
         **{f"claim_{index}": claim(x=measurement(0.9, note="n" * 100)) for index in range(16_000)}
@@ -496,7 +522,7 @@ def test_several_checkpoints_get_a_column_each(project: pytest.Pytester) -> None
     assert result.ret == 1
     result.stdout.fnmatch_lines(
         [
-            "a  toy: 2 holds",
+            "a  toy: 2 hold",
             "b  toy: 1 refuted, 1 holds",
             "claim        a   b",
             "x_is_large   ✓   ✗",
@@ -593,4 +619,4 @@ def test_the_gate_lets_the_same_checkpoint_pass(tmp_path: Path) -> None:
     )
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
     assert "copy against default: " in result.stdout
-    assert "holds still" in result.stdout
+    assert "hold still" in result.stdout

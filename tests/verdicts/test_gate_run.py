@@ -119,8 +119,8 @@ def test_cases_that_came_out_otherwise_are_counted_and_named(
     assert result.ret == 0
     result.stdout.fnmatch_lines(
         [
-            "toy against toy: 1 moved, 1 holds still",
-            "changed weights: a claim that is lost fails, and one of which a measure has lost*",
+            "toy (b) against toy (a): 1 moved, 1 holds still",
+            "changed contents: a claim that is lost fails, and one of which a measure has lost*",
             "compared in pairs: all 2 measures with a bound",
             "accuracy: 12 of 400 words newly wrong, 1 newly right (p = 0.0034)",
             "  wrong now: word5, word6, word7, word8, word9, word10, word11, word12, word13, *",
@@ -184,7 +184,9 @@ def test_a_run_that_fails_by_its_gate_alone_ends_well_beside_other_plugins(
     facts(project, even=0.59)
     result = project.runpytest_subprocess("-pno:cacheprovider", "--claims-baseline=old.json")
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["the gate fails against toy: 1 drifted", "*, 1 complaints in *"])
+    result.stdout.fnmatch_lines(
+        ["the gate fails against toy: 1 drifted", "*, 1 problem with the run in *"]
+    )
     result.stderr.no_fnmatch_line("*INTERNALERROR*")
 
 
@@ -194,7 +196,7 @@ def test_the_same_weights_must_be_as_they_were(project: pytest.Pytester) -> None
     assert result.ret == 1
     result.stdout.fnmatch_lines(
         [
-            "gate: the same weights: everything must be as it was (the content hashes are equal)",
+            "gate: the same contents: everything must be as it was (the content hashes are equal)",
             "DRIFTED     it_is_even  evenness *",
         ]
     )
@@ -227,8 +229,8 @@ def test_of_a_new_training_laws_gate_and_accidents_do_not(
     assert result.ret == 0
     result.stdout.fnmatch_lines(
         [
-            "toy against toy: 1 gone, 1 holds still",
-            "trained anew: 1 of 2 laws gate; of the trainings that *",
+            "toy (seed 3) against toy (a): 1 gone, 1 holds still",
+            "trained anew: 1 of 2 laws gate, and by their rates fail *",
             "gone        it_is_even  holds → refuted: evenness *",
             "*; it holds in 50% of trainings",
         ]

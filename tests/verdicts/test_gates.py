@@ -95,7 +95,7 @@ def test_of_a_new_training_the_laws_must_hold_and_nothing_else() -> None:
     assert not gate.forgives("law", "holds", "refuted")
     assert gate.forgives("accident", "holds", "refuted")
     assert gate.forgives("accident", None, "refuted")
-    assert gate.rule.startswith("trained anew: 1 of 2 laws gate; of the trainings that")
+    assert gate.rule.startswith("trained anew: 1 of 2 laws gate, and by their rates fail")
     assert "no law is known" in Gate("retrained", "").rule
 
 
@@ -122,13 +122,13 @@ def test_what_is_acknowledged_passes_until_its_day_and_with_its_verdict_alone() 
 
 def test_the_question_follows_from_the_hashes_and_the_recipe_unless_it_is_named() -> None:
     recipe = "seed 3 of the recipe of which the baseline is seed 1"
-    assert mode_of(None, same_weights=True, retrained=recipe) == (
+    assert mode_of(None, same_contents=True, retrained=recipe) == (
         "same",
         "the content hashes are equal",
     )
-    assert mode_of(None, same_weights=False, retrained=recipe) == ("retrained", recipe)
-    assert mode_of(None, same_weights=False, retrained=None)[0] == "changed"
-    assert mode_of("changed", same_weights=True, retrained=None) == (
+    assert mode_of(None, same_contents=False, retrained=recipe) == ("retrained", recipe)
+    assert mode_of(None, same_contents=False, retrained=None)[0] == "changed"
+    assert mode_of("changed", same_contents=True, retrained=None) == (
         "changed",
         "named by --claims-gate",
     )

@@ -90,13 +90,45 @@ def test_claims_that_hold_exit_with_zero_and_a_table(project: pytest.Pytester) -
     assert result.ret == 0
     result.stdout.fnmatch_lines(
         [
-            "subject: toy sha256:a*",
+            "subject: toy a, data v",
             "device: cpu, seed: 0",
             "ledger: none*",
             "*x is large.",
-            "toy: 2 holds",
+            "toy: 2 hold",
         ]
     )
+
+
+def test_what_is_judged_is_said_once_on_several_processes(project: pytest.Pytester) -> None:
+    facts(project, "other.json", hash="sha256:b")
+    result = run(project, "--checkpoint=toy.json", "--checkpoint=other.json", "-n", "2")
+    result.stdout.fnmatch_lines(
+        [
+            "subject: toy a, data v",
+            "ledger of toy-a: none; every claim must hold",
+            "subject: toy b, data v",
+            "device of toy-b: cpu, seed: 0",
+            "*= claims =*",
+        ]
+    )
+    assert result.stdout.str().count("subject: toy a") == 1
+
+
+OUTPUTS = {
+    "json": "out.json",
+    "markdown": "out.md",
+    "cases": "out.npz",
+    "page": "out.html",
+    "bundle": "out.bundle",
+}
+
+
+def test_every_file_that_is_written_is_named_at_the_end(project: pytest.Pytester) -> None:
+    options = [f"--claims-{kind}={path}" for kind, path in OUTPUTS.items()]
+    said = run(project, *options).stdout.str()
+    for kind, path in OUTPUTS.items():
+        assert f"--claims-{kind}: wrote {path}\n" in said
+    assert "wrote" not in run(project, "-q", *options).stdout.str()
 
 
 def test_a_refuted_claim_exits_with_one_and_says_why(project: pytest.Pytester) -> None:
@@ -182,9 +214,11 @@ def test_a_ledger_of_other_weights_or_conditions_is_told_apart(project: pytest.P
     facts(project, hash="sha256:b")
     result = run(project)
     assert result.ret == 4
+    result.stdout.fnmatch_lines(["ledger: *toy.verdicts.json is of another subject"])
+    result.stdout.no_fnmatch_line("*every claim must hold*")
     result.stderr.fnmatch_lines(
         [
-            "*is of other weights: sha256:a, not sha256:b; compare with them by"
+            "*is of other contents: sha256:a, not sha256:b; compare with them by"
             " --claims-baseline=*toy.verdicts.json, or put these in their place by --claims-accept"
         ]
     )
@@ -233,7 +267,7 @@ def test_accepting_is_refused_where_it_would_say_too_little_or_hide_an_error(
         (["--claims-seed=-1"], "*--claims-seed must be 0 or more, got -1"),
         (
             ["--checkpoint=toy.json", "--checkpoint=toy.json"],
-            "*the weights of toy are to be judged twice; name them once",
+            "*toy is to be judged twice, by its content hash; name it once",
         ),
     ],
 )
@@ -316,7 +350,7 @@ def test_p_values_are_corrected_over_the_run_and_a_claim_that_is_chance_fails_it
             [
                 "x_beats_chance holds, but chance does as well: p = 0.1, corrected over 2 claims"
                 " 0.1;*",
-                "*4 passed, 1 complaints in *",
+                "*4 passed, 1 problem with the run in *",
             ]
         )
     result.stdout.fnmatch_lines(
@@ -332,7 +366,7 @@ def test_a_run_with_complaints_ends_well_beside_a_plugin_that_reads_what_was_cou
     facts(project, x=36, y=-100)
     result = project.runpytest_subprocess("-pno:cacheprovider", "-phypothesispytest")
     assert result.ret == 1
-    result.stdout.fnmatch_lines(["*4 passed, 1 complaints in *"])
+    result.stdout.fnmatch_lines(["*4 passed, 1 problem with the run in *"])
 
 
 # subjects, and hooks that are absent or return too little
@@ -368,7 +402,7 @@ def test_with_several_subjects_every_line_says_of_which_it_speaks(project: pytes
     )
     result.stdout.fnmatch_lines(
         [
-            "subject: t sha256:a*",
+            "subject: t a, data v",
             "device of t-a:*",
             "ledger of t-a: none*",
             "subject: b *",
@@ -557,7 +591,7 @@ def test_a_run_that_stops_early_is_a_part(project: pytest.Pytester) -> None:
     )
     assert (
         read_record(project.path / "out.json").run.partial
-        == "0 of 2 claims not judged, 1 files could not be collected"
+        == "0 of 2 claims not judged, 1 file could not be collected"
     )
     result.stdout.fnmatch_lines(["--claims-page=out.html: not written: 0 of 2 claims not judged*"])
     assert not (project.path / "out.html").exists()
@@ -655,6 +689,7 @@ def pytest_claims_project():
     from verdicts.project import Project
     kinds = {"driven": "It drove."}
     words = {"subject": "robot", "data": "course", "cases": "laps", "cite": "page {}".format}
+    words["contents"] = "wires"
     return Project(**words, evidence=kinds, must_count=frozenset())
 """
     project.makeconftest(CONFTEST + words)
@@ -664,11 +699,14 @@ def pytest_claims_project():
     project.makepyfile(test_claims=CLAIMS.replace('evidence="exact"', 'evidence="driven"'))
     result = run(project, "--claims-page=page.html")
     assert result.ret == 0
-    result.stdout.fnmatch_lines(
-        ["robot: toy sha256:a*, course sha256:v*", "*x_is_large  (driven, page 1)"]
-    )
+    result.stdout.fnmatch_lines(["robot: toy a, course v", "*x_is_large  (driven, page 1)"])
     page = (project.path / "page.html").read_text(encoding="utf-8")
     assert "It drove." in page
+    assert '<dt>wires</dt><dd title="sha256:a">a</dd>' in page
+    assert "what broken copies of the robot (controls) reach" in page
+    record(project)
+    gated = run(project, "--claims-baseline=out.json")
+    gated.stdout.fnmatch_lines(["gate: the same wires: everything must be as it was *"])
     assert "page 1" in page
     assert "notebook" not in page
 
@@ -680,7 +718,7 @@ def test_a_subject_needs_a_name_and_a_hash_and_nothing_else(project: pytest.Pyte
     assert set(out["subjects"][0]) == {"name", "content_hash", "claims"}
     result = run(project, "--claims-baseline=out.json")
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["subject: toy sha256:a…", "baseline: toy *"])
+    result.stdout.fnmatch_lines(["subject: toy a", "baseline: toy *"])
     project.makeconftest(CONFTEST.replace('"roles"', '"rôles"'))
     result = run(project)
     assert result.ret == 4

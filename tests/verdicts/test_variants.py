@@ -164,6 +164,7 @@ def test_a_careless_claim_is_refused(
     result = run(project, text)
     assert result.ret == 1
     result.stdout.re_match_lines([f".*{message}"])
+    result.stdout.no_fnmatch_line("*raceback entries are hidden*")
 
 
 GAUGED = '''
@@ -267,11 +268,38 @@ def test_a_summary_in_markdown_has_the_matrices_folded(project: pytest.Pytester)
     run(project, HONEST + gauged, "--claims-markdown=out.md")
     text = (project.path / "out.md").read_text()
     assert text.count("<details>") == text.count("</details>")
-    assert "Controls: 1 broken as they must be, 1 <b>not broken, and must be</b></summary>" in text
+    assert "Controls: 1 broken as it must be, 1 <b>not broken, and must be</b></summary>" in text
     assert "| claim | untrained | twisted | no part | other parts in its place that pass |" in text
     assert "| `x_is_large` | × | = | - | 1 of 3 (part) |" in text
-    assert "<summary>Gauges: 1 depend on none, 1 change as they say</summary>" in text
+    assert "<summary>Gauges: 1 depends on none, 1 changes as it says</summary>" in text
     assert "| claim | rotation | companion |" in text
+
+
+def test_a_summary_in_markdown_shows_what_was_not_asked_and_folds_nothing_away(
+    project: pytest.Pytester,
+) -> None:
+    failing = HONEST.replace('about="part", ', "").replace("at_least=10", "at_least=11.5")
+    failing = failing.replace(", from_controls=True", "")
+    result = run(project, failing, "--claims-accept", "--claims-markdown=out.md")
+    text = (project.path / "out.md").read_text()
+    assert "<summary>Controls: 1 not asked</summary>" in text
+    assert "| claim | untrained | twisted | no part |\n|---|:-:|:-:|:-:|\n" in text
+    assert "| `x_is_large` | / | / | / |\n" in text
+    assert "\nGauges: 1 depends on none\n" in text
+    assert "<summary>Gauges" not in text
+    for absent in ("other parts in its place", "companion"):
+        assert absent not in result.stdout.str()
+
+
+def test_a_subject_that_is_no_network_is_not_spoken_of_as_one(project: pytest.Pytester) -> None:
+    outputs = ["--claims-page=out.html", "--claims-markdown=out.md"]
+    result = run(project, HONEST, *outputs)
+    for arguments in ([], ["--claims-gate=changed"]):
+        again = run(project, HONEST, "--claims-baseline=out.json", *arguments, *outputs)
+        said = [one.stdout.str() for one in (result, again)]
+        said += [(project.path / name).read_text() for name in ("out.html", "out.md")]
+        assert not any("weights" in text for text in said)
+        assert "what changes with the contents although the function does not" in said[0]
 
 
 def test_a_for_all_over_nothing_is_refused() -> None:

@@ -30,7 +30,7 @@ from verdicts.schema import Description, Record, json_schema
 from verdicts.sentences import comparison_complaints, headline
 from verdicts.statistics import Estimate, clopper_pearson
 from verdicts.table import WIDTH, render
-from verdicts.wording import shown, stated
+from verdicts.wording import counted, short_hash, shown, stated
 
 ABOUT = Description(
     name="n",
@@ -474,6 +474,48 @@ def test_a_value_that_misses_its_bound_does_not_read_as_if_it_met_it() -> None:
     assert stated(measured(0.2, at_most=0.1, at_least=-0.1, outcome="refuted")) == (
         "0.2, not in [-0.1, 0.1]"
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "facts", "said"),
+    [
+        (1.51, {"low": 1.49983, "high": 1.6}, "1.51 [1.4998, 1.6], perhaps ≥ 1.5"),
+        (1.51, {"low": 1.49999, "high": 1.5}, "1.51 [1.49999, 1.5], perhaps ≥ 1.5"),
+        (1.499999, {}, "1.5, perhaps ≥ 1.5"),  # beyond the six digits of a record
+        (0.99997, {"at_least": 0.99995}, "0.99997, perhaps ≥ 0.99995"),
+        (0.66667, {"at_least": 2 / 3}, "0.66667, perhaps ≥ 0.666667"),
+        (3.00001, {"at_least": 2, "at_most": 3}, "3.00001, perhaps in [2, 3]"),
+        (1.512345, {}, "1.512, perhaps ≥ 1.5"),
+        (1.5, {"low": None, "high": 1.50001}, "1.5 [−∞, 1.50001], perhaps ≥ 1.5"),
+    ],
+)
+def test_what_is_not_its_bound_does_not_read_as_if_it_were(
+    value: float, facts: dict[str, Any], said: str
+) -> None:
+    facts = {"at_least": 1.5, "outcome": "unresolved", **facts}
+    assert stated(measured(value, **facts)) == said
+
+
+@pytest.mark.parametrize(
+    ("whole", "short"),
+    [
+        ("sha256:72be708ccd60aa", "72be708ccd60…"),
+        ("sha256:72be708ccd60", "72be708ccd60"),
+        ("v1", "v1"),
+        ("git:0123456789", "git:01234567…"),
+    ],
+)
+def test_a_hash_is_cut_where_it_is_long(whole: str, short: str) -> None:
+    assert short_hash(whole) == short
+
+
+def test_one_is_not_many() -> None:
+    assert [counted(n, "claim hangs", "claims hang") for n in (1, 1200)] == [
+        "1 claim hangs",
+        "1,200 claims hang",
+    ]
+    assert [counted(n, "holds still") for n in (1, 2)] == ["1 holds still", "2 hold still"]
+    assert counted(2, "refuted") == "2 refuted"
 
 
 def test_a_card_is_headed_by_what_refutes_its_claim() -> None:

@@ -26,7 +26,7 @@ class ClaimsHooks:
 
         ```python
         def pytest_claims_project():
-            return Project(subject="model", data="validation set", cases="sentences")
+            return Project(subject="model", contents="weights", cases="sentences")
         ```
         """
 

@@ -144,10 +144,9 @@ class Judging:
         report = yield
         if call.when == "call" and _REPORT in item.stash:
             report.claim = msgspec.json.encode(item.stash[_REPORT]).decode()  # type: ignore[attr-defined]  # xdist carries a report's attributes
-        if call.excinfo is not None and call.excinfo.errisinstance(ClaimNotHeld) and report.failed:
-            report.longrepr = str(
-                call.excinfo.value
-            )  # the traceback is this plugin's; the finding is the message
+        raised = None if call.excinfo is None else call.excinfo.value
+        if report.failed and _is_finding(raised) and _REPORT in item.stash:
+            report.longrepr = str(raised)  # the traceback is this plugin's; all of it is hidden
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -169,6 +168,13 @@ class Judging:
     def pytest_testnodedown(self, node: Any) -> None:
         """What a worker of xdist could not use: it must not raise, so it tells."""
         self.run.refused = getattr(node, "workeroutput", {}).get("claims_refused", self.run.refused)
+
+
+def _is_finding(raised: BaseException | None) -> bool:
+    """Whether all that there is to know of a failure is its message."""
+    return isinstance(raised, ClaimNotHeld) or (
+        isinstance(raised, pytest.fail.Exception) and not raised.pytrace
+    )
 
 
 def junit_properties(claim: ClaimResult) -> list[tuple[str, object]]:

@@ -49,14 +49,14 @@ def _add_gate_options(group: pytest.OptionGroup, parser: pytest.Parser) -> None:
     group.addoption(
         "--claims-gate",
         choices=MODES,
-        help="what is asked: the same weights, changed ones, or trained anew; default: by the"
+        help="what is asked: the same subject, a changed one, or one trained anew; default: by the"
         " hashes and by what the project says",
     )
     group.addoption(
         "--claims-drift",
         type=_share,
         metavar="SHARE",
-        help="of the distance to its bound, that a measure of changed weights may lose; also the"
+        help="of the distance to its bound, that a measure of a changed subject may lose; also the"
         f" ini option claims_drift (default {DRIFT})",
     )
     group.addoption(
@@ -139,7 +139,7 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--claims-gauge",
         action="store_true",
-        help="judge every claim on copies with other weights and the same function, too",
+        help="judge every claim on copies that differ and do the same, too",
     )
     _add_gate_options(group, parser)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -17,6 +17,7 @@ from verdicts.table import (
     render_side_by_side,
     summary,
 )
+from verdicts.wording import counted, short_hash
 
 
 class Reporting:
@@ -24,20 +25,47 @@ class Reporting:
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self._told = False
 
     def pytest_report_collectionfinish(self) -> list[str]:
+        """Which subjects are judged, and what is expected of them."""
+        return self._about_the_subjects()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """The first report of a worker of xdist has what the controller, which loads no subject,
+        cannot say."""
+        report = yield
+        if hasattr(item.config, "workerinput") and not self._told and self.run.subjects:
+            report.claims_heading = self._about_the_subjects()  # type: ignore[attr-defined]  # xdist carries a report's attributes
+            self._told = True
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        terminal = self.run.config.pluginmanager.get_plugin("terminalreporter")
+        heading = getattr(report, "claims_heading", None)
+        if heading is None or terminal is None or self._told:
+            return
+        terminal.ensure_newline()
+        for line in heading:
+            terminal.write_line(line)
+        self._told = True
+
+    def _about_the_subjects(self) -> list[str]:
         lines = []
         names = labels([Description.of(judged) for judged in self.run.subjects])
         for judged in self.run.subjects:
             about = Description.of(judged)
             data = (
-                f", {self.run.project.data} {about.validation_set[:19]}…"
+                f", {self.run.project.data} {short_hash(about.validation_set)}"
                 if about.validation_set
                 else ""
             )
-            lines.append(
-                f"{self.run.project.subject}: {about.name} {about.content_hash[:19]}…{data}"
-            )
+            whole = f"{about.name} {short_hash(about.content_hash)}{data}"
+            lines.append(f"{self.run.project.subject}: {whole}")
             of = f" of {names[about.content_hash]}" if len(names) > 1 else ""
             lines.append(
                 f"device{of}: {judged.device}, seed: {self.run.config.getoption('claims_seed')}"
@@ -49,13 +77,15 @@ class Reporting:
         self, judged: JudgedSubject, about: Description, *, of: str
     ) -> Iterator[str]:
         if (baseline := self.run.baselines.get(about.content_hash)) is not None:
-            yield (
-                f"baseline{of}: {baseline.name} {baseline.content_hash[:19]}…, {summary(baseline)}"
-            )
+            name = f"{baseline.name} {short_hash(baseline.content_hash)}"
+            yield f"baseline{of}: {name}, {summary(baseline)}"
             gate = self.run.gates[about.content_hash]
             yield f"gate{of}: {gate.rule} ({gate.why})"
             return
         ledger = self.run.ledgers.get(about.content_hash)
+        if about.content_hash in self.run.without_their_ledger:
+            yield f"ledger{of}: {judged.ledger_path} is of another {self.run.project.subject}"
+            return
         if ledger is None:
             yield f"ledger{of}: none; every claim must hold"
             return
@@ -99,7 +129,7 @@ class Reporting:
             )
             for line, markup in [
                 *table,
-                *render_matrices(result),
+                *render_matrices(result, project=self.run.project),
                 *render_comparison(result, verbose=self.run.config.getoption("verbose") > 0),
             ]:
                 terminalreporter.write_line(line, **markup)
@@ -108,9 +138,10 @@ class Reporting:
         for complaint in self.run.complaints:
             terminalreporter.write_line(complaint, red=True)
         if self.run.complaints:  # or the last line could be all green where the run failed
-            terminalreporter.stats["complaints"] = [
-                _report(complaint) for complaint in self.run.complaints
-            ]
+            _, _, words = counted(
+                len(self.run.complaints), "problem with the run", "problems with the run"
+            ).partition(" ")
+            terminalreporter.stats[words] = [_report(said) for said in self.run.complaints]
         for message in self.run.messages:
             terminalreporter.write_line(message)
 

@@ -63,6 +63,8 @@ class Run:
         self.ledgers: dict[str, Record] = {}
         self.complaints: list[str] = []
         """What is wrong with the claims of the run taken together."""
+        self.without_their_ledger: set[str] = set()
+        """Subjects beside which the ledger of another lies, by content hash."""
         self.messages: list[str] = []
         """What was written where, and why not."""
         self.broken_files = 0
@@ -157,7 +159,7 @@ class Run:
                 subject=judged, baseline=baseline, source=self.config.getoption("claims_baseline")
             )
         mode, why = mode_of(
-            self.config.getoption("claims_gate"), same_weights=same, retrained=retrained
+            self.config.getoption("claims_gate"), same_contents=same, retrained=retrained
         )
         laws = self.config.hook.pytest_claims_laws() if mode == "retrained" else None
         return self.gate(mode, why, laws or {})
@@ -171,6 +173,7 @@ class Run:
             acknowledged=self.acknowledged,
             drift=self.drift,
             cases=self.project.cases,
+            contents=self.project.contents,
         )
 
     def _read_ledger(self, judged: JudgedSubject) -> None:
@@ -180,11 +183,13 @@ class Run:
             return
         ledger = read_whole_record(judged.ledger_path)
         if ledger.subjects[0].content_hash != description.content_hash:
+            self.without_their_ledger.add(description.content_hash)
             if self.config.getoption("claims_accept"):
                 return
             raise RecordError(
-                f"{judged.ledger_path}: is of other weights: {ledger.subjects[0].content_hash},"
-                f" not {description.content_hash}; compare with them by"
+                f"{judged.ledger_path}: is of other {self.project.contents}:"
+                f" {ledger.subjects[0].content_hash}, not {description.content_hash}; compare with"
+                " them by"
                 f" --claims-baseline={judged.ledger_path}, or put these in their place by"
                 " --claims-accept"
             )

@@ -50,7 +50,9 @@ def obtain_subjects(config: pytest.Config) -> Sequence[JudgedSubject]:
     hashes = Counter(about.content_hash for about in described)
     for about in described:
         if hashes[about.content_hash] > 1:
-            raise ValueError(f"the weights of {about.name} are to be judged twice; name them once")
+            raise ValueError(
+                f"{about.name} is to be judged twice, by its content hash; name it once"
+            )
     return subjects
 
 

@@ -22,6 +22,7 @@ from verdicts.record import as_ledger, place_for, write_record
 from verdicts.schema import AnswersChange, Description, Record, ShownCase, SubjectResult
 from verdicts.sentences import comparison_complaints
 from verdicts.table import summary
+from verdicts.wording import counted
 
 SHOWN_CASES = 10
 
@@ -54,8 +55,10 @@ class Writing:
         try:
             if (path := self._output("claims_json")) is not None:
                 write_record(path, record)
+                self._wrote("--claims-json", path)
             if (path := self._output("claims_markdown")) is not None:
                 write_text(path, markdown(record, self.run.complaints))
+                self._wrote("--claims-markdown", path)
             if self.run.config.getoption("claims_accept"):
                 self._accept(record, session)
         except OSError as error:  # a disk that is full by now; what was measured is still shown
@@ -83,6 +86,7 @@ class Writing:
                     place,
                     [(one, self.run.cases_of(one.content_hash)) for one in record.subjects],
                 )
+                self._wrote("--claims-cases", place)
             except OSError as error:
                 self.run.complaints.append(f"{path}: not written: {error.strerror}")
         return self.run.record() or record
@@ -127,7 +131,7 @@ class Writing:
             return f"interrupted, {missing} of {self.run.collected} claims not judged"
         if missing or self.run.broken_files:
             broken = (
-                f", {self.run.broken_files} files could not be collected"
+                f", {counted(self.run.broken_files, 'file', 'files')} could not be collected"
                 if self.run.broken_files
                 else ""
             )
@@ -145,6 +149,12 @@ class Writing:
                 f"{place}: of a part of the claims ({self.run.partial}){beside}"
             )
         return place
+
+    def _wrote(self, option: str, path: Path) -> None:
+        """What is said of a file, but with `-q`, and once."""
+        said = any(message.startswith(f"{path}: ") for message in self.run.messages)
+        if self.run.config.getoption("verbose") >= 0 and not said:
+            self.run.messages.append(f"{option}: wrote {path}")
 
     def _drawn(self, option: str) -> Path | None:
         path: Path | None = self.run.config.getoption(option)
@@ -165,8 +175,10 @@ class Writing:
                 extras = dataclasses.replace(extras or PageExtras(), cases=self.run.drawings)
             if (path := self._drawn("--claims-page")) is not None:
                 write_text(path, render_page(record, extras, project=project))
+                self._wrote("--claims-page", path)
             if (path := self._drawn("--claims-bundle")) is not None:
                 write_bundle(path, record, extras or PageExtras(), project=project)
+                self._wrote("--claims-bundle", path)
         except (
             Exception
         ) as error:  # neither a full disk nor a figure that breaks may take the verdicts with it
