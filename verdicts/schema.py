@@ -150,8 +150,8 @@ class ClaimResult(_Part, frozen=True, kw_only=True):
         Annotated[
             _Natural | _Distance,
             Meta(
-                description="share of the distance to its bound that a measure may lose in changed"
-                " weights"
+                description="share of the distance to its bound that a measure may lose where the"
+                " subject has changed"
             ),
         ]
         | UnsetType

@@ -169,6 +169,22 @@ def test_cards_are_closed_until_they_are_asked_for(watched: Watched) -> None:
     assert open_ones.count() == 0
 
 
+def test_an_open_card_uses_its_whole_width(watched: Watched) -> None:
+    page = watched.page
+    page.get_by_role("button", name="Open those shown").click()
+    reached = page.eval_on_selector_all(
+        ".card .inside",
+        """insides => insides.map(inside => {
+            const box = inside.getBoundingClientRect();
+            const marks = [...inside.querySelectorAll("figure, .axis, .measure p")];
+            const right = Math.max(...marks.map(mark => mark.getBoundingClientRect().right));
+            return (right - box.left) / box.width;
+        })""",
+    )
+    assert len(reached) == len(ids())
+    assert min(reached) > 0.7
+
+
 def test_the_viewer_is_three_tab_stops_away(watched: Watched) -> None:
     for _ in range(3):
         watched.page.keyboard.press("Tab")
