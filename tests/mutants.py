@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -179,35 +182,80 @@ MUTANTS = (
 )  # fmt: skip
 
 
+class Copy:
+    """A copy of the project, in which one fault at a time is put, and a process that runs its tests."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        directory.mkdir()
+        for name in COPIED:
+            source = ROOT / name
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, directory / name)
+        self.pytest = subprocess.Popen(
+            [sys.executable, "-m", "tests.forked"],
+            cwd=directory,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(directory),
+                "OMP_NUM_THREADS": "1",
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def passes(self, tests: str) -> bool:
+        """Whether the named tests pass."""
+        files = [str(test_file(name).relative_to(ROOT)) for name in tests.split()]
+        options = ["-x", "-q", "-m", "not long", "-p", "no:cacheprovider"]
+        assert self.pytest.stdin is not None
+        assert self.pytest.stdout is not None
+        print(json.dumps([*options, *files]), file=self.pytest.stdin, flush=True)
+        return int(self.pytest.stdout.readline()) == 0
+
+    def survives(self, mutant: Mutant) -> bool:
+        """Whether the named tests pass with the fault in place."""
+        file = self.directory / mutant.file
+        whole = file.read_text(encoding="utf-8")
+        try:
+            file.write_text(mutant.source(self.directory), encoding="utf-8")
+            return self.passes(mutant.tests)
+        finally:
+            file.write_text(whole, encoding="utf-8")
+
+    def close(self) -> None:
+        self.pytest.communicate()
+
+
 class Copies:
-    """As many copies of the project as workers, each mutated by one worker at a time."""
+    """As many copies of the project as workers, each used by one worker at a time."""
 
     def __init__(self, directory: Path, count: int) -> None:
-        self.free: SimpleQueue[Path] = SimpleQueue()
-        for index in range(count):
-            copy = directory / str(index)
-            copy.mkdir()
-            for name in COPIED:
-                source = ROOT / name
-                (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / name)
+        self.all = [Copy(directory / str(index)) for index in range(count)]
+        self.free: SimpleQueue[Copy] = SimpleQueue()
+        for copy in self.all:
             self.free.put(copy)
 
     def survives(self, mutant: Mutant) -> bool:
         """Whether the named tests pass with the fault in place."""
-        copy = self.free.get()
-        whole = (copy / mutant.file).read_text(encoding="utf-8")
-        try:
-            (copy / mutant.file).write_text(mutant.source(copy), encoding="utf-8")
-            return _pass(copy, mutant.tests)
-        finally:
-            (copy / mutant.file).write_text(whole, encoding="utf-8")
-            self.free.put(copy)
+        with self._one() as copy:
+            return copy.survives(mutant)
 
     def are_green(self, tests: str) -> bool:
         """Whether the named tests pass without a fault; if not, that they fail with one says nothing."""
+        with self._one() as copy:
+            return copy.passes(tests)
+
+    def close(self) -> None:
+        for copy in self.all:
+            copy.close()
+
+    @contextmanager
+    def _one(self) -> Iterator[Copy]:
         copy = self.free.get()
         try:
-            return _pass(copy, tests)
+            yield copy
         finally:
             self.free.put(copy)
 
@@ -216,22 +264,6 @@ def test_file(name: str) -> Path:
     """Where the tests of that name are."""
     (path,) = (ROOT / "tests").glob(f"*/test_{name}.py")
     return path
-
-
-def _pass(copy: Path, tests: str) -> bool:
-    files = [str(test_file(name).relative_to(ROOT)) for name in tests.split()]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(copy),
-        "OMP_NUM_THREADS": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    command = [
-        *(sys.executable, "-m", "pytest", "-x", "-q", "-m", "not long"),
-        *("-p", "no:cacheprovider", *files),
-    ]
-    result = subprocess.run(command, cwd=copy, env=environment, capture_output=True, check=False)
-    return result.returncode == 0
 
 
 def main() -> int:
@@ -249,8 +281,11 @@ def main() -> int:
     options = parser.parse_args()
     mutants = [mutant for mutant in MUTANTS if options.only in mutant.fault]
     survivors = []
-    with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(options.jobs) as executor:
-        copies = Copies(Path(directory), options.jobs)
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        closing(Copies(Path(directory), options.jobs)) as copies,
+        ThreadPoolExecutor(options.jobs) as executor,
+    ):
         named = sorted({mutant.tests for mutant in mutants})
         green = dict(zip(named, executor.map(copies.are_green, named), strict=True))
         red = [tests for tests in named if not green[tests]]
