@@ -1,13 +1,15 @@
-"""The list of planted faults can be applied: each to one place, all different. `make mutants` shows
-that each is caught."""
+"""The list of planted faults can be applied: each to one place, all different, and one of them is
+tried. `make mutants` shows that each is caught."""
 
 from __future__ import annotations
 
 import ast
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
-from tests.mutants import MUTANTS, ROOT, Mutant
+from tests.mutants import MUTANTS, ROOT, Copy, Mutant
 from tests.mutants import test_file as file_of
 
 
@@ -31,3 +33,11 @@ def test_a_fault_whose_place_is_gone_is_named() -> None:
         ValueError, match=r"gone: circuits/statistics.py holds 'no such code' 0 times"
     ):
         Mutant("gone", "circuits/statistics.py", "no such code", "x", "statistics").source(ROOT)
+
+
+def test_a_fault_is_caught_and_what_is_none_survives(tmp_path: Path) -> None:
+    (fault,) = (mutant for mutant in MUTANTS if mutant.fault == "exponentials that overflow")
+    none = Mutant("none", fault.file, fault.old, f"({fault.old})", fault.tests)
+    with closing(Copy(tmp_path / "copy")) as copy:
+        assert not copy.survives(fault)
+        assert copy.survives(none)  # which also shows that the fault was taken back
