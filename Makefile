@@ -8,7 +8,7 @@ SHAPES := models.graphs,models.transformer,models.training,circuits,beartype.bea
 
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 2 --dist worksteal -rs --jaxtyping-packages=$(SHAPES)
 
-.PHONY: claims page screenshots gate-example test test-all matrices check bench mutants steady coverage laws docs wheel example clean
+.PHONY: claims page screenshots gate-example test test-long test-all matrices check bench mutants steady coverage laws docs wheel example clean
 
 claims: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest claims -n 2
@@ -27,9 +27,11 @@ test: check
 	@echo "== tests of the instrument, on two processes"
 	$(TESTS) -m "not long"
 
-test-all: check
-	@echo "== tests of the instrument, the long ones too, on two processes"
-	$(TESTS)
+test-long: $(INSTALLED)
+	@echo "== the long tests of the instrument, on two processes"
+	$(TESTS) -m long
+
+test-all: test test-long
 	@echo "== faults planted in the instrument"
 	$(BIN)/python -m tests.mutants
 	@echo "== verdicts under other seeds"

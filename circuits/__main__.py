@@ -72,13 +72,12 @@ def _roles(options: argparse.Namespace) -> None:
         from circuits.roles import ROLES, keep_roles
         from circuits.subject import directory_of
         from models.checkpoint import load_checkpoint
-        from verdicts.wording import short_hash
 
     checkpoint = load_checkpoint(options.checkpoint)
     path = options.out or directory_of(checkpoint) / "roles.json"
     require_file(path, option="--out")
     found, scores = find_roles(checkpoint.model)
-    print(f"{checkpoint.name}  {short_hash(checkpoint.content_hash)}")
+    print(f"{checkpoint.name}  {checkpoint.content_hash}")
     for role in ROLES:
         value = found.to_dict()[role]
         print(
