@@ -49,7 +49,7 @@ mutants: $(INSTALLED)
 	$(BIN)/python -m tests.mutants
 
 steady: $(INSTALLED)
-	$(BIN)/python -m tests.steadiness --out=runs/steadiness.jsonl
+	$(BIN)/python -m tests.steadiness --out=runs/steadiness.jsonl --keep=docs/steadiness.json --into=docs/instrument.md
 
 coverage: $(INSTALLED)
 	$(BIN)/python -m tests.coverage

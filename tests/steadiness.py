@@ -28,7 +28,9 @@ import torch
 
 from circuits.subject import Subject, load_subject
 from models.transformer import Transformer
+from studies.laws import insert
 from tests.claims.test_judging_models import AUTHOR, CLAIMS, REFERENCE
+from verdicts.files import write_text
 from verdicts.judge import judge
 from verdicts.schema import Measurement
 from verdicts.statistics import clopper_pearson
@@ -110,7 +112,12 @@ def verdicts_with(
                     f"{name} {side}": gap for name, m in gating.items() for side, gap in _gaps(m)
                 },
             }
-    return {"checkpoint": Path(checkpoint).name, "seed": seed, "claims": found}
+    return {
+        "checkpoint": Path(checkpoint).name,
+        "content_hash": subject.content_hash,
+        "seed": seed,
+        "claims": found,
+    }
 
 
 def _gaps(measured: Measurement) -> Iterator[tuple[str, float]]:
@@ -193,6 +200,41 @@ class Looked:
         return settled(first) if len(first) == FIRST else frozenset()
 
 
+def found(one: Looked, runs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the docs tell of a checkpoint: how often each claim was judged how."""
+    ours = one.among(runs)
+    verdicts: dict[str, Counter[str]] = defaultdict(Counter)
+    for run in ours:
+        for claim, result in run["claims"].items():
+            verdicts[claim][result["verdict"]] += 1
+    return {
+        "content_hash": ours[0]["content_hash"],
+        "seeds": len(ours),
+        "settled": len(one.settled(runs)),
+        "verdicts": {claim: dict(counts) for claim, counts in sorted(verdicts.items())},
+    }
+
+
+def table(kept: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """A line for each checkpoint, then the claims whose verdict was not always the same."""
+    yield (
+        "| checkpoint | seeds | claims that use chance | settled by ten seeds | always judged alike"
+        " | both `holds` and `refuted` |"
+    )
+    yield "|---|---|---|---|---|---|"
+    for name, of in kept.items():
+        verdicts = of["verdicts"].values()
+        alike = sum(len(counts) == 1 for counts in verdicts)
+        both = sum({"holds", "refuted"} <= counts.keys() for counts in verdicts)
+        yield f"| `{name}` | {of['seeds']} | {len(verdicts)} | {of['settled']} | {alike} | {both} |"
+    yield ""
+    for name, of in kept.items():
+        for claim, counts in of["verdicts"].items():
+            if len(counts) > 1:
+                told = ", ".join(f"{verdict} {count}" for verdict, count in counts.items())
+                yield f"- `{name}`, `{claim}`: {told}"
+
+
 def shipped(count: int | None) -> list[Looked]:
     """All checkpoints whose weights are at hand."""
     ours = [
@@ -231,12 +273,21 @@ def main() -> int:
         required=True,
         help="a line of JSON for each seed; those in it are not done again",
     )
-    options = parser.parse_args()
-    looked = (
-        [Looked(options.checkpoint, None, options.count or SEEDS)]
-        if options.checkpoint
-        else shipped(options.count)
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        help="also write what was found to this JSON, where other checkpoints keep their place",
     )
+    parser.add_argument("--into", type=Path, help="put the table of --keep into this page")
+    options = parser.parse_args()
+    if options.into is not None and options.keep is None:
+        parser.error("--into needs --keep: the table is made of what is kept")
+    looked = shipped(options.count)
+    if options.checkpoint is not None:
+        path = options.checkpoint.resolve()
+        looked = [one for one in looked if one.checkpoint.resolve() == path] or [
+            Looked(path, None, options.count or SEEDS)
+        ]
     runs = (
         [json.loads(line) for line in options.out.read_text().splitlines()]
         if options.out.exists()
@@ -269,6 +320,12 @@ def main() -> int:
         for name, counts, behind in unsteady(ours):
             contradicted |= contradicts(counts)
             print(f"{name}: {dict(counts)}", *behind, sep="\n  ")
+    if options.keep is not None:
+        kept = json.loads(options.keep.read_text()) if options.keep.exists() else {}
+        kept |= {one.checkpoint.stem: found(one, runs) for one in looked}
+        write_text(options.keep, json.dumps(dict(sorted(kept.items())), indent=1) + "\n")
+        if options.into is not None:
+            insert("\n".join(table(kept)), options.into, name="steadiness")
     return 1 if contradicted else 0
 
 

@@ -1,10 +1,25 @@
-"""Which verdicts that change with the seed are more than a 95 % interval may be wrong."""
+"""Which verdicts that change with the seed are more than a 95 % interval may be wrong, and what the
+docs tell of them."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
-from tests.steadiness import CLAIMS, FIRST, contradicts, settled, unsteady
+from tests.steadiness import (
+    CLAIMS,
+    FIRST,
+    ROOT,
+    Looked,
+    contradicts,
+    found,
+    settled,
+    table,
+    unsteady,
+)
+from verdicts.record import read_record
 
 
 @pytest.mark.parametrize(
@@ -73,3 +88,42 @@ def test_a_claim_is_settled_where_no_limit_is_near_its_bound(
     assert "adding_an_edge_raises_anchor_attention" not in found  # a search is never settled
     runs[3]["claims"]["classifies_the_validation_set"]["verdict"] = "unresolved"
     assert "classifies_the_validation_set" not in settled(runs)
+
+
+RUNS = [
+    {
+        "checkpoint": "one",
+        "content_hash": "sha256:1",
+        "seed": seed,
+        "claims": {
+            "a": {"verdict": "refuted" if seed else "holds"},
+            "b": {"verdict": "holds"},
+        },
+    }
+    for seed in range(3)
+]
+
+
+def test_what_is_kept_of_a_checkpoint_gives_its_line_in_the_docs() -> None:
+    kept = found(Looked(Path("checkpoints/one"), None, 3), RUNS)
+    assert kept == {
+        "content_hash": "sha256:1",
+        "seeds": 3,
+        "settled": 0,
+        "verdicts": {"a": {"holds": 1, "refuted": 2}, "b": {"holds": 3}},
+    }
+    assert list(table({"one": kept}))[2:] == [
+        "| `one` | 3 | 2 | 0 | 1 | 1 |",
+        "",
+        "- `one`, `a`: holds 1, refuted 2",
+    ]
+
+
+def test_the_docs_tell_what_was_kept_of_the_checkpoints_as_they_are() -> None:
+    kept = json.loads((ROOT / "docs" / "steadiness.json").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "instrument.md").read_text(encoding="utf-8")
+    assert "\n".join(table(kept)) in page
+    for name, of in kept.items():
+        (subject,) = read_record(ROOT / "checkpoints" / name / "verdicts.json").subjects
+        assert of["content_hash"] == subject.content_hash
+        assert of["verdicts"].keys() <= {claim.id for claim in CLAIMS}

@@ -236,6 +236,10 @@ def hundreds(seed: int, count: int = 100) -> list[Chance]:
     return [random.Random(f"{seed}/{index}") for index in range(count)]
 
 
+SEEDS = pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
+"""A hundred files each."""
+
+
 def judged_or_refused(
     path: Path, graphs: Path, original: str, *, named: Path | None = None
 ) -> bool:
@@ -247,7 +251,7 @@ def judged_or_refused(
     return sentence is not None
 
 
-@pytest.mark.parametrize("seed", range(2))
+@SEEDS
 def test_two_hundred_damaged_safetensors(seed: int, checkpoint: Path, graphs: Path) -> None:
     file = checkpoint / "model.safetensors"
     whole, original = file.read_bytes(), load_checkpoint(checkpoint).content_hash
@@ -258,7 +262,7 @@ def test_two_hundred_damaged_safetensors(seed: int, checkpoint: Path, graphs: Pa
     assert refusals > 90  # now and then a byte is replaced by itself
 
 
-@pytest.mark.parametrize("seed", range(2))
+@SEEDS
 def test_two_hundred_damaged_tensors(seed: int, checkpoint: Path, graphs: Path) -> None:
     """With a hash that fits them, so that it is not the hash that is refused."""
     file, config = (
@@ -277,7 +281,7 @@ def test_two_hundred_damaged_tensors(seed: int, checkpoint: Path, graphs: Path) 
         assert judged_or_refused(bare, graphs, original)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@SEEDS
 def test_two_hundred_damaged_configs(seed: int, checkpoint: Path, graphs: Path) -> None:
     file, original = checkpoint / "config.json", load_checkpoint(checkpoint).content_hash
     whole = file.read_bytes()
@@ -289,7 +293,7 @@ def test_two_hundred_damaged_configs(seed: int, checkpoint: Path, graphs: Path) 
         judged_or_refused(checkpoint, graphs, original)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@SEEDS
 def test_two_hundred_damaged_files_of_the_author(
     seed: int, author: Path, graphs: Path, tmp_path: Path
 ) -> None:
@@ -315,7 +319,7 @@ def test_two_hundred_damaged_files_of_the_author(
         judged_or_refused(author, graphs, original, named=tmp_path)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@SEEDS
 def test_a_hundred_hostile_pickles_are_never_run(
     seed: int, author: Path, graphs: Path, tmp_path: Path
 ) -> None:

@@ -278,6 +278,7 @@ class Counting(ThreadPoolExecutor):
         return super().submit(*arguments, **named)  # type: ignore[arg-type]
 
 
+@pytest.mark.long
 @needs_nauty
 def test_the_command_killed_in_the_middle_goes_on_where_it_was(tmp_path: Path) -> None:
     path = saved(tmp_path / "model", untrained(), min_edges=7, max_edges=8)

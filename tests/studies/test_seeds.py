@@ -312,6 +312,7 @@ def _saved(path: Path) -> dict[str, Path]:
     return {"at": path / METRICS_FILE, "after": path / STATE_FILE}
 
 
+@pytest.mark.long
 def test_the_command_killed_in_the_middle_goes_on_where_it_was(tmp_path: Path, whole: Path) -> None:
     """With its worker, when the first epoch is saved."""
     out = tmp_path / "out"
@@ -348,7 +349,7 @@ sys.meta_path.insert(0, Wait())
 """
 
 
-@pytest.mark.parametrize("moment", ["importing", "training"])
+@pytest.mark.parametrize("moment", ["importing", pytest.param("training", marks=pytest.mark.long)])
 def test_ctrl_c_at_a_terminal_is_quiet_in_every_process(moment: str, tmp_path: Path) -> None:
     """A terminal interrupts the workers as well."""
     out = tmp_path / "out"
@@ -432,6 +433,7 @@ def test_a_seed_is_held_while_it_is_trained_and_while_it_is_judged(
     assert not list(tmp_path.rglob(".*"))
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")  # Dask's own
 def test_a_dask_cluster_does_as_well_though_a_worker_is_killed(
     tmp_path: Path,

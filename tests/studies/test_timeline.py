@@ -166,6 +166,7 @@ def test_every_epoch_is_judged_once_and_the_table_can_be_made_from_the_record(
     assert capsys.readouterr().out == printed
 
 
+@pytest.mark.long
 def test_a_run_that_goes_on_is_judged_as_far_as_it_is(
     kept: Path, tmp_path: Path, capsys: Any
 ) -> None:

@@ -553,7 +553,12 @@ def shift(model: Any, reader: Head) -> None:
             "anchor_scores_change_sign_above_degree_two",
             "every_neighbour_adds_the_same_query_vector",
         ),
-        (shift, "anchor_scores_change_sign_above_degree_two", "position_subtracts_two_neighbours"),
+        pytest.param(
+            shift,
+            "anchor_scores_change_sign_above_degree_two",
+            "position_subtracts_two_neighbours",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_the_gate_blocks_a_damaged_checkpoint(
