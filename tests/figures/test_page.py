@@ -20,8 +20,8 @@ from figures.__main__ import LACKING, main
 from figures.diagram import circuit_diagram
 from figures.extras import page_extras
 from tests.pages import page_of, shipped, shipped_extras, shipped_page, untrained_subject
+from tests.toy import facts, project, run
 from tests.verdicts.test_gate import claim, measurement, subject
-from tests.verdicts.test_plugin import facts, project, run
 from verdicts.bundle import write_bundle
 from verdicts.page import Figure, PageExtras, Panel, render_page
 from verdicts.record import make_record, read_record, write_record

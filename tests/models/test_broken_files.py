@@ -33,7 +33,7 @@ from models.graphs import GraphSet, load_validation_set, validation_set
 from tests import planted
 from tests.models.test_checkpoint import SETTINGS
 from tests.planted import planted_model
-from tests.verdicts.test_plugin import CLAIMS, facts, project, run
+from tests.toy import CLAIMS, facts, project, run
 from verdicts.record import read_record
 
 pytest_plugins = ["pytester"]

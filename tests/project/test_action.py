@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.verdicts.test_plugin import CLAIMS, CONFTEST
+from tests.toy import CLAIMS, CONFTEST
 
 ROOT = Path(__file__).parent.parent.parent
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))

@@ -33,7 +33,7 @@ from studies.seeds import Study, run_study
 from tests import planted
 from tests.processes import one_thread
 from tests.studies.test_seeds import CLAIM_IDS, hashes, study, targets
-from tests.verdicts.test_plugin import CLAIMS, facts, project, run
+from tests.toy import CLAIMS, facts, project, run
 from verdicts.lock import LOCK_FILE
 from verdicts.record import read_record, write_record
 from verdicts.schema import Environment

@@ -15,8 +15,8 @@ import scipy.stats
 from msgspec.structs import replace
 
 import verdicts.bundle
+from tests.toy import facts, project, run
 from tests.verdicts.test_gate import claim, subject
-from tests.verdicts.test_plugin import facts, project, run
 from verdicts.__main__ import LACKING, main
 from verdicts.bundle import Bundle, page_of_record, read_bundle, write_bundle
 from verdicts.page import Figure, PageExtras

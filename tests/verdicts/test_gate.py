@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from circuits.roles import Head, read_roles, write_roles
 from models.checkpoint import load_checkpoint, save_checkpoint
 from tests.records import subject_of, trial_of
-from tests.verdicts.test_plugin import CLAIMS, facts, project, record, run
+from tests.toy import CLAIMS, facts, project, record, run
 from verdicts.cases import Seen
 from verdicts.compare import baseline_for, compare
 from verdicts.gates import Gate

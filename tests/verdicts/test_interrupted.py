@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.verdicts.test_plugin import CLAIMS, CONFTEST, facts, project
+from tests.toy import CLAIMS, CONFTEST, facts, project
 
 pytest_plugins = ["pytester"]
 __all__ = ["project"]  # a fixture

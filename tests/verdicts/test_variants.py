@@ -11,7 +11,7 @@ import pytest
 from circuits.interventions import run_edited
 from tests.planted import planted_subject
 from tests.records import subject_of, trial_of
-from tests.verdicts.test_plugin import run as run_claims
+from tests.toy import run as run_claims
 from tests.verdicts.test_verdicts import claim as claim_of
 from verdicts.expectations import Expect
 from verdicts.judge import Claim, judge
