@@ -33,7 +33,7 @@ test-long: $(INSTALLED)
 
 test-all: test test-long
 	@echo "== faults planted in the instrument"
-	$(BIN)/python -m tests.mutants
+	$(BIN)/python -m tests.mutants --passed
 	@echo "== verdicts under other seeds"
 	$(BIN)/python -m tests.steadiness --count 2 --out=runs/steadiness-sample.jsonl
 	$(MAKE) matrices

@@ -86,7 +86,7 @@ MUTANTS = (
     Mutant("pattern transposed in z", "models/kernels.py", "torch.bmm(pattern.flatten(0, 1)", "torch.bmm(pattern.mT.flatten(0, 1)", "kernels"),
     Mutant("tanh GELU for the exact one", T, "F.gelu(pre)", "F.gelu(pre, approximate=\"tanh\")", "transformer"),
     Mutant("sum over vertices for the mean", T, "resid.mean(dim=1)", "resid.sum(dim=1)", "transformer"),
-    Mutant("stop one layer late", T, "self.blocks[:stop_at_layer]", "self.blocks[: None if stop_at_layer is None else stop_at_layer + 1]", "measurements"),
+    Mutant("stop one layer late", T, "self.blocks[:stop_at_layer]", "self.blocks[: None if stop_at_layer is None else stop_at_layer + 1]", "transformer"),
     Mutant("b_Q dropped from a head's scores", A, "q = affine(resid, attention.W_Q[head.index], attention.b_Q[head.index])", "q = affine(resid, attention.W_Q[head.index])", "measurements"),
     Mutant("query and key exchanged", A, "parts.append(q @ k.mT / math.sqrt(model.cfg.d_head))", "parts.append(k @ q.mT / math.sqrt(model.cfg.d_head))", "measurements"),
     Mutant("1/√d_head missing from a head's scores", A, "parts.append(q @ k.mT / math.sqrt(model.cfg.d_head))", "parts.append(q @ k.mT)", "measurements"),
@@ -278,20 +278,36 @@ def main() -> int:
         help="copies at a time (default: one a core)",
     )
     parser.add_argument("--only", default="", help="only faults whose name contains this")
+    parser.add_argument(
+        "--share",
+        type=int,
+        nargs=2,
+        metavar=("K", "N"),
+        default=(0, 1),
+        help="one fault in N, another for each K up to N",
+    )
+    parser.add_argument(
+        "--passed",
+        action="store_true",
+        help="the tests have just passed: do not run them without a fault first",
+    )
     options = parser.parse_args()
-    mutants = [mutant for mutant in MUTANTS if options.only in mutant.fault]
+    k, n = options.share
+    if n < 1:
+        parser.error(f"--share: N must be at least 1, got {n}")
+    mutants = [mutant for mutant in MUTANTS if options.only in mutant.fault][k % n :: n]
     survivors = []
     with (
         tempfile.TemporaryDirectory() as directory,
         closing(Copies(Path(directory), options.jobs)) as copies,
         ThreadPoolExecutor(options.jobs) as executor,
     ):
-        named = sorted({mutant.tests for mutant in mutants})
+        named = [] if options.passed else sorted({mutant.tests for mutant in mutants})
         green = dict(zip(named, executor.map(copies.are_green, named), strict=True))
         red = [tests for tests in named if not green[tests]]
         for tests in red:
             print(f"without any fault these tests fail: {tests}", file=sys.stderr, flush=True)
-        mutants = [mutant for mutant in mutants if green[mutant.tests]]
+        mutants = [mutant for mutant in mutants if mutant.tests not in red]
         for mutant, survives in zip(mutants, executor.map(copies.survives, mutants), strict=True):
             print(
                 f"{'SURVIVED' if survives else 'caught  '}  {mutant.fault}  ({mutant.file}; {mutant.tests})",
