@@ -35,7 +35,7 @@ test-all: test test-long
 	@echo "== faults planted in the instrument"
 	$(BIN)/python -m tests.mutants --passed
 	@echo "== verdicts under other seeds"
-	$(BIN)/python -m tests.steadiness --count 2 --out=runs/steadiness-sample.jsonl
+	$(BIN)/python -m tests.steadiness --count 2 --out=runs/steadiness-sample
 	$(MAKE) matrices
 
 matrices: $(INSTALLED)
@@ -49,7 +49,7 @@ mutants: $(INSTALLED)
 	$(BIN)/python -m tests.mutants
 
 steady: $(INSTALLED)
-	$(BIN)/python -m tests.steadiness --out=runs/steadiness.jsonl --keep=docs/steadiness.json --into=docs/instrument.md
+	$(BIN)/python -m tests.steadiness --out=studies/steadiness --into=docs/instrument.md
 
 coverage: $(INSTALLED)
 	$(BIN)/python -m tests.coverage

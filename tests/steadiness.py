@@ -30,7 +30,6 @@ from circuits.subject import Subject, load_subject
 from models.transformer import Transformer
 from studies.laws import insert
 from tests.claims.test_judging_models import AUTHOR, CLAIMS, REFERENCE
-from verdicts.files import write_text
 from verdicts.judge import judge
 from verdicts.schema import Measurement
 from verdicts.statistics import clopper_pearson
@@ -109,7 +108,9 @@ def verdicts_with(
                     if m.outcome != "holds"
                 },
                 "gaps": {
-                    f"{name} {side}": gap for name, m in gating.items() for side, gap in _gaps(m)
+                    f"{name} {side}": float(f"{gap:.4g}")
+                    for name, m in gating.items()
+                    for side, gap in _gaps(m)
                 },
             }
     return {
@@ -181,6 +182,12 @@ def contradicts(counts: Mapping[str, int]) -> bool:
     return "error" in counts or clopper_pearson(rarer, sum(counts.values())).low > WRONG_SIDE
 
 
+def settled_by_the_first(runs: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Claims that the first seeds of a checkpoint settle; none where they are not all judged."""
+    first = [run for run in runs if run["seed"] < FIRST]
+    return settled(first) if len(first) == FIRST else frozenset()
+
+
 @dataclasses.dataclass(frozen=True)
 class Looked:
     """A checkpoint, and how many seeds it is judged with."""
@@ -189,50 +196,39 @@ class Looked:
     validation: Path | None
     count: int
 
-    def among(self, runs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-        """The runs on this checkpoint, by seed."""
-        ours = [run for run in runs if run["checkpoint"] == self.checkpoint.name]
-        return sorted(ours, key=lambda run: run["seed"])
-
-    def settled(self, runs: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-        """Claims that its first seeds settle; none where they are not all judged."""
-        first = [run for run in self.among(runs) if run["seed"] < FIRST]
-        return settled(first) if len(first) == FIRST else frozenset()
+    @property
+    def name(self) -> str:
+        """Of the file with its runs."""
+        return self.checkpoint.stem
 
 
-def found(one: Looked, runs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the docs tell of a checkpoint: how often each claim was judged how."""
-    ours = one.among(runs)
-    verdicts: dict[str, Counter[str]] = defaultdict(Counter)
-    for run in ours:
-        for claim, result in run["claims"].items():
-            verdicts[claim][result["verdict"]] += 1
-    return {
-        "content_hash": ours[0]["content_hash"],
-        "seeds": len(ours),
-        "settled": len(one.settled(runs)),
-        "verdicts": {claim: dict(counts) for claim, counts in sorted(verdicts.items())},
-    }
+def read_runs(path: Path) -> list[dict[str, Any]]:
+    """The runs of a checkpoint, by seed; none where the file is not there."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return sorted(map(json.loads, lines), key=lambda run: run["seed"])
 
 
-def table(kept: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def table(directory: Path) -> Iterator[str]:
     """A line for each checkpoint, then the claims whose verdict was not always the same."""
+    several = {path.stem: read_runs(path) for path in sorted(directory.glob("*.jsonl"))}
     yield (
         "| checkpoint | seeds | claims that use chance | settled by ten seeds | always judged alike"
         " | both `holds` and `refuted` |"
     )
     yield "|---|---|---|---|---|---|"
-    for name, of in kept.items():
-        verdicts = of["verdicts"].values()
-        alike = sum(len(counts) == 1 for counts in verdicts)
-        both = sum({"holds", "refuted"} <= counts.keys() for counts in verdicts)
-        yield f"| `{name}` | {of['seeds']} | {len(verdicts)} | {of['settled']} | {alike} | {both} |"
+    for name, runs in several.items():
+        claims = len(runs[0]["claims"])
+        changing = [counts for _, counts, _ in unsteady(runs)]
+        both = sum({"holds", "refuted"} <= counts.keys() for counts in changing)
+        yield (
+            f"| `{name}` | {len(runs)} | {claims} | {len(settled_by_the_first(runs))}"
+            f" | {claims - len(changing)} | {both} |"
+        )
     yield ""
-    for name, of in kept.items():
-        for claim, counts in of["verdicts"].items():
-            if len(counts) > 1:
-                told = ", ".join(f"{verdict} {count}" for verdict, count in counts.items())
-                yield f"- `{name}`, `{claim}`: {told}"
+    for name, runs in several.items():
+        for claim, counts, _ in unsteady(runs):
+            told = ", ".join(f"{verdict} {count}" for verdict, count in counts.most_common())
+            yield f"- `{name}`, `{claim}`: {told}"
 
 
 def shipped(count: int | None) -> list[Looked]:
@@ -271,61 +267,43 @@ def main() -> int:
         "--out",
         type=Path,
         required=True,
-        help="a line of JSON for each seed; those in it are not done again",
+        help="directory with a file a checkpoint, a line a seed; those in it are not done again",
     )
-    parser.add_argument(
-        "--keep",
-        type=Path,
-        help="also write what was found to this JSON, where other checkpoints keep their place",
-    )
-    parser.add_argument("--into", type=Path, help="put the table of --keep into this page")
+    parser.add_argument("--into", type=Path, help="put the table of all in --out into this page")
     options = parser.parse_args()
-    if options.into is not None and options.keep is None:
-        parser.error("--into needs --keep: the table is made of what is kept")
     looked = shipped(options.count)
     if options.checkpoint is not None:
         path = options.checkpoint.resolve()
         looked = [one for one in looked if one.checkpoint.resolve() == path] or [
             Looked(path, None, options.count or SEEDS)
         ]
-    runs = (
-        [json.loads(line) for line in options.out.read_text().splitlines()]
-        if options.out.exists()
-        else []
-    )
-    with ProcessPoolExecutor(options.jobs) as executor, options.out.open("a") as out:
+    options.out.mkdir(parents=True, exist_ok=True)
+    places = {one: options.out / f"{one.name}.jsonl" for one in looked}
+    with ProcessPoolExecutor(options.jobs) as executor:
         for seeds in (range(FIRST), range(FIRST, max(one.count for one in looked))):
-            waiting = [
-                executor.submit(
-                    verdicts_with,
-                    seed,
-                    str(one.checkpoint),
-                    None if one.validation is None else str(one.validation),
-                    one.settled(runs) if seed >= FIRST else frozenset(),
-                )
-                for one in looked
-                for seed in seeds
-                if seed < one.count and seed not in {run["seed"] for run in one.among(runs)}
-            ]
+            waiting = {}
+            for one, place in places.items():
+                runs = read_runs(place)
+                without = settled_by_the_first(runs) if seeds[0] else frozenset[str]()
+                validation = None if one.validation is None else str(one.validation)
+                for seed in sorted({*seeds} & {*range(one.count)} - {run["seed"] for run in runs}):
+                    arguments = (seed, str(one.checkpoint), validation, without)
+                    waiting[executor.submit(verdicts_with, *arguments)] = place
             for future in as_completed(waiting):
-                runs.append(future.result())
-                print(json.dumps(runs[-1]), file=out, flush=True)
+                with waiting[future].open("a", encoding="utf-8") as out:
+                    print(json.dumps(future.result()), file=out)
     contradicted = False
-    for one in looked:
-        ours = one.among(runs)
+    for place in places.values():
+        runs = read_runs(place)
         print(
-            f"{one.checkpoint.name}: {len(ours)} seeds, {len(ours[0]['claims'])} claims, of which"
-            f" the first {FIRST} seeds settled {len(one.settled(runs))}"
+            f"{place.stem}: {len(runs)} seeds, {len(runs[0]['claims'])} claims, of which the first"
+            f" {FIRST} seeds settled {len(settled_by_the_first(runs))}"
         )
-        for name, counts, behind in unsteady(ours):
+        for name, counts, behind in unsteady(runs):
             contradicted |= contradicts(counts)
             print(f"{name}: {dict(counts)}", *behind, sep="\n  ")
-    if options.keep is not None:
-        kept = json.loads(options.keep.read_text()) if options.keep.exists() else {}
-        kept |= {one.checkpoint.stem: found(one, runs) for one in looked}
-        write_text(options.keep, json.dumps(dict(sorted(kept.items())), indent=1) + "\n")
-        if options.into is not None:
-            insert("\n".join(table(kept)), options.into, name="steadiness")
+    if options.into is not None:
+        insert("\n".join(table(options.out)), options.into, name="steadiness")
     return 1 if contradicted else 0
 
 

@@ -8,17 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.steadiness import (
-    CLAIMS,
-    FIRST,
-    ROOT,
-    Looked,
-    contradicts,
-    found,
-    settled,
-    table,
-    unsteady,
-)
+from tests.steadiness import CLAIMS, FIRST, ROOT, contradicts, read_runs, settled, table, unsteady
 from verdicts.record import read_record
 
 
@@ -90,40 +80,30 @@ def test_a_claim_is_settled_where_no_limit_is_near_its_bound(
     assert "classifies_the_validation_set" not in settled(runs)
 
 
-RUNS = [
-    {
-        "checkpoint": "one",
-        "content_hash": "sha256:1",
-        "seed": seed,
-        "claims": {
-            "a": {"verdict": "refuted" if seed else "holds"},
-            "b": {"verdict": "holds"},
-        },
-    }
-    for seed in range(3)
-]
-
-
-def test_what_is_kept_of_a_checkpoint_gives_its_line_in_the_docs() -> None:
-    kept = found(Looked(Path("checkpoints/one"), None, 3), RUNS)
-    assert kept == {
-        "content_hash": "sha256:1",
-        "seeds": 3,
-        "settled": 0,
-        "verdicts": {"a": {"holds": 1, "refuted": 2}, "b": {"holds": 3}},
-    }
-    assert list(table({"one": kept}))[2:] == [
+def test_the_table_in_the_docs_has_a_line_for_each_checkpoint(tmp_path: Path) -> None:
+    runs = [
+        {
+            "seed": seed,
+            "claims": {
+                "a": {"verdict": "refuted" if seed else "holds", "missed": {}, "reason": None},
+                "b": {"verdict": "holds"},
+            },
+        }
+        for seed in (2, 0, 1)  # as they were done
+    ]
+    (tmp_path / "one.jsonl").write_text("\n".join(map(json.dumps, runs)) + "\n")
+    assert list(table(tmp_path))[2:] == [
         "| `one` | 3 | 2 | 0 | 1 | 1 |",
         "",
-        "- `one`, `a`: holds 1, refuted 2",
+        "- `one`, `a`: refuted 2, holds 1",
     ]
 
 
-def test_the_docs_tell_what_was_kept_of_the_checkpoints_as_they_are() -> None:
-    kept = json.loads((ROOT / "docs" / "steadiness.json").read_text(encoding="utf-8"))
-    page = (ROOT / "docs" / "instrument.md").read_text(encoding="utf-8")
-    assert "\n".join(table(kept)) in page
-    for name, of in kept.items():
-        (subject,) = read_record(ROOT / "checkpoints" / name / "verdicts.json").subjects
-        assert of["content_hash"] == subject.content_hash
-        assert of["verdicts"].keys() <= {claim.id for claim in CLAIMS}
+def test_the_docs_tell_what_was_found_of_the_checkpoints_as_they_are() -> None:
+    kept = ROOT / "studies" / "steadiness"
+    assert "\n".join(table(kept)) in (ROOT / "docs" / "instrument.md").read_text(encoding="utf-8")
+    for path in kept.glob("*.jsonl"):
+        (subject,) = read_record(ROOT / "checkpoints" / path.stem / "verdicts.json").subjects
+        for seed, run in enumerate(read_runs(path)):
+            assert (run["seed"], run["content_hash"]) == (seed, subject.content_hash)
+            assert run["claims"].keys() <= {claim.id for claim in CLAIMS}
