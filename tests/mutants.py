@@ -212,7 +212,9 @@ class Copy:
         assert self.pytest.stdin is not None
         assert self.pytest.stdout is not None
         print(json.dumps([*options, *files]), file=self.pytest.stdin, flush=True)
-        return int(self.pytest.stdout.readline()) == 0
+        if not (code := self.pytest.stdout.readline()):
+            raise RuntimeError(f"{self.directory}: the process that runs its tests has ended")
+        return int(code) == 0
 
     def survives(self, mutant: Mutant) -> bool:
         """Whether the named tests pass with the fault in place."""

@@ -104,6 +104,8 @@ def test_the_docs_tell_what_was_found_of_the_checkpoints_as_they_are() -> None:
     assert "\n".join(table(kept)) in (ROOT / "docs" / "instrument.md").read_text(encoding="utf-8")
     for path in kept.glob("*.jsonl"):
         (subject,) = read_record(ROOT / "checkpoints" / path.stem / "verdicts.json").subjects
-        for seed, run in enumerate(read_runs(path)):
-            assert (run["seed"], run["content_hash"]) == (seed, subject.content_hash)
+        runs = read_runs(path)
+        assert len({run["seed"] for run in runs}) == len(runs)  # one that was stopped may have gaps
+        for run in runs:
+            assert run["content_hash"] == subject.content_hash
             assert run["claims"].keys() <= {claim.id for claim in CLAIMS}
