@@ -4,7 +4,8 @@ longer than for one (`torch.func`)."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
@@ -64,7 +65,13 @@ def _train(
         if run.epochs_done < train_config.epochs and run.seed not in failed
     ]:
         behind = min(run.epochs_done for run in waiting)
-        failed |= _epoch([run for run in waiting if run.epochs_done == behind], device)
+        ahead = [run.epochs_done for run in waiting if run.epochs_done > behind]
+        stack = _Stack([run for run in waiting if run.epochs_done == behind], device)
+        for _ in range(behind, min(ahead, default=train_config.epochs)):
+            lost = stack.train_epoch()
+            failed |= lost
+            if lost:
+                break  # the others go on in a stack of their own
     for run in runs.values():
         if run.seed not in failed:
             run.finish()
@@ -85,41 +92,111 @@ class _Unchecked(nn.Module):
         return self.model.of_adjacency(adjacency)
 
 
-def _epoch(runs: Sequence[Run], device: torch.device) -> dict[int, str]:
-    """One epoch of runs that are equally far, each saved; returns why those failed that did."""
-    config, first = runs[0].config, runs[0].state
-    model = _Unchecked(cast(Transformer, first.model))
-    names = [f"model.{name}" for name, _ in first.model.named_parameters()]
-    weights = [
-        nn.Parameter(torch.stack(one))
-        for one in zip(*(list(run.state.model.parameters()) for run in runs), strict=True)
-    ]
-    optimizer, scheduler = new_optimizer(weights, config, steps=first.scheduler.total_steps)
-    optimizer.load_state_dict(_stacked([run.state.optimizer.state_dict() for run in runs]))
-    scheduler.load_state_dict(first.scheduler.state_dict())
+_Step = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
 
-    def losses_and_hits(
-        weights: Sequence[Tensor],
-        graphs: Float[Tensor, "batch vertex sender"],
-        labels: Int[Tensor, " batch"],
-    ) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
-        logits = functional_call(model, dict(zip(names, weights, strict=True)), (graphs,)).float()
-        return F.cross_entropy(logits, labels), (logits.argmax(-1) == labels).sum()
 
-    sums = torch.zeros(2, len(runs), device=device)
-    batches = zip(*(batches_of(run.training, config, run.chance()) for run in runs), strict=True)
-    for batch in batches:
-        graphs, labels = (torch.stack(part).to(device) for part in zip(*batch, strict=True))
-        with autocast(config.precision, device):
-            losses, hits = vmap(losses_and_hits)(weights, graphs, labels)
-        optimizer.zero_grad()
-        losses.sum().backward()  # no weight is in two of the losses
-        optimizer.step()
-        scheduler.step()
-        sums += torch.stack([losses.detach(), hits]) * torch.tensor(
-            [[labels.shape[1]], [1]], device=device
+class _Stack:
+    """Runs that are equally far, trained epoch by epoch in one step for all."""
+
+    def __init__(self, runs: Sequence[Run], device: torch.device) -> None:
+        self.runs = runs
+        self.device = device
+        self.config = runs[0].config
+        first = runs[0].state
+        self.weights = [
+            nn.Parameter(torch.stack(one))
+            for one in zip(*(list(run.state.model.parameters()) for run in runs), strict=True)
+        ]
+        self.optimizer, self.scheduler = new_optimizer(
+            self.weights, self.config, steps=first.scheduler.total_steps
         )
-    return _unstack(runs, weights, optimizer, scheduler, (sums / len(runs[0].training)).T.tolist())
+        self.optimizer.load_state_dict(_stacked([run.state.optimizer.state_dict() for run in runs]))
+        self.scheduler.load_state_dict(first.scheduler.state_dict())
+        model = _Unchecked(cast(Transformer, first.model))
+        names = [f"model.{name}" for name, _ in first.model.named_parameters()]
+
+        def losses_and_hits(
+            weights: Sequence[Tensor],
+            graphs: Float[Tensor, "batch vertex sender"],
+            labels: Int[Tensor, " batch"],
+        ) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
+            logits = functional_call(model, dict(zip(names, weights, strict=True)), (graphs,))
+            return F.cross_entropy(logits.float(), labels), (logits.argmax(-1) == labels).sum()
+
+        self.losses_and_hits = vmap(losses_and_hits)
+        self.recorded: dict[torch.Size, _Step] = {}
+
+    def train_epoch(self) -> dict[int, str]:
+        """One epoch of all runs, each saved; returns why those failed that did."""
+        with ThreadPoolExecutor() as pool:
+            parts = list(
+                pool.map(lambda run: batches_of(run.training, self.config, run.chance()), self.runs)
+            )
+        sums = torch.zeros(2, len(self.runs), device=self.device)
+        for batch in zip(*parts, strict=True):
+            graphs, labels = (
+                torch.stack(part).to(self.device) for part in zip(*batch, strict=True)
+            )
+            losses, hits, *gradients = self._step(graphs, labels)
+            for weight, gradient in zip(self.weights, gradients, strict=True):
+                weight.grad = gradient
+            self.optimizer.step()
+            self.scheduler.step()
+            sums += torch.stack([losses * labels.shape[1], hits])
+        return self._unstack((sums / len(self.runs[0].training)).T.tolist())
+
+    def _step(self, graphs: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        """`_gradients`, on a GPU with the kernels recorded once for each size of a batch: to start
+        them one by one takes longer than to run them."""
+        if self.device.type != "cuda":
+            return self._gradients(graphs, labels)
+        if graphs.shape not in self.recorded:
+            self.recorded[graphs.shape] = cast(
+                _Step, torch.cuda.make_graphed_callables(self._gradients, (graphs, labels))
+            )
+        return self.recorded[graphs.shape](graphs, labels)
+
+    def _gradients(
+        self,
+        graphs: Float[Tensor, "seed batch vertex sender"],
+        labels: Int[Tensor, "seed batch"],
+    ) -> tuple[Tensor, ...]:
+        """Losses and numbers of right answers of all runs, and the gradient of each weight."""
+        with autocast(self.config.precision, self.device):
+            losses, hits = self.losses_and_hits(self.weights, graphs, labels)
+        gradients = torch.autograd.grad(losses.sum(), self.weights)  # none is in two of the losses
+        # fused AdamW goes through the memory of weight and gradient side by side
+        return losses.detach(), hits, *(gradient.contiguous() for gradient in gradients)
+
+    def _unstack(self, fitted: Sequence[Sequence[float]]) -> dict[int, str]:
+        """Give each run its part, and save it."""
+        failed = {}
+        state = self.optimizer.state_dict()
+        lr = float(self.scheduler.get_last_lr()[0])
+        for place, (run, (loss, accuracy)) in enumerate(zip(self.runs, fitted, strict=True)):
+            if not math.isfinite(loss):
+                failed[run.seed] = (
+                    f"the training loss became {loss}; lower lr_max, or use precision = 'float32'"
+                )
+                continue
+            with torch.no_grad():
+                for parameter, stack in zip(
+                    run.state.model.parameters(), self.weights, strict=True
+                ):
+                    parameter.copy_(stack[place])
+            moments = {
+                index: {
+                    key: value.clone() if key == "step" else value[place].clone()
+                    for key, value in values.items()
+                }
+                for index, values in state["state"].items()
+            }
+            run.state.optimizer.load_state_dict(
+                {"state": moments, "param_groups": state["param_groups"]}
+            )
+            run.state.scheduler.load_state_dict(self.scheduler.state_dict())
+            run.end_epoch({"train_loss": loss, "train_accuracy": accuracy, "lr": lr})
+        return failed
 
 
 def _stacked(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -136,38 +213,3 @@ def _stacked(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for index, values in states[0]["state"].items()
     }
     return {"state": moments, "param_groups": states[0]["param_groups"]}
-
-
-def _unstack(
-    runs: Sequence[Run],
-    weights: Sequence[Tensor],
-    optimizer: torch.optim.AdamW,
-    scheduler: Any,
-    fitted: Sequence[Sequence[float]],
-) -> dict[int, str]:
-    """Give each run its part, and save it."""
-    failed = {}
-    state = optimizer.state_dict()
-    lr = float(scheduler.get_last_lr()[0])
-    for place, (run, (loss, accuracy)) in enumerate(zip(runs, fitted, strict=True)):
-        if not math.isfinite(loss):
-            failed[run.seed] = (
-                f"the training loss became {loss}; lower lr_max, or use precision = 'float32'"
-            )
-            continue
-        with torch.no_grad():
-            for parameter, stack in zip(run.state.model.parameters(), weights, strict=True):
-                parameter.copy_(stack[place])
-        moments = {
-            index: {
-                key: value.clone() if key == "step" else value[place].clone()
-                for key, value in values.items()
-            }
-            for index, values in state["state"].items()
-        }
-        run.state.optimizer.load_state_dict(
-            {"state": moments, "param_groups": state["param_groups"]}
-        )
-        run.state.scheduler.load_state_dict(scheduler.state_dict())
-        run.end_epoch({"train_loss": loss, "train_accuracy": accuracy, "lr": lr})
-    return failed

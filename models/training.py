@@ -331,9 +331,12 @@ def batches_of(
     training: GraphSet, config: TrainConfig, generator: torch.Generator
 ) -> Iterator[tuple[Adjacency, Int[Tensor, " batch"]]]:
     """Graphs and labels of one epoch in a random order, relabelled where the recipe says so."""
-    for indices in torch.randperm(len(training), generator=generator).split(config.batch_size):
-        graphs = training.adjacency[indices]
-        yield relabel(graphs, generator) if config.relabel else graphs, training.labels[indices]
+    order = torch.randperm(len(training), generator=generator)
+    graphs = training.adjacency[order]
+    if config.relabel:
+        graphs = relabel(graphs, generator)
+    size = config.batch_size
+    return zip(graphs.split(size), training.labels[order].split(size), strict=True)
 
 
 def _step(
