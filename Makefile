@@ -56,6 +56,7 @@ coverage: $(INSTALLED)
 
 laws: $(INSTALLED)
 	$(BIN)/python -m studies laws --into=docs/laws.md
+	$(BIN)/python -m studies laws --confirmed --into=README.md
 
 docs: $(INSTALLED)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build

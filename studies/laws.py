@@ -91,27 +91,77 @@ def table_of_predictions(
     yield "|---|---|---|---|---|"
     for one in outcomes:
         low, high = one.prediction.range
-        found = (
-            f"{one.count}/{one.of}"
-            if one.prediction.rate
-            else "—"
-            if one.value is None
-            else f"{one.value:+.4f}"
-        )
         words = f"{_in_words(one.prediction, seeds)} `{one.prediction.id}`"
-        yield f"| {words} | {found} | {_interval(one)} | {low:g} … {high:g} | {one.outcome} |"
+        yield f"| {words} | {_found(one)} | {_interval(one)} | {low:g} … {high:g} | {one.outcome} |"
+
+
+def table_of_confirmed(
+    registration: Registration, seeds: Mapping[int, SubjectResult]
+) -> Iterator[str]:
+    """The predictions that are confirmed, as a short table in Markdown: those with the same outcome
+    share a line."""
+    lines: dict[str, list[str]] = {}
+    for one in registration.outcomes(seeds):
+        if one.outcome == "confirmed":
+            low, high = one.prediction.range
+            outcome = f"{_found(one)} | {_interval(one)} | {low:g} … {high:g}"
+            lines.setdefault(outcome, []).append(f"`{_counted(one.prediction)}`")
+    yield "| found | 95 % interval | predicted | confirmed |"
+    yield "|---|---|---|---|"
+    for outcome, names in lines.items():
+        yield f"| {outcome} | {', '.join(names)} |"
+
+
+def by_device(registration: Registration, seeds: Mapping[int, SubjectResult]) -> str:
+    """On what the seeds were trained, and whether the predicted rates tell these apart, as one
+    sentence."""
+    from scipy.stats import fisher_exact  # takes a second to import
+
+    devices: dict[str, list[SubjectResult]] = {}
+    for subject in seeds.values():
+        receipt = subject.about["training"].get("metrics", {})
+        devices.setdefault(receipt.get("device", "an unknown device"), []).append(subject)
+    trained = "Trained on " + ", ".join(
+        f"{device}: {len(subjects)} seeds" for device, subjects in sorted(devices.items())
+    )
+    if len(devices) < 2:
+        return f"{trained}."
+    found: list[tuple[float, str]] = []
+    for prediction in registration.predictions:
+        if prediction.rate is not None:
+            met = [
+                [one for one in map(prediction.met, subjects) if one is not None]
+                for subjects in devices.values()
+            ]
+            table = [[one.count(True), one.count(False)] for one in met]
+            found.append((float(fisher_exact(table).pvalue), prediction.id))
+    p, name = min(found)
+    return (
+        f"{trained}. Where these are compared, prediction by prediction, the smallest of"
+        f" {len(found)} p-values is {p:.2f} (`{name}`; Fisher's exact test, not corrected)."
+    )
 
 
 def _in_words(prediction: Prediction, seeds: Mapping[int, SubjectResult]) -> str:
     """What a prediction is of: its own words, or the statement of its one claim."""
     if prediction.says is not None or not seeds:
         return prediction.says or ""
-    (condition,) = prediction.where
     return next(
         claim.statement
         for claim in next(iter(seeds.values())).claims
-        if claim.id == condition.claim
+        if claim.id == _counted(prediction)
     )
+
+
+def _counted(prediction: Prediction) -> str:
+    """The id of what is counted: of its one claim, or of the prediction that has its own words."""
+    return prediction.id if prediction.says is not None else str(prediction.where[0].claim)
+
+
+def _found(one: Outcome) -> str:
+    if one.prediction.rate:
+        return f"{one.count}/{one.of}"
+    return "—" if one.value is None else f"{one.value:+.4f}"
 
 
 def _interval(one: Outcome) -> str:
@@ -165,14 +215,22 @@ def table_of_recipes(
         yield f"| `{prediction.id}` | {low:g} … {high:g} | {' | '.join(cells)} |"
 
 
+def read_registered(registration: Registration, directory: Path) -> dict[int, SubjectResult]:
+    """The records that predictions are about, by seed, from a directory that has one of each
+    recipe."""
+    own = directory / Path(registration.recipe).stem
+    if not own.is_dir():
+        raise RegistrationError(
+            f"{directory}: has no directory {own.name}; name the one that has a directory of each"
+            " recipe"
+        )
+    return read_seeds(own, registration)
+
+
 def report(registration: Registration, directory: Path) -> str:
     """All tables, from the records in a directory that has one of each recipe."""
     own = Path(registration.recipe).stem
-    if not (directory / own).is_dir():
-        raise RegistrationError(
-            f"{directory}: has no directory {own}; name the one that has a directory of each recipe"
-        )
-    seeds = read_seeds(directory / own, registration)
+    seeds = read_registered(registration, directory)
     others = {
         path.name: read_seeds(path)
         for path in sorted(directory.iterdir())
@@ -180,6 +238,7 @@ def report(registration: Registration, directory: Path) -> str:
     }
     parts: list[Sequence[str]] = [
         ["### Predicted", "", *table_of_predictions(registration, seeds)],
+        [by_device(registration, seeds)],
         ["### Not predicted", "", *table_of_claims(registration, seeds)],
     ]
     if others:
@@ -196,7 +255,7 @@ def report(registration: Registration, directory: Path) -> str:
     return "\n\n".join("\n".join(lines) for lines in parts)
 
 
-def insert(text: str, page: Path, *, name: str = "laws") -> None:
+def insert(text: str, page: Path, *, name: str) -> None:
     """Put tables between the marks of their name in a page; `ValueError` where it has none."""
     marks = (f"<!-- {name} -->", f"<!-- end of {name} -->")
     before, start, rest = page.read_text(encoding="utf-8").partition(marks[0])

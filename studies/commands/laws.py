@@ -28,18 +28,35 @@ def add(commands: Commands) -> None:
     laws.add_argument(
         "--into", type=Path, metavar="FILE.md", help="write them into a page, between its marks"
     )
+    laws.add_argument(
+        "--confirmed", action="store_true", help="only the predictions that are confirmed, in short"
+    )
     laws.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Its work; 0. `ValueError` for what cannot be done."""
-    from studies.laws import RECORDS, REGISTERED, insert, report
+    from studies.laws import (
+        RECORDS,
+        REGISTERED,
+        insert,
+        read_registered,
+        report,
+        table_of_confirmed,
+    )
     from studies.registration import read_registration
 
     require_existing(options.records, options.into)
-    text = report(read_registration(options.registered or REGISTERED), options.records or RECORDS)
+    registration = read_registration(options.registered or REGISTERED)
+    records = options.records or RECORDS
+    if options.confirmed:
+        name = "confirmed"
+        seeds = read_registered(registration, records)
+        text = "\n".join(table_of_confirmed(registration, seeds))
+    else:
+        name, text = "laws", report(registration, records)
     if options.into is None:
         print(text)
     else:
-        insert(text, options.into)
+        insert(text, options.into, name=name)
     return 0

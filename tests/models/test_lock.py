@@ -157,17 +157,17 @@ def test_a_stack_holds_every_directory_and_is_refused_where_one_is_held(
     settings["device"] = torch.device("cpu")
     with holding(directories[1]) as holder, pytest.raises(InUseError, match=str(holder.pid)):
         models.stacked.train_stacked(directories, **settings)
-    real, refused = models.stacked._epoch, 0
+    real, refused = models.stacked._Stack.train_epoch, 0
 
-    def epoch(*arguments: Any) -> Any:
+    def epoch(stack: Any) -> Any:
         nonlocal refused
         for directory in directories.values():
             with pytest.raises(InUseError):
                 elsewhere(directory)
             refused += 1
-        return real(*arguments)
+        return real(stack)
 
-    monkeypatch.setattr("models.stacked._epoch", epoch)
+    monkeypatch.setattr("models.stacked._Stack.train_epoch", epoch)
     assert models.stacked.train_stacked(directories, **settings) == {}
     assert refused == 3 * TRAIN.epochs
     for directory in directories.values():

@@ -15,12 +15,22 @@ from msgspec.structs import replace
 
 from models.config import read_recipe
 from studies.__main__ import main
-from studies.laws import RECORDS, REGISTERED, keep, read_seeds, report
+from studies.laws import (
+    RECORDS,
+    REGISTERED,
+    by_device,
+    keep,
+    read_registered,
+    read_seeds,
+    report,
+    table_of_confirmed,
+)
 from studies.registration import RegistrationError, read_registration
 from studies.seeds import Target, run_study
 from tests.processes import ROOT
 from tests.studies.test_seeds import STUDY, targets
 from verdicts.record import RecordError, as_json, read_record, write_record
+from verdicts.schema import SubjectResult
 
 REGISTRATION = read_registration(REGISTERED)
 LEDGER = ROOT / "checkpoints" / "default" / "verdicts.json"
@@ -272,3 +282,22 @@ def test_all_seeds_were_judged_by_the_same_sentences_and_bounds() -> None:
 def test_the_docs_have_the_tables_as_they_are_now() -> None:
     page = (ROOT / "docs" / "laws.md").read_text(encoding="utf-8")
     assert report(REGISTRATION, RECORDS) in page, "make it anew: make laws"
+    confirmed = table_of_confirmed(REGISTRATION, read_registered(REGISTRATION, RECORDS))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "\n".join(confirmed) in readme, "make it anew: make laws"
+
+
+def test_the_report_says_on_what_the_seeds_were_trained() -> None:
+    """Eight seeds on each, and one role that all have on the one and none on the other."""
+    (subject,) = read_record(LEDGER).subjects
+
+    def trained_on(device: str, pointer: str | None) -> SubjectResult:
+        about = {**ABOUT, "training": {"seed": 8, "metrics": {"device": device}}}
+        return replace(subject, about=about, roles={**subject.roles, "pointer": pointer})
+
+    seeds = [trained_on("cpu", "1.3") for _ in range(8)]
+    assert by_device(REGISTRATION, dict(enumerate(seeds))) == "Trained on cpu: 8 seeds."
+    seeds += [trained_on("cuda", None) for _ in range(8)]
+    sentence = by_device(REGISTRATION, dict(enumerate(seeds)))
+    assert sentence.startswith("Trained on cpu: 8 seeds, cuda: 8 seeds. ")
+    assert "smallest of 26 p-values is 0.00 (`most_have_a_pointer`;" in sentence
