@@ -215,6 +215,19 @@ def table_of_recipes(
         yield f"| `{prediction.id}` | {low:g} … {high:g} | {' | '.join(cells)} |"
 
 
+def of_every_seed(
+    registration: Registration, recipes: Mapping[str, Mapping[int, SubjectResult]]
+) -> str:
+    """What every seed of every recipe shows, as one sentence."""
+    names = []
+    for prediction in registration.predictions:
+        if prediction.rate is not None:
+            met = [[prediction.met(seed) for seed in seeds.values()] for seeds in recipes.values()]
+            if all(True in one and False not in one for one in met):
+                names.append(f"`{_counted(prediction)}`")
+    return f"In every seed of every recipe, of those that count: {', '.join(names) or 'none'}."
+
+
 def read_registered(registration: Registration, directory: Path) -> dict[int, SubjectResult]:
     """The records that predictions are about, by seed, from a directory that has one of each
     recipe."""
@@ -242,6 +255,7 @@ def report(registration: Registration, directory: Path) -> str:
         ["### Not predicted", "", *table_of_claims(registration, seeds)],
     ]
     if others:
+        recipes = {own: seeds, **others}
         parts.append(
             [
                 "### Other architectures",
@@ -249,7 +263,9 @@ def report(registration: Registration, directory: Path) -> str:
                 "What was predicted of one recipe, counted in others of which nothing was"
                 " predicted: it confirms nothing, and shows what may belong to the task.",
                 "",
-                *table_of_recipes(registration, {own: seeds, **others}),
+                *table_of_recipes(registration, recipes),
+                "",
+                of_every_seed(registration, recipes),
             ]
         )
     return "\n\n".join("\n".join(lines) for lines in parts)
