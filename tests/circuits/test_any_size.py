@@ -134,6 +134,21 @@ def require_judged_or_absent(subject: Subject) -> None:
         assert verdict.verdict != "absent" or verdict.reason
 
 
+def some_of(sizes: Sequence[tuple[int, int, int, int]], *, every: int) -> pytest.MarkDecorator:
+    """Every so many of them in `make test`, all with the long tests."""
+    return pytest.mark.parametrize(
+        "sizes",
+        [
+            pytest.param(
+                one,
+                id="{}v-{}l-{}h-{}n".format(*one),
+                marks=[pytest.mark.long] if index % every else [],
+            )
+            for index, one in enumerate(sizes)
+        ],
+    )
+
+
 CORNERS = [
     (4, 1, 1, 0),
     (4, 2, 8, 8),
@@ -150,7 +165,7 @@ CORNERS = [
 ]
 
 
-@pytest.mark.parametrize("sizes", CORNERS, ids=lambda sizes: "{}v-{}l-{}h-{}n".format(*sizes))
+@some_of(CORNERS, every=2)
 def test_every_claim_is_judged_or_absent(tmp_path: Path, sizes: tuple[int, int, int, int]) -> None:
     n_vertices, n_layers, n_heads, d_mlp = sizes
     cfg = small(n_vertices, n_layers=n_layers, n_heads=n_heads, d_mlp=d_mlp)
@@ -202,7 +217,7 @@ def require_no_errors(subject: Subject, gauges: Sequence[str]) -> None:
         assert {verdict for _, name, verdict in found if name == "scrambled heads"} == {"absent"}
 
 
-@pytest.mark.parametrize("n_layers", [1, 2])
+@pytest.mark.parametrize("n_layers", [pytest.param(1, marks=pytest.mark.long), 2])
 def test_controls_and_gauges_of_six_vertices_break_nothing(tmp_path: Path, n_layers: int) -> None:
     subject = load_subject(saved(tmp_path, small(6, n_layers=n_layers, n_heads=1)))
     require_no_errors(subject, ["head permutation", "relabelling"])
@@ -256,7 +271,7 @@ def test_a_part_of_a_small_set_keeps_enough_to_resample(tmp_path: Path) -> None:
 NAMED = [*((n, 2, 2 + n % 3, 8) for n in range(4, 15)), (5, 2, 3, 0), (6, 2, 8, 8), (12, 2, 4, 0)]
 
 
-@pytest.mark.parametrize("sizes", NAMED, ids=lambda sizes: "{}v-{}l-{}h-{}n".format(*sizes))
+@some_of(NAMED, every=4)
 def test_the_gauges_that_claims_name_move_them(
     tmp_path: Path, sizes: tuple[int, int, int, int]
 ) -> None:

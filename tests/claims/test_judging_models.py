@@ -60,7 +60,15 @@ def test_every_claim_of_the_shipped_ledger_is_here_once() -> None:
     assert {claim.id for claim in ledger.claims} <= set(ids)
 
 
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+@pytest.mark.parametrize(
+    "claim",
+    [
+        pytest.param(
+            claim, id=claim.id, marks=[pytest.mark.long] if claim.evidence == "searched" else []
+        )
+        for claim in CLAIMS
+    ],
+)
 def test_no_claim_holds_on_untrained_weights_but_those_that_say_so(
     claim: Claim, untrained: Subject
 ) -> None:
@@ -76,11 +84,13 @@ def test_no_claim_holds_on_untrained_weights_but_those_that_say_so(
 
 def test_the_planted_circuit_passes_the_claims_that_it_was_planted_for() -> None:
     subject = planted_subject()
-    verdicts = {
-        claim.id: judge(claim, subject)
-        for claim in CLAIMS
-        if claim.id not in ("accurate_at_every_edge_count",)
-    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("claims.test_attribution.MAX_DRAWS", 4000)
+        verdicts = {
+            claim.id: judge(claim, subject)
+            for claim in CLAIMS
+            if claim.id not in ("accurate_at_every_edge_count",)
+        }
     assert not {id for id, verdict in verdicts.items() if verdict.verdict == "error"}
     for id in (
         "low_degree_vertices_attend_to_the_target",
@@ -128,21 +138,30 @@ def test_claims_about_a_role_that_is_absent_are_absent() -> None:
 @pytest.mark.parametrize(
     ("cfg", "roles"),
     [
-        (ModelConfig(n_heads=2, d_model=16, d_head=4, d_mlp=0), {"pointer": Head(1, 1)}),
-        (
+        pytest.param(
+            ModelConfig(n_heads=2, d_model=16, d_head=4, d_mlp=0),
+            {"pointer": Head(1, 1)},
+            id="attention only",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
             ModelConfig(n_heads=2, d_model=16, d_head=4, d_mlp=8, n_layers=3),
             {"pointer": Head(2, 1)},
+            id="three layers",
+            marks=pytest.mark.long,
         ),
-        (
+        pytest.param(
             ModelConfig(n_vertices=12, n_heads=3, d_model=16, d_head=4, d_mlp=8),
             {"pointer": Head(1, 2)},
+            id="twelve vertices",
+            marks=pytest.mark.long,
         ),
-        (
+        pytest.param(
             ModelConfig(n_heads=1, d_model=16, d_head=4, d_mlp=8),
             {"reader": Head(0, 0), "pointer": Head(1, 0)},
+            id="one head",
         ),
     ],
-    ids=["attention only", "three layers", "twelve vertices", "one head"],
 )
 def test_no_claim_breaks_on_another_architecture(cfg: ModelConfig, roles: dict[str, Head]) -> None:
     """What cannot be measured there is absent or unresolved, never an error; in so small a model

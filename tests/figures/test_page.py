@@ -292,36 +292,33 @@ def test_controls_stand_on_the_axis_where_the_record_has_them() -> None:
 # models that lack something
 
 
+ALL_ROLES = {
+    "reader": Head(0, 1),
+    "anchors": (1, 2),
+    "pointer": Head(1, 0),
+    "target": 3,
+    "dimension": 5,
+}
+
+
 @pytest.mark.parametrize(
     "lacking",
     [
         {},
-        {"d_mlp": 0},
-        {"n_layers": 3},
-        {"n_heads": 1, "d_head": 8},
         {"n_layers": 1},
-        {"roles": {"reader": Head(0, 0)}},
         {"roles": {"reader": Head(0, 1), "anchors": (1, 2)}},
-        {"roles": {"pointer": Head(1, 0), "target": 3}},
-        {
-            "roles": {
-                "reader": Head(0, 1),
-                "anchors": (1, 2),
-                "pointer": Head(1, 0),
-                "target": 3,
-                "dimension": 5,
-            }
-        },
-        {
-            "n_layers": 3,
-            "roles": {
-                "reader": Head(0, 1),
-                "anchors": (1, 2),
-                "pointer": Head(2, 0),
-                "target": 3,
-                "dimension": 5,
-            },
-        },
+        *(
+            pytest.param(lacking, marks=pytest.mark.long)
+            for lacking in (
+                {"d_mlp": 0},
+                {"n_layers": 3},
+                {"n_heads": 1, "d_head": 8},
+                {"roles": {"reader": Head(0, 0)}},
+                {"roles": {"pointer": Head(1, 0), "target": 3}},
+                {"roles": ALL_ROLES},
+                {"n_layers": 3, "roles": {**ALL_ROLES, "pointer": Head(2, 0)}},
+            )
+        ),
     ],
     ids=str,
 )

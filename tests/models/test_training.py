@@ -151,11 +151,12 @@ main(sys.argv[1:])
 """
 
 
-def test_a_run_that_is_killed_ends_with_the_same_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [1, pytest.param(2, marks=pytest.mark.long)])
+def test_a_run_that_is_killed_ends_with_the_same_weights(tmp_path: Path, kills: int) -> None:
     (tmp_path / "recipe.toml").write_text(RECIPE, encoding="utf-8")
     killed, recipe = tmp_path / "killed", str(tmp_path / "recipe.toml")
     command = ["train", f"--out={killed}", "--seed=0", f"--config={recipe}", "--device=cpu"]
-    for epoch in (1, 2):
+    for epoch in range(1, kills + 1):
         code = [sys.executable, "-c", KILLED_AFTER_AN_EPOCH, *command]
         process = subprocess.run(code, cwd=ROOT, env=ONE_THREAD, capture_output=True, check=False)
         assert process.returncode == -signal.SIGKILL

@@ -3,8 +3,11 @@ training kept."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +139,17 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@contextlib.contextmanager
+def in_this_process(name: str, *, jobs: int) -> Iterator[Executor]:
+    """In place of the processes of `--jobs`, each of which takes seconds to import torch."""
+    with ThreadPoolExecutor(1) as executor, one_thread():
+        yield executor
+
+
 def timeline(*arguments: object) -> int:
-    return main(["timeline", *map(str, arguments), "--jobs=1"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("studies.executors.open_executor", in_this_process)
+        return main(["timeline", *map(str, arguments), "--jobs=1"])
 
 
 def test_every_epoch_is_judged_once_and_the_table_can_be_made_from_the_record(
@@ -170,8 +182,9 @@ def test_every_epoch_is_judged_once_and_the_table_can_be_made_from_the_record(
 def test_a_run_that_goes_on_is_judged_as_far_as_it_is(
     kept: Path, tmp_path: Path, capsys: Any
 ) -> None:
+    """By a process of its own, as a command is run."""
     shutil.copytree(kept / EPOCHS, tmp_path / "run" / EPOCHS)
-    assert timeline(tmp_path / "run", f"--claim={CLAIMS[0]}") == 0
+    assert main(["timeline", str(tmp_path / "run"), f"--claim={CLAIMS[0]}", "--jobs=1"]) == 0
     assert "epoch 0 to 2, a column each of 2;" in capsys.readouterr().out
 
 

@@ -599,6 +599,7 @@ def test_the_gate_blocks_a_damaged_checkpoint(
     assert f"LOST        {kept}" not in result.stdout
 
 
+@pytest.mark.long
 def test_the_gate_lets_the_same_checkpoint_pass(tmp_path: Path) -> None:
     shutil.copytree(
         ROOT / "checkpoints" / "default",
