@@ -3,7 +3,6 @@ longer than for one (`torch.func`)."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from models.config import ModelConfig, TrainConfig
-from models.training import Run, autocast, batches_of, new_optimizer, open_run
+from models.training import DivergedError, Run, autocast, batches_of, new_optimizer, open_run
 from models.transformer import Transformer
 from verdicts.lock import hold
 
@@ -33,9 +32,9 @@ def train_stacked(
     failed that did, by seed.
 
     Each seed has the graphs, the order and the start that it has alone, and the state that it
-    leaves is the same file. Its weights are those of a run alone but for the order of sums (see
-    `train`). Those that are behind catch up first. All directories are held meanwhile; `InUseError`
-    where another process holds one.
+    leaves is the same file. Its weights are those of a run alone on the same device, but for the
+    order of sums (see `train`). Those that are behind catch up first. All directories are held
+    meanwhile; `InUseError` where another process holds one.
     """
     with ExitStack() as held:
         for directory in directories.values():
@@ -92,7 +91,7 @@ class _Unchecked(nn.Module):
         return self.model.of_adjacency(adjacency)
 
 
-_Step = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+_Gradients = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
 
 
 class _Stack:
@@ -124,7 +123,7 @@ class _Stack:
             return F.cross_entropy(logits.float(), labels), (logits.argmax(-1) == labels).sum()
 
         self.losses_and_hits = vmap(losses_and_hits)
-        self.recorded: dict[torch.Size, _Step] = {}
+        self.recorded: dict[torch.Size, _Gradients] = {}
 
     def train_epoch(self) -> dict[int, str]:
         """One epoch of all runs, each saved; returns why those failed that did."""
@@ -137,7 +136,7 @@ class _Stack:
             graphs, labels = (
                 torch.stack(part).to(self.device) for part in zip(*batch, strict=True)
             )
-            losses, hits, *gradients = self._step(graphs, labels)
+            losses, hits, *gradients = self._recorded_gradients(graphs, labels)
             for weight, gradient in zip(self.weights, gradients, strict=True):
                 weight.grad = gradient
             self.optimizer.step()
@@ -145,14 +144,14 @@ class _Stack:
             sums += torch.stack([losses * labels.shape[1], hits])
         return self._unstack((sums / len(self.runs[0].training)).T.tolist())
 
-    def _step(self, graphs: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    def _recorded_gradients(self, graphs: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         """`_gradients`, on a GPU with the kernels recorded once for each size of a batch: to start
         them one by one takes longer than to run them."""
         if self.device.type != "cuda":
             return self._gradients(graphs, labels)
         if graphs.shape not in self.recorded:
             self.recorded[graphs.shape] = cast(
-                _Step, torch.cuda.make_graphed_callables(self._gradients, (graphs, labels))
+                _Gradients, torch.cuda.make_graphed_callables(self._gradients, (graphs, labels))
             )
         return self.recorded[graphs.shape](graphs, labels)
 
@@ -170,15 +169,10 @@ class _Stack:
 
     def _unstack(self, fitted: Sequence[Sequence[float]]) -> dict[int, str]:
         """Give each run its part, and save it."""
-        failed = {}
+        failed: dict[int, str] = {}
         state = self.optimizer.state_dict()
         lr = float(self.scheduler.get_last_lr()[0])
         for place, (run, (loss, accuracy)) in enumerate(zip(self.runs, fitted, strict=True)):
-            if not math.isfinite(loss):
-                failed[run.seed] = (
-                    f"the training loss became {loss}; lower lr_max, or use precision = 'float32'"
-                )
-                continue
             with torch.no_grad():
                 for parameter, stack in zip(
                     run.state.model.parameters(), self.weights, strict=True
@@ -195,7 +189,10 @@ class _Stack:
                 {"state": moments, "param_groups": state["param_groups"]}
             )
             run.state.scheduler.load_state_dict(self.scheduler.state_dict())
-            run.end_epoch({"train_loss": loss, "train_accuracy": accuracy, "lr": lr})
+            try:
+                run.end_epoch({"train_loss": loss, "train_accuracy": accuracy, "lr": lr})
+            except DivergedError as error:
+                failed[run.seed] = str(error)
         return failed
 
 

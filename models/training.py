@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import platform
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -42,6 +43,10 @@ METRICS_FILE = "metrics.jsonl"
 EPOCHS = "epochs"
 """Directory in that of a run, with a checkpoint of each epoch that was kept."""
 _METADATA_KEY = "training"
+
+
+class DivergedError(ValueError):
+    """A loss is no number any more."""
 
 
 @dataclasses.dataclass
@@ -88,7 +93,8 @@ class Run:
         return named_generator(self.seed, f"epoch {self.epochs_done}")
 
     def end_epoch(self, fitted: Mapping[str, float]) -> None:
-        """Add a row of metrics and save all."""
+        """Add a row of metrics and save all; `DivergedError`, and nothing is saved, where a loss is
+        no number."""
         elapsed = round(time.perf_counter() - self.started, 1)
         row = {
             "epoch": self.epochs_done + 1,
@@ -96,6 +102,8 @@ class Run:
             **evaluate(self.state.model, self.validation),
             "elapsed_s": elapsed,
         }
+        _require_finite("training", row["train_loss"])
+        _require_finite("validation", row["validation_loss"])
         self.state.rows.append(row)
         self.keep()
         _save(self.directory, self.state, self.recipe)
@@ -134,11 +142,16 @@ class Run:
             ),
             "torch": torch.__version__,
             "device": self.state.device.type,
+            **self._gpu(),
             "threads": torch.get_num_threads(),
             "machine": platform.machine(),
         }
         save_checkpoint(self.directory, self.state.model, recipe=self.recipe, metrics=receipt)
         (self.directory / STATE_FILE).unlink()
+
+    def _gpu(self) -> dict[str, str]:
+        device = self.state.device
+        return {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
 
 
 def kept_epoch(directory: Path, epoch: int) -> Path:
@@ -228,7 +241,9 @@ def train(
     the start but for its last digits. Another machine or number of threads adds up in another
     order: that, too, changes last digits only, but over many steps they grow until all weights are
     others, and even which head plays which role. b_K is noise from the first step on: softmax
-    leaves it without a gradient, and AdamW makes whole steps of what rounding puts there.
+    leaves it without a gradient, and AdamW makes whole steps of what rounding puts there. A GPU
+    differs in more than that where the precision is `bfloat16`: torch takes softmax in float32
+    there, and in bfloat16 on a CPU.
 
     While it trains it holds the directory: `InUseError` where another process does.
     """
@@ -330,7 +345,8 @@ def _run_epoch(run: Run, *, bar: tqdm[Any]) -> dict[str, float]:
 def batches_of(
     training: GraphSet, config: TrainConfig, generator: torch.Generator
 ) -> Iterator[tuple[Adjacency, Int[Tensor, " batch"]]]:
-    """Graphs and labels of one epoch in a random order, relabelled where the recipe says so."""
+    """Graphs and labels of one epoch in a random order, relabelled where the recipe says so: a copy
+    of the set, that is cut into batches."""
     order = torch.randperm(len(training), generator=generator)
     graphs = training.adjacency[order]
     if config.relabel:
@@ -344,15 +360,19 @@ def _step(
 ) -> tuple[float, int]:
     """One step down the gradient; returns the loss and the number of right answers before it."""
     loss = F.cross_entropy(logits, labels)
-    if not loss.isfinite():
-        raise ValueError(
-            f"the training loss became {loss.item()}; lower lr_max, or use precision = 'float32'"
-        )
+    _require_finite("training", loss.item())
     state.optimizer.zero_grad()
     loss.backward()
     state.optimizer.step()
     state.scheduler.step()
     return loss.item(), int((logits.argmax(-1) == labels).sum())
+
+
+def _require_finite(kind: str, loss: float) -> None:
+    if not math.isfinite(loss):
+        raise DivergedError(
+            f"the {kind} loss became {loss}; lower lr_max, or use precision = 'float32'"
+        )
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:

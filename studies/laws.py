@@ -3,6 +3,7 @@ they show."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -99,73 +100,86 @@ def table_of_confirmed(
     registration: Registration, seeds: Mapping[int, SubjectResult]
 ) -> Iterator[str]:
     """The predictions that are confirmed, as a short table in Markdown: those with the same outcome
-    share a line."""
+    share a line.
+
+    What was predicted to be rare is counted where it is not so, as the id says.
+    """
     lines: dict[str, list[str]] = {}
     for one in registration.outcomes(seeds):
         if one.outcome == "confirmed":
             low, high = one.prediction.range
+            if one.prediction.rare:
+                low, high, others = 1 - high, 1 - low, one.of - one.count
+                interval = rate_interval(others, one.of)
+                one = dataclasses.replace(one, count=others, interval=interval)
             outcome = f"{_found(one)} | {_interval(one)} | {low:g} … {high:g}"
-            lines.setdefault(outcome, []).append(f"`{_counted(one.prediction)}`")
-    yield "| found | 95 % interval | predicted | confirmed |"
+            lines.setdefault(outcome, []).append(f"`{one.prediction.id}`")
+    yield "| true of | 95 % interval | predicted | what was predicted |"
     yield "|---|---|---|---|"
     for outcome, names in lines.items():
         yield f"| {outcome} | {', '.join(names)} |"
 
 
 def by_device(registration: Registration, seeds: Mapping[int, SubjectResult]) -> str:
-    """On what the seeds were trained, and whether the predicted rates tell these apart, as one
-    sentence."""
+    """On what the seeds of the plan were trained, and, where that is two devices, which predicted
+    rate differs most between them."""
     from scipy.stats import fisher_exact  # takes a second to import
 
+    planned = {seed: seeds[seed] for seed in registration.seeds if seed in seeds}
+    devices = _devices(planned)
+    trained = f"Trained on {_trained_on(planned)}."
+    rates = [prediction for prediction in registration.predictions if prediction.rate]
+    if len(devices) != 2 or not rates:
+        return trained
+    found = []
+    for prediction in rates:
+        met = [[prediction.met(seed) for seed in judged] for judged in devices.values()]
+        counts = [(one.count(True), one.count(False)) for one in met]
+        found.append((float(fisher_exact(counts).pvalue), prediction.id, counts))
+    p, name, counts = min(found)
+    told = ", ".join(
+        f"{true}/{true + false} on {device}"
+        for device, (true, false) in zip(devices, counts, strict=True)
+    )
+    return (
+        f"{trained} Of {len(found)} rates that of `{name}` differs most between them: {told}"
+        f" (p = {p:.2f} by Fisher's exact test). So few seeds miss many differences."
+    )
+
+
+def _devices(seeds: Mapping[int, SubjectResult]) -> dict[str, list[SubjectResult]]:
+    """The seeds by the kind of device that their receipts name."""
     devices: dict[str, list[SubjectResult]] = {}
     for subject in seeds.values():
         receipt = subject.about["training"].get("metrics", {})
         devices.setdefault(receipt.get("device", "an unknown device"), []).append(subject)
-    trained = "Trained on " + ", ".join(
-        f"{device}: {len(subjects)} seeds" for device, subjects in sorted(devices.items())
-    )
-    if len(devices) < 2:
-        return f"{trained}."
-    found: list[tuple[float, str]] = []
-    for prediction in registration.predictions:
-        if prediction.rate is not None:
-            met = [
-                [one for one in map(prediction.met, subjects) if one is not None]
-                for subjects in devices.values()
-            ]
-            table = [[one.count(True), one.count(False)] for one in met]
-            found.append((float(fisher_exact(table).pvalue), prediction.id))
-    p, name = min(found)
-    return (
-        f"{trained}. Where these are compared, prediction by prediction, the smallest of"
-        f" {len(found)} p-values is {p:.2f} (`{name}`; Fisher's exact test, not corrected)."
-    )
+    return dict(sorted(devices.items()))
+
+
+def _trained_on(seeds: Mapping[int, SubjectResult]) -> str:
+    return ", ".join(f"{device} ({len(each)})" for device, each in _devices(seeds).items())
 
 
 def _in_words(prediction: Prediction, seeds: Mapping[int, SubjectResult]) -> str:
     """What a prediction is of: its own words, or the statement of its one claim."""
     if prediction.says is not None or not seeds:
         return prediction.says or ""
+    (condition,) = prediction.where
     return next(
         claim.statement
         for claim in next(iter(seeds.values())).claims
-        if claim.id == _counted(prediction)
+        if claim.id == condition.claim
     )
-
-
-def _counted(prediction: Prediction) -> str:
-    """The id of what is counted: of its one claim, or of the prediction that has its own words."""
-    return prediction.id if prediction.says is not None else str(prediction.where[0].claim)
 
 
 def _found(one: Outcome) -> str:
     if one.prediction.rate:
         return f"{one.count}/{one.of}"
-    return "—" if one.value is None else f"{one.value:+.4f}"
+    return "—" if one.value is None else f"a difference of {one.value:+z.4f}"
 
 
 def _interval(one: Outcome) -> str:
-    digits = ".2f" if one.prediction.rate else "+.4f"
+    digits = ".2f" if one.prediction.rate else "+z.4f"
     return (
         "—"
         if one.interval[0] == float("-inf")
@@ -218,14 +232,15 @@ def table_of_recipes(
 def of_every_seed(
     registration: Registration, recipes: Mapping[str, Mapping[int, SubjectResult]]
 ) -> str:
-    """What every seed of every recipe shows, as one sentence."""
+    """What every seed of every recipe shows of what was predicted, as one sentence."""
     names = []
     for prediction in registration.predictions:
-        if prediction.rate is not None:
+        if prediction.rate:
             met = [[prediction.met(seed) for seed in seeds.values()] for seeds in recipes.values()]
-            if all(True in one and False not in one for one in met):
-                names.append(f"`{_counted(prediction)}`")
-    return f"In every seed of every recipe, of those that count: {', '.join(names) or 'none'}."
+            wanted = not prediction.rare
+            if all(wanted in one and (not wanted) not in one for one in met):
+                names.append(f"`{prediction.id}`")
+    return f"Every seed of every recipe shows: {', '.join(names) or 'nothing of this'}."
 
 
 def read_registered(registration: Registration, directory: Path) -> dict[int, SubjectResult]:
@@ -256,12 +271,14 @@ def report(registration: Registration, directory: Path) -> str:
     ]
     if others:
         recipes = {own: seeds, **others}
+        trained = "; ".join(f"{name} {_trained_on(each)}" for name, each in recipes.items())
         parts.append(
             [
                 "### Other architectures",
                 "",
                 "What was predicted of one recipe, counted in others of which nothing was"
-                " predicted: it confirms nothing, and shows what may belong to the task.",
+                " predicted: it confirms nothing, and shows what may belong to the task."
+                f" Trained on: {trained}.",
                 "",
                 *table_of_recipes(registration, recipes),
                 "",

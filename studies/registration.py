@@ -166,6 +166,11 @@ class Prediction:
         return found
 
     @property
+    def rare(self) -> bool:
+        """Whether what it counts is predicted of few: its id then says that it is not so."""
+        return self.rate is not None and self.rate[1] <= 0.5
+
+    @property
     def conditions(self) -> list[Condition]:
         """All that it looks at."""
         pair = [one for one in (self.difference, self.between) if one is not None]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,27 @@ def _stop_after(epochs: int, directory: Path, seed: int, monkeypatch: pytest.Mon
             )
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_recorded_step_computes_what_it_does_kernel_by_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the last batch is smaller, and in bfloat16."""
+    config = dataclasses.replace(TRAIN, batch_size=48, precision="bfloat16")
+
+    def train_both(name: str) -> list[Path]:
+        directories = {seed: tmp_path / f"{name}-{seed}" for seed in (0, 3)}
+        cuda = torch.device("cuda")
+        assert (
+            train_stacked(directories, model_config=MODEL, train_config=config, device=cuda) == {}
+        )
+        return list(directories.values())
+
+    recorded = train_both("recorded")
+    monkeypatch.setattr("torch.cuda.make_graphed_callables", lambda step, sample: step)
+    for one, other in zip(recorded, train_both("plain"), strict=True):
+        require_same_training(one, other)
+
+
 def test_a_seed_that_diverges_does_not_take_the_others_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,3 +113,32 @@ def test_a_seed_that_diverges_does_not_take_the_others_with_it(
     assert not (directories[1] / "config.json").exists()
     for seed, directory in alone.items():
         require_same_training(directory, directories[seed])
+
+
+def test_a_seed_whose_last_step_of_an_epoch_leaves_no_numbers_takes_nobody_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its loss was still finite, and its weights are not."""
+    from models.stacked import _Stack
+
+    real = _Stack.train_epoch
+
+    def spoil(stack: _Stack) -> dict[int, str]:
+        unstack = stack._unstack
+        if len(stack.runs) == 3:
+
+            def spoiled(fitted: object) -> dict[int, str]:
+                with torch.no_grad():
+                    stack.weights[0][1] = torch.nan
+                return unstack(fitted)  # type: ignore[arg-type]
+
+            stack._unstack = spoiled  # type: ignore[method-assign]
+        return real(stack)
+
+    monkeypatch.setattr(_Stack, "train_epoch", spoil)
+    directories = {seed: tmp_path / str(seed) for seed in range(3)}
+    assert stacked(directories) == {
+        1: "the validation loss became nan; lower lr_max, or use precision = 'float32'"
+    }
+    assert (directories[0] / "config.json").exists()
+    assert not (directories[1] / STATE_FILE).exists()

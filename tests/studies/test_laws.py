@@ -20,6 +20,7 @@ from studies.laws import (
     REGISTERED,
     by_device,
     keep,
+    of_every_seed,
     read_registered,
     read_seeds,
     report,
@@ -28,6 +29,7 @@ from studies.laws import (
 from studies.registration import RegistrationError, read_registration
 from studies.seeds import Target, run_study
 from tests.processes import ROOT
+from tests.records import subject_of
 from tests.studies.test_seeds import STUDY, targets
 from verdicts.record import RecordError, as_json, read_record, write_record
 from verdicts.schema import SubjectResult
@@ -296,8 +298,79 @@ def test_the_report_says_on_what_the_seeds_were_trained() -> None:
         return replace(subject, about=about, roles={**subject.roles, "pointer": pointer})
 
     seeds = [trained_on("cpu", "1.3") for _ in range(8)]
-    assert by_device(REGISTRATION, dict(enumerate(seeds))) == "Trained on cpu: 8 seeds."
+    assert by_device(REGISTRATION, dict(enumerate(seeds, 8))) == "Trained on cpu (8)."
     seeds += [trained_on("cuda", None) for _ in range(8)]
-    sentence = by_device(REGISTRATION, dict(enumerate(seeds)))
-    assert sentence.startswith("Trained on cpu: 8 seeds, cuda: 8 seeds. ")
-    assert "smallest of 26 p-values is 0.00 (`most_have_a_pointer`;" in sentence
+    assert by_device(REGISTRATION, dict(enumerate(seeds, 8))) == (
+        "Trained on cpu (8), cuda (8). Of 26 rates that of `most_have_a_pointer` differs most"
+        " between them: 8/8 on cpu, 0/8 on cuda (p = 0.00 by Fisher's exact test). So few seeds"
+        " miss many differences."
+    )
+    before = dict(enumerate(seeds))
+    assert by_device(REGISTRATION, before) == "Trained on cuda (8).", "those of the plan alone"
+
+
+LITTLE = """
+[plan]
+recipe = "checkpoints/recipe.toml"
+first_seed = 0
+last_seed = 31
+claims_seed = 0
+
+[[prediction]]
+id = "most_read"
+where = [{ claim = "it_reads", verdict = "holds" }]
+rate = [0.8, 1.0]
+basis = "seen"
+
+[[prediction]]
+id = "it_never_writes"
+where = [{ claim = "it_writes", verdict = "holds" }]
+rate = [0.0, 0.2]
+basis = "seen"
+
+[[prediction]]
+id = "half_read"
+where = [{ claim = "it_reads", verdict = "holds" }]
+rate = [0.4, 0.6]
+basis = "seen"
+"""
+
+
+def test_what_is_confirmed_is_counted_where_it_is_true(tmp_path: Path) -> None:
+    """What was predicted to be rare, where it is not so; what failed is left out."""
+    path = tmp_path / "little.toml"
+    path.write_text(LITTLE, encoding="utf-8")
+    little = read_registration(path)
+
+    def seed(reads: str, writes: str) -> SubjectResult:
+        claims = {"it_reads": reads, "it_writes": writes}
+        return subject_of(
+            *(
+                {"id": name, "statement": f"{name}.", "verdict": verdict, "measurements": {}}
+                for name, verdict in claims.items()
+            )
+        )
+
+    all_do = dict(enumerate([seed("holds", "absent")] * 31 + [seed("holds", "refuted")]))
+    assert list(table_of_confirmed(little, all_do))[2:] == [
+        "| 32/32 | [0.89, 1.00] | 0.8 … 1 | `most_read`, `it_never_writes` |"
+    ]
+    most_do = {**all_do, 31: seed("refuted", "holds")}
+    assert list(table_of_confirmed(little, most_do))[2:] == [
+        "| 31/32 | [0.84, 1.00] | 0.8 … 1 | `most_read`, `it_never_writes` |"
+    ]
+    all_show = "Every seed of every recipe shows: `most_read`, `it_never_writes`."
+    assert of_every_seed(little, {"one": all_do, "other": {0: seed("holds", "absent")}}) == (
+        all_show.replace("`it_never_writes`.", "`it_never_writes`, `half_read`.")
+    )
+    assert of_every_seed(little, {"one": all_do, "other": most_do}).endswith(": nothing of this.")
+
+
+def test_the_command_writes_what_is_confirmed_between_its_marks(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- confirmed -->\nold\n<!-- end of confirmed -->\nz\n")
+    assert main(["laws", "--confirmed", f"--into={page}"]) == 0
+    written = page.read_text(encoding="utf-8").splitlines()
+    confirmed = table_of_confirmed(REGISTRATION, read_registered(REGISTRATION, RECORDS))
+    assert written[2:-2] == list(confirmed)
+    assert main(["laws", f"--into={page}"]) == 2, "it has no marks for all tables"

@@ -89,10 +89,14 @@ def test_every_change_has_its_row(subject: Subject) -> None:
     )
 
 
-def test_what_is_done_is_not_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "studies.power.ProcessPoolExecutor", lambda jobs, **_: ThreadPoolExecutor(jobs)
-    )
+@pytest.mark.parametrize("processes", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_what_is_done_is_not_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: bool
+) -> None:
+    if not processes:
+        monkeypatch.setattr(
+            "studies.power.ProcessPoolExecutor", lambda jobs, **_: ThreadPoolExecutor(jobs)
+        )
     out, default = tmp_path / "runs.jsonl", REGISTRY / "default"
     of = {"weights": load_subject(default).content_hash, "claims": ["target_key_stands_out"]}
     kept = dataclasses.asdict(Found(4, 3, 2, 1, 0, True, True, True))
