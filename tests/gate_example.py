@@ -14,7 +14,7 @@ import torch
 from circuits.subject import REGISTRY, load_subject
 from models.checkpoint import load_checkpoint, save_checkpoint
 from models.transformer import Transformer
-from studies.laws import insert
+from studies.pages import insert
 from studies.trim import trimmed, write_lines
 from tests.processes import ROOT
 from verdicts.markdown import markdown

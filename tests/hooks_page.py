@@ -11,7 +11,7 @@ from pathlib import Path
 
 import griffe
 
-from studies.laws import insert
+from studies.pages import insert
 from verdicts.expectations import Expect
 from verdicts.judge import Claim, judge
 from verdicts.page import Figure, PageExtras, Panel

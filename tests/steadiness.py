@@ -28,7 +28,7 @@ import torch
 
 from circuits.subject import Subject, load_subject
 from models.transformer import Transformer
-from studies.laws import insert
+from studies.pages import insert
 from tests.claims.test_judging_models import AUTHOR, CLAIMS, REFERENCE
 from verdicts.judge import judge
 from verdicts.schema import Measurement

@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     require_existing(options.checkpoint, options.into)
     with imports():
         from circuits.subject import REGISTRY
-        from studies.laws import insert
+        from studies.pages import insert
         from studies.power import false_alarms, measured_claims, power, table
 
     claims = [claim.id for claim in measured_claims()]

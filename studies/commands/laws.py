@@ -36,14 +36,9 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Its work; 0. `ValueError` for what cannot be done."""
-    from studies.laws import (
-        RECORDS,
-        REGISTERED,
-        insert,
-        read_registered,
-        report,
-        table_of_confirmed,
-    )
+    from studies.laws import RECORDS, REGISTERED, read_registered, report
+    from studies.outcomes import table_of_confirmed
+    from studies.pages import insert
     from studies.registration import read_registration
 
     require_existing(options.records, options.into)

@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     nauty = Nauty(options.nauty)
     nauty.require()
 
-    from studies.laws import insert
+    from studies.pages import insert
     from studies.wrong_graphs import Taken, asked_again, report
 
     taken = [Taken.read(directory, nauty=nauty) for directory in options.censuses]

@@ -15,17 +15,8 @@ from msgspec.structs import replace
 
 from models.config import read_recipe
 from studies.__main__ import main
-from studies.laws import (
-    RECORDS,
-    REGISTERED,
-    by_device,
-    keep,
-    of_every_seed,
-    read_registered,
-    read_seeds,
-    report,
-    table_of_confirmed,
-)
+from studies.laws import RECORDS, REGISTERED, keep, read_registered, read_seeds, report
+from studies.outcomes import by_device, of_every_seed, table_of_confirmed
 from studies.registration import RegistrationError, read_registration
 from studies.seeds import Target, run_study
 from tests.processes import ROOT
