@@ -17,6 +17,7 @@ import dataclasses
 import functools
 import importlib
 import json
+import math
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -123,11 +124,13 @@ def verdicts_with(
 
 def _gaps(measured: Measurement) -> Iterator[tuple[str, float]]:
     """By how much each bound is cleared by the limit that decides, below 0 where it is missed; 0
-    where neither limit decides."""
+    where neither limit decides, or nothing was found to measure."""
     value = measured.number
-    assert value is not None, "what has a bound is a number"
-    low = value if measured.low is None else measured.low
-    high = value if measured.high is None else measured.high
+    if value is None:
+        low, high = -math.inf, math.inf
+    else:
+        low = value if measured.low is None else measured.low
+        high = value if measured.high is None else measured.high
     if measured.at_least is not None:
         yield "at_least", max(0.0, low - measured.at_least) + min(0.0, high - measured.at_least)
     if measured.at_most is not None:

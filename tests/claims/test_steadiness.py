@@ -8,7 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.steadiness import CLAIMS, FIRST, ROOT, contradicts, read_runs, settled, table, unsteady
+from tests.records import subject_of
+from tests.steadiness import (
+    AUTHOR,
+    CLAIMS,
+    FIRST,
+    ROOT,
+    SEEDS,
+    SEEDS_OF_THE_AUTHORS,
+    _gaps,
+    contradicts,
+    read_runs,
+    settled,
+    table,
+    unsteady,
+)
 from verdicts.record import read_record
 
 
@@ -99,13 +113,36 @@ def test_the_table_in_the_docs_has_a_line_for_each_checkpoint(tmp_path: Path) ->
     ]
 
 
+def test_where_nothing_was_found_to_measure_no_limit_decides() -> None:
+    subject = subject_of({"id": "a", "measurements": {"m": {"value": None, "at_least": 0.5}}})
+    assert list(_gaps(subject.claims[0].measurements["m"])) == [("at_least", 0.0)]
+
+
 def test_the_docs_tell_what_was_found_of_the_checkpoints_as_they_are() -> None:
     kept = ROOT / "studies" / "steadiness"
     assert "\n".join(table(kept)) in (ROOT / "docs" / "instrument.md").read_text(encoding="utf-8")
     for path in kept.glob("*.jsonl"):
         (subject,) = read_record(ROOT / "checkpoints" / path.stem / "verdicts.json").subjects
         runs = read_runs(path)
-        assert len({run["seed"] for run in runs}) == len(runs)  # one that was stopped may have gaps
+        count = SEEDS_OF_THE_AUTHORS if path.stem == AUTHOR.stem else SEEDS
+        assert [run["seed"] for run in runs] == list(range(count))
         for run in runs:
             assert run["content_hash"] == subject.content_hash
             assert run["claims"].keys() <= {claim.id for claim in CLAIMS}
+
+
+def test_the_readme_tells_which_verdicts_hang_on_chance() -> None:
+    found = {
+        path.stem: {claim: counts for claim, counts, _ in unsteady(read_runs(path))}
+        for path in (ROOT / "studies" / "steadiness").glob("*.jsonl")
+    }
+    (claim,) = {claim for changing in found.values() for claim in changing}
+    both = {
+        name: changing[claim]
+        for name, changing in found.items()
+        if {"holds", "refuted"} <= changing.get(claim, {}).keys()
+    }
+    assert both.keys() == {AUTHOR.stem}
+    counts = both[AUTHOR.stem]
+    told = f"both held ({counts['holds']} of {counts.total()}) and refuted ({counts['refuted']})"
+    assert told in (ROOT / "README.md").read_text(encoding="utf-8")
