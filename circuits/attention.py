@@ -30,15 +30,16 @@ def head_scores(model: Transformer, adjacency: Adjacency, head: Head) -> Pattern
 
 def scores_of(model: Transformer, head: Head) -> Callable[[Adjacency], Pattern]:
     """`head_scores` as a function of graphs, for many calls while the weights stay."""
-    attention, entering = model.attention(head.layer), model.entering(head.layer)
+    attention = model.attention(head.layer)
+    weight = torch.cat([attention.W_Q[head.index], attention.W_K[head.index]], dim=1)
+    bias = torch.cat([attention.b_Q[head.index], attention.b_K[head.index]])
+    reading = model.reading(head.layer, weight, bias)
 
     @torch.no_grad()
     def scores(adjacency: Adjacency) -> Pattern:
         parts = []
         for batch in adjacency.split(_BATCH):
-            resid = entering(batch)
-            q = affine(resid, attention.W_Q[head.index], attention.b_Q[head.index])
-            k = affine(resid, attention.W_K[head.index], attention.b_K[head.index])
+            q, k = reading(batch).chunk(2, dim=-1)
             parts.append(q @ k.mT / math.sqrt(model.cfg.d_head))
         return torch.cat(parts).to(adjacency.device)
 

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from circuits.roles import Absent, Head, Roles
+from circuits.roles import Absent, Head
 from circuits.subject import Subject
 from models.transformer import Transformer
 
@@ -133,11 +133,4 @@ def other_heads(subject: Subject, role: str) -> Mapping[str, Subject]:
     heads = [
         Head(held.layer, index) for index in range(subject.model.cfg.n_heads) if index != held.index
     ]
-    return {
-        str(head): dataclasses.replace(
-            subject,
-            name=f"{subject.name}, {role} {head}",
-            roles=Roles({**subject.roles.found, role: head}, subject.roles.reasons),
-        )
-        for head in heads
-    }
+    return {str(head): subject.with_head(role, head) for head in heads}

@@ -91,21 +91,20 @@ def approximate_parts(
         after = affine(F.gelu(affine(y, mlp.W_in, mlp.b_in)), after_mlp)
         return affine(y, weight) + after + constant
 
-    names, first, entering = (
+    names, first, reading = (
         path_names(model.cfg.n_heads),
         FirstAttention.of(model),
-        model.entering(1),
+        model.reading(1, weight, torch.zeros_like(constant)),
     )
     into_mlp, direct = (Reading.of(model, first, read) for read in (mlp.W_in, weight))
     pos_embed = through(model.W_pos)[None]
     parts, remainders = [], []
     for batch in adjacency.to(model.W_E).split(_BATCH):
         heads = first.mixtures(batch)
-        pre, part = (reading.read(batch, heads) for reading in (into_mlp, direct))
+        pre, part = (of.read(batch, heads) for of in (into_mlp, direct))
         part += affine(F.gelu(pre + mlp.b_in), after_mlp) + constant
-        whole = affine(entering(batch), weight)
         parts.append(part)
-        remainders.append(whole - part.sum(0) - pos_embed)
+        remainders.append(reading(batch) - part.sum(0) - pos_embed)
     by_component = dict(zip(names, torch.cat(parts, dim=1), strict=True))
     embed = by_component.pop("embed")
     both = {"embed": embed, "pos_embed": pos_embed, **by_component}

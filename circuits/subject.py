@@ -8,13 +8,13 @@ import dataclasses
 import math
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from circuits.ablation import HeadAblations, logits_of
+from circuits.ablation import ABLATIONS, HeadAblations, logits_of
 from circuits.attention import HeadActivations, Pattern, degrees, head_activations
 from circuits.attribution import Attribution, logit_attribution, logit_diff_directions
 from circuits.finder import find_roles
@@ -38,8 +38,21 @@ from models.randomness import named_generator
 from models.transformer import Transformer
 
 _BATCH = 128  # stays in the cache
+_T = TypeVar("_T")
 REGISTRY = Path(__file__).parent.parent / "checkpoints"
 """Directories of known checkpoints, each with `roles.json`."""
+
+
+class _shared(cached_property[_T]):  # noqa: N801 - a decorator, as its parent is
+    """What is computed once for all subjects that differ in their roles alone."""
+
+    def __get__(self, subject: Any, owner: type[Any] | None = None) -> Any:
+        if subject is None:
+            return self
+        kept = subject._kept
+        if self.attrname not in kept:
+            kept[self.attrname] = self.func(subject)
+        return kept[self.attrname]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +75,9 @@ class Subject:
     """Whether searched claims search; controls and gauges look at the validation graphs alone."""
     vertex_order: Int[Tensor, " vertex"] | None = None
     """How the vertices of the validation graphs were renamed, where they were."""
-    _heads: dict[Head, HeadActivations] = dataclasses.field(
+    drawn_step: int = 1
+    """Of the graphs that a claim draws itself, one in so many is enough."""
+    _kept: dict[Any, Any] = dataclasses.field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -96,18 +111,29 @@ class Subject:
         model = copy.deepcopy(self.model).to(dtype=dtype) if dtype is not None else self.model
         return dataclasses.replace(self, model=model, graphs=graphs, searching=False)
 
+    def with_head(self, role: str, head: Head) -> Subject:
+        """The subject with another head in a role; what depends on no role is computed once for
+        both."""
+        other = dataclasses.replace(
+            self,
+            name=f"{self.name}, {role} {head}",
+            roles=Roles({**self.roles.found, role: head}, self.roles.reasons),
+        )
+        vars(other)["_kept"] = self._kept
+        return other
+
     def of_head(self, head: Head) -> HeadActivations:
         """Query, key, value, pattern and z of a head on the validation graphs."""
-        if head not in self._heads:
+        if head not in self._kept:
             stream = self.stream if head.layer == 1 else self._entering(head.layer)
-            self._heads[head] = head_activations(self.model, stream, head)
-        return self._heads[head]
+            self._kept[head] = head_activations(self.model, stream, head)
+        return self._kept[head]
 
     def pattern(self, head: Head) -> Pattern:
         """Attention pattern of a head on the validation graphs."""
         return self.of_head(head).pattern
 
-    @cached_property
+    @_shared
     def stream(self) -> Float[Tensor, "batch vertex d_model"]:
         """x₁, the residual stream after layer 0, on the validation graphs."""
         return self._entering(1)
@@ -117,10 +143,37 @@ class Subject:
         batches = self.graphs.adjacency.split(_BATCH)
         return torch.cat(list(map(self.model.entering(layer), batches)))
 
-    @cached_property
+    @_shared
     def ablations(self) -> HeadAblations:
         """The heads put out of use on the validation graphs, one at a time."""
         return HeadAblations(self.model, self.graphs.adjacency)
+
+    @_shared
+    def right_without(self) -> dict[Head, Bool[Tensor, " batch"]]:
+        """Whether the answer on each validation graph is its label with each head held at its
+        mean."""
+        right = self.ablations.logits(*self._every_head).argmax(-1) == self.graphs.labels
+        return dict(zip(self._every_head, right, strict=True))
+
+    @_shared
+    def accuracy_by_ablation(self) -> Float[Tensor, "ablation head"]:
+        """Accuracy on `G/4` without each head, by each of `ABLATIONS`; the mean is that over all
+        graphs."""
+        quarter, labels = self.ablations.every(4), self.graphs.labels[::4]
+
+        def right(ablation: str) -> Bool[Tensor, "head batch"]:
+            if ablation == "mean":
+                return torch.stack(list(self.right_without.values()))[:, ::4]
+            generator = self.generator(f"ablation by {ablation}")
+            logits = quarter.logits(*self._every_head, ablation=ablation, generator=generator)
+            return logits.argmax(-1) == labels
+
+        return torch.stack([right(ablation).double().mean(-1) for ablation in ABLATIONS])
+
+    @property
+    def _every_head(self) -> list[Head]:
+        cfg = self.model.cfg
+        return [Head(layer, index) for layer in range(cfg.n_layers) for index in range(cfg.n_heads)]
 
     @cached_property
     def patched(self) -> tuple[PatchScores, PatchScores]:
@@ -143,34 +196,34 @@ class Subject:
         """Query and key of the pointer by component, each sent through the MLP alone."""
         return approximate_parts(self.model, self.graphs.adjacency, self.roles.pointer)
 
-    @cached_property
+    @_shared
     def in_float64(self) -> Transformer:
         """The same model in double precision on the CPU, for what is proved."""
         return copy.deepcopy(self.model).cpu().double()
 
-    @cached_property
+    @_shared
     def quarter(self) -> Adjacency:
         """Every fourth validation graph, for what is too costly on all."""
         return self.graphs.adjacency[::4]
 
-    @cached_property
+    @_shared
     def degrees(self) -> Int[Tensor, "batch vertex"]:
         """Degrees of the vertices of the validation graphs."""
         return degrees(self.graphs.adjacency)
 
-    @cached_property
+    @_shared
     def logits(self) -> Float[Tensor, "batch n_classes"]:
         """Logits on the validation graphs."""
         return answer(self.model, self.graphs.adjacency)
 
-    @cached_property
+    @_shared
     def attribution(self) -> Attribution:
         """What each component adds to the logit of the label against the other's, on the validation
         graphs."""
         directions = logit_diff_directions(self.model, self.graphs.labels)
         return logit_attribution(self.model, self.graphs.adjacency, directions)
 
-    @cached_property
+    @_shared
     def right(self) -> Bool[Tensor, " batch"]:
         """Whether the answer on each validation graph is its label."""
         return self.logits.argmax(-1) == self.graphs.labels

@@ -33,8 +33,9 @@ class Variants:
 
     def for_gauges(self, subject: Subject) -> Subject:
         """A sixteenth of the graphs, or more of a small set, in double precision, where what
-        differs is not rounding."""
-        return subject.every(_step(subject, GAUGE_PART), dtype=torch.float64)
+        differs is not rounding; and of those that claims draw themselves."""
+        part = subject.every(_step(subject, GAUGE_PART), dtype=torch.float64)
+        return dataclasses.replace(part, drawn_step=GAUGE_PART)
 
     def under_gauge(self, subject: Subject, gauge: str) -> Subject:
         """The subject with its weights changed and its function not."""

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
-from circuits.ablation import ABLATIONS, HeadAblations
 from circuits.reduction import one_edge_to_degree_two, pruned_degree
-from circuits.roles import Head
 from circuits.statistics import (
     difference,
     share,
@@ -40,19 +38,10 @@ Vertices = Bool[Tensor, "graph vertex"]
 def test_reader_is_necessary(subject: Subject, expect: Expect) -> None:
     """Mean-ablating the reader costs the right answer on more than one graph in twenty."""
     subject.require_both_classes()
-    cfg, reader = subject.model.cfg, subject.roles.reader
-    heads = [Head(layer, index) for layer in range(cfg.n_layers) for index in range(cfg.n_heads)]
-    without = subject.ablations
-    right = without.logits(*heads).argmax(-1) == subject.graphs.labels
-    answers = dict(zip(heads, right, strict=True))
-    expect("ablated_accuracy", share(answers[reader]))
-    expect("by_head", {str(head): ok.double().mean() for head, ok in answers.items()})
-    quarter = without.every(4)
-    order = smallest_rank_correlation(
-        torch.stack(
-            [_accuracy_by_head(subject, quarter, heads, ablation) for ablation in ABLATIONS]
-        )
-    )
+    without_it = subject.right_without[subject.roles.reader]
+    expect("ablated_accuracy", share(without_it))
+    expect("by_head", {str(head): ok.double().mean() for head, ok in subject.right_without.items()})
+    order = smallest_rank_correlation(subject.accuracy_by_ablation)
     expect(
         "order_over_ablations",
         order,
@@ -60,20 +49,11 @@ def test_reader_is_necessary(subject: Subject, expect: Expect) -> None:
     )
     expect(
         "accuracy_drop",
-        share_lost(subject.right, answers[reader]),
+        share_lost(subject.right, without_it),
         at_least=0.05,
         because="one answer in twenty, as the statement says",
     )
     among_untrained(subject, expect, "accuracy_lost_without_the_reader")
-
-
-def _accuracy_by_head(
-    subject: Subject, without: HeadAblations, heads: list[Head], ablation: str
-) -> Float[Tensor, " head"]:
-    """Accuracy without each head, on `G/4`."""
-    generator = subject.generator(f"ablation by {ablation}")
-    logits = without.logits(*heads, ablation=ablation, generator=generator)
-    return (logits.argmax(-1) == subject.graphs.labels[::4]).double().mean(-1)
 
 
 @pytest.mark.claim(

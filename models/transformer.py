@@ -236,6 +236,32 @@ class Transformer(HookedRootModule):
 
         return stream
 
+    @torch.no_grad()
+    def reading(
+        self,
+        layer: int,
+        weight: Float[Tensor, "d_model columns"],
+        bias: Float[Tensor, " columns"],
+    ) -> Callable[[object], Float[Tensor, "batch vertex columns"]]:
+        """What an affine map of few columns reads of the stream that `entering` gives.
+
+        After layer 0 its MLP's W_out goes into the map.
+        """
+        if layer != 1:
+            entering = self.entering(layer)
+            return lambda graphs: affine(entering(graphs), weight, bias)
+        first, mlp = FirstAttention.of(self), self.mlp(0)
+        after = (mlp.W_out.double() @ weight.double()).to(weight)
+        constant = (mlp.b_out.double() @ weight.double() + bias.double()).to(bias)
+
+        @torch.no_grad()
+        def read(graphs: object) -> Float[Tensor, "batch vertex columns"]:
+            resid_mid = first.resid_mid(self._adjacency(graphs))
+            post = F.gelu(affine(resid_mid, mlp.W_in, mlp.b_in))
+            return affine(resid_mid, weight, constant) + affine(post, after)
+
+        return read
+
     def _adjacency(self, graphs: object) -> Float[Tensor, "batch vertex sender"]:
         return as_adjacency(graphs, n_vertices=self.cfg.n_vertices).to(self.W_pos)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,6 +101,28 @@ def test_every_other_head_is_tried_in_the_role(shipped: Subject) -> None:
         Head(0, i) for i in range(8)
     } - {shipped.roles.reader}
     assert all(subject.roles.pointer == shipped.roles.pointer for subject in others.values())
+
+
+def test_another_head_in_a_role_shares_what_depends_on_no_role(shipped: Subject) -> None:
+    head = Head(1, (shipped.roles.pointer.index + 1) % 8)
+    other = shipped.with_head("pointer", head)
+    alone = dataclasses.replace(shipped, roles=other.roles)
+    assert other.ablations is shipped.ablations
+    assert other.of_head(head) is shipped.of_head(head)
+    assert alone.ablations is not shipped.ablations
+    before, found, expected = (one.pointer_parts[0] for one in (shipped, other, alone))
+    torch.testing.assert_close(found.remainder, expected.remainder)
+    assert not torch.equal(found.remainder, before.remainder)
+
+
+def test_a_subject_under_a_gauge_draws_fewer_graphs(shipped: Subject) -> None:
+    claim = next(claim for claim in CLAIMS if claim.id == "accurate_at_every_edge_count")
+    subject = Variants().for_gauges(shipped)
+    low, high = (
+        judge(claim, one).expect.measurements["worst_accuracy"].low
+        for one in (subject, dataclasses.replace(subject, drawn_step=1))
+    )
+    assert low < high  # of 62 graphs and of 1,000
 
 
 def test_a_part_of_a_subject_is_not_searched_and_keeps_every_class(shipped: Subject) -> None:

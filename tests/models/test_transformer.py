@@ -49,8 +49,11 @@ def test_the_stream_for_inference_is_that_of_the_forward_pass(cfg: ModelConfig) 
     model = random_model(cfg, torch.float64)
     graphs = random_graphs(cfg.n_vertices, 9, count=80, generator=named_generator(0, "test"))
     for layer in range(cfg.n_layers + 1):
+        stream = model(graphs, stop_at_layer=layer)
+        torch.testing.assert_close(model.entering(layer)(graphs), stream, rtol=1e-9, atol=1e-9)
+        weight, bias = torch.randn(cfg.d_model, 3).double(), torch.randn(3).double()
         torch.testing.assert_close(
-            model.entering(layer)(graphs), model(graphs, stop_at_layer=layer), rtol=1e-9, atol=1e-9
+            model.reading(layer, weight, bias)(graphs), stream @ weight + bias, rtol=1e-9, atol=1e-9
         )
 
 
