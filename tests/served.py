@@ -17,9 +17,8 @@ import figures.__main__
 from circuits.subject import Subject
 from figures.port import reserve
 from figures.serve import PageServer
+from tests.forks import PATIENCE
 from tests.pages import untrained_subject
-
-PATIENCE = 600.0  # seconds that no machine needs, after which something never comes
 
 
 @contextlib.contextmanager

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from circuits.gauge import GAUGES, transformed
 from models.checkpoint import load_checkpoint
 from models.config import ModelConfig
-from models.graphs import validation_set
+from models.graphs import Adjacency, validation_set
 from models.randomness import named_generator
 from models.transformer import Transformer
 from tests.circuits.test_measurements import CFG, random_model
@@ -22,21 +23,22 @@ def chance() -> torch.Generator:
     return named_generator(0, "gauge")
 
 
-@pytest.fixture(scope="module")
-def trained() -> Transformer:
-    return load_checkpoint(SHIPPED).model
+@pytest.fixture(scope="module", params=[(torch.float64, 1e-10), (torch.float32, 1e-5)])
+def answered(request: pytest.FixtureRequest) -> tuple[Transformer, Adjacency, Tensor, float]:
+    """The shipped model in some precision, 1,000 graphs, its logits, and how exact they are."""
+    dtype, tolerance = request.param
+    model = load_checkpoint(SHIPPED).model.to(dtype)
+    graphs = validation_set(count=1000).adjacency.to(dtype)
+    return model, graphs, model(graphs), tolerance
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 @pytest.mark.parametrize("gauge", GAUGES)
 def test_the_logits_stay(
-    trained: Transformer, gauge: str, dtype: torch.dtype, tolerance: float
+    answered: tuple[Transformer, Adjacency, Tensor, float], gauge: str
 ) -> None:
-    """On 1,000 graphs, relative to the largest logit."""
-    graphs = validation_set(count=1000).adjacency.to(dtype)
-    model = Transformer(trained.cfg).to(dtype).requires_grad_(False)
-    model.load_state_dict({name: tensor.to(dtype) for name, tensor in trained.state_dict().items()})
-    before = model(graphs)
+    """Relative to the largest of them."""
+    model, graphs, before, tolerance = answered
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     changed, renaming = transformed(model, gauge, generator=chance())
     order = renaming.vertices
     after = changed(graphs[:, order][:, :, order])
@@ -44,10 +46,11 @@ def test_the_logits_stay(
     moved = [
         name
         for name, tensor in changed.state_dict().items()
-        if not torch.allclose(tensor, model.state_dict()[name], atol=1e-3)
+        if not torch.allclose(tensor, weights[name], atol=1e-3)
     ]
     assert moved  # it does something
-    torch.testing.assert_close(model(graphs), before, rtol=0, atol=0)  # and to a copy
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(tensor, weights[name], rtol=0, atol=0)  # and to a copy
 
 
 @pytest.mark.parametrize(

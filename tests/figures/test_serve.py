@@ -8,7 +8,6 @@ import http.client
 import json
 import os
 import select
-import signal
 import socket
 import subprocess
 import sys
@@ -30,8 +29,9 @@ from figures.serve import MAX_BYTES, MAX_CONNECTIONS, PageServer
 from figures.viewer import parse_graph, view
 from models.graphs import balanced_set
 from models.randomness import named_generator
+from tests.forks import PATIENCE, Program
 from tests.pages import shipped, shipped_page, untrained_subject
-from tests.served import PATIENCE, serving
+from tests.served import serving
 from verdicts.record import write_record
 
 ROOT = Path(__file__).parent.parent.parent
@@ -350,28 +350,12 @@ def test_help_does_not_wait_for_the_server() -> None:
 
 
 @contextlib.contextmanager
-def started(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], Place]]:
+def started(*arguments: str) -> Iterator[tuple[Program, Place]]:
     """A process that serves, and where."""
-    with subprocess.Popen(
-        [sys.executable, "-m", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            assert line.startswith(f"http://{HOST}:"), process.communicate()
-            yield process, (HOST, int(line.split(":")[2].partition("/")[0]))
-        finally:
-            process.kill()
-
-
-def interrupted(process: subprocess.Popen[str]) -> tuple[int, str]:
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=PATIENCE)
-    return process.returncode, errors
+    with Program(*arguments) as program:
+        line = program.output.readline()
+        assert line.startswith(f"http://{HOST}:"), program.interrupted()
+        yield program, (HOST, int(line.split(":")[2].partition("/")[0]))
 
 
 def repeated(count: int) -> list[Any]:
@@ -387,20 +371,20 @@ def test_the_page_is_served_until_it_is_stopped(tmp_path: Path) -> None:
     subject = replace(ledger.subjects[0], validation_set=graphs.content_hash)
     write_record(record, replace(ledger, subjects=(subject,)))
     options = ["--port", "0", "--record", str(record), "--validation-set", str(few)]
-    with started("figures", "serve", *options) as (process, at):
+    with started("figures", "serve", *options) as (program, at):
         status, _, body = ask(at, "GET", "/")
         assert (status, b"data-served" in body) == (200, True)
         assert post(at, {"text": "0-1"})[0] == 200
-        assert interrupted(process) == (130, "\nstopped\n")
+        assert program.interrupted() == (130, "\nstopped\n")
 
 
 @pytest.mark.parametrize("order", repeated(2))
 def test_an_interrupt_stops_it_however_it_was_started(order: int) -> None:
     how = ["interrupt-ignored"] if order % 2 else []  # as a shell starts what it puts behind
-    with started("tests.served", *how) as (process, at):
+    with started("tests.served", *how) as (program, at):
         status, _, body = ask(at, "GET", "/")
         assert (status, int(body)) == (200, errno.ECONNREFUSED), "none is answered before"
-        assert interrupted(process) == (130, "\nstopped\n")
+        assert program.interrupted() == (130, "\nstopped\n")
 
 
 @pytest.mark.parametrize("order", repeated(1))
@@ -412,13 +396,13 @@ def test_an_interrupt_stops_it_whatever_is_in_flight(order: int) -> None:
             while post(at, {"text": "0-1 1-2 2-3 3-4 4-5 5-6 6-0 0-3 1-5"})[0] == 200:
                 answered.release()
 
-    with started("tests.served") as (process, at), contextlib.ExitStack() as stack:
+    with started("tests.served") as (program, at), contextlib.ExitStack() as stack:
         for begun in (b"", GET, *HALF.values()):
             stack.enter_context(socket.create_connection(at)).sendall(begun)
         clients = stack.enter_context(ThreadPoolExecutor(6))
         busy = [clients.submit(keep_asking) for _ in range(6)]
         for _ in range(6 + order):
             assert answered.acquire(timeout=PATIENCE)
-        assert interrupted(process) == (130, "\nstopped\n")
+        assert program.interrupted() == (130, "\nstopped\n")
         for client in busy:
             client.result()

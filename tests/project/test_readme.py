@@ -259,6 +259,8 @@ def test_its_claim_pasted_passes_everything(tmp_path: Path) -> None:
         (partial(shutil.copytree, ignore=ignored) if source.is_dir() else shutil.copy)(
             source, tmp_path / name
         )
+    if (ROOT / ".mypy_cache").exists():  # what it knows of torch and numpy, a minute's work
+        shutil.copytree(ROOT / ".mypy_cache", tmp_path / ".mypy_cache")
     (tmp_path / "claims" / "test_isolated.py").write_text(_its_claim(), encoding="utf-8")
     tests = [
         "tests/claims/test_judging_models.py",
