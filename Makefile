@@ -3,11 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
+# modules are compiled once, not by each of the many processes that the tests start
+export PYTHONDONTWRITEBYTECODE :=
+
 # shapes are checked while the tests run, in the modules that handle tensors
 SHAPES := models.graphs,models.transformer,models.training,circuits,beartype.beartype
 
-# and modules are compiled once, not by each of the many processes that the tests start
-TESTS := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest tests -n 2 --dist worksteal -rs --jaxtyping-packages=$(SHAPES)
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -n 2 --dist worksteal -rs --jaxtyping-packages=$(SHAPES)
 
 .PHONY: claims page screenshots gate-example test test-long test-all matrices check bench mutants steady coverage laws docs wheel example clean
 
