@@ -28,7 +28,8 @@ def take_a_while():
 
 def start(directory: Path, *arguments: str) -> subprocess.Popen[bytes]:
     outputs = [f"{option}={name}" for name, option in OUTPUTS.items()]
-    plain = ["-pno:jaxtyping", "-pno:cacheprovider", *outputs, *arguments]
+    quiet = ("jaxtyping", "cacheprovider", "benchmark", "hypothesispytest")
+    plain = [*(f"-pno:{plugin}" for plugin in quiet), *outputs, *arguments]
     return subprocess.Popen(
         [sys.executable, "-m", "pytest", *plain],
         cwd=directory,
