@@ -38,13 +38,14 @@ from models.randomness import named_generator
 from models.transformer import Transformer
 
 _BATCH = 128  # stays in the cache
+_FEWEST_DRAWN = 100
 _T = TypeVar("_T")
 REGISTRY = Path(__file__).parent.parent / "checkpoints"
 """Directories of known checkpoints, each with `roles.json`."""
 
 
 class _shared(cached_property[_T]):  # noqa: N801 - a decorator, as its parent is
-    """What is computed once for all subjects that differ in their roles alone."""
+    """A value that reads no role, computed once for all subjects that `with_head` makes."""
 
     def __get__(self, subject: Any, owner: type[Any] | None = None) -> Any:
         if subject is None:
@@ -76,7 +77,7 @@ class Subject:
     vertex_order: Int[Tensor, " vertex"] | None = None
     """How the vertices of the validation graphs were renamed, where they were."""
     drawn_step: int = 1
-    """Of the graphs that a claim draws itself, one in so many is enough."""
+    """How many times fewer graphs `drawn` asks for."""
     _kept: dict[Any, Any] = dataclasses.field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -85,6 +86,11 @@ class Subject:
         """Chance for one named sample of one claim: depends on the run's seed and the name
         alone."""
         return named_generator(self.seed, name)
+
+    def drawn(self, count: int) -> int:
+        """How many graphs a claim draws that draws `count` of a whole subject: a hundred at the
+        least, if it draws so many."""
+        return min(count, max(_FEWEST_DRAWN, count // self.drawn_step))
 
     def label(self, adjacency: Adjacency) -> Adjacency:
         """Graphs that a claim makes itself, with their vertices renamed as those of the validation
@@ -157,13 +163,10 @@ class Subject:
 
     @_shared
     def accuracy_by_ablation(self) -> Float[Tensor, "ablation head"]:
-        """Accuracy on `G/4` without each head, by each of `ABLATIONS`; the mean is that over all
-        graphs."""
+        """Accuracy on `G/4` without each head, by each of `ABLATIONS`."""
         quarter, labels = self.ablations.every(4), self.graphs.labels[::4]
 
         def right(ablation: str) -> Bool[Tensor, "head batch"]:
-            if ablation == "mean":
-                return torch.stack(list(self.right_without.values()))[:, ::4]
             generator = self.generator(f"ablation by {ablation}")
             logits = quarter.logits(*self._every_head, ablation=ablation, generator=generator)
             return logits.argmax(-1) == labels

@@ -50,7 +50,7 @@ def test_accurate_at_every_edge_count(subject: Subject, expect: Expect) -> None:
             random_graphs(
                 n,
                 m,
-                count=UNIFORM_GRAPHS // subject.drawn_step,
+                count=subject.drawn(UNIFORM_GRAPHS),
                 generator=subject.generator(f"uniform graphs of {m} edges"),
             )
         )

@@ -38,7 +38,8 @@ Vertices = Bool[Tensor, "graph vertex"]
 def test_reader_is_necessary(subject: Subject, expect: Expect) -> None:
     """Mean-ablating the reader costs the right answer on more than one graph in twenty."""
     subject.require_both_classes()
-    without_it = subject.right_without[subject.roles.reader]
+    reader = subject.roles.reader
+    without_it = subject.right_without[reader]
     expect("ablated_accuracy", share(without_it))
     expect("by_head", {str(head): ok.double().mean() for head, ok in subject.right_without.items()})
     order = smallest_rank_correlation(subject.accuracy_by_ablation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import multiprocessing
 import os
 import runpy
@@ -16,7 +17,7 @@ _IMPORTED = ["networkx", "scipy.stats", "starlette", "torch", "transformer_lens"
 
 
 class Program:
-    """`python -m module`, with its output in pipes; it ends with the block."""
+    """A module run as a program, in a fork, with its output in pipes; it ends with the block."""
 
     def __init__(self, module: str, *arguments: str) -> None:
         forks = multiprocessing.get_context("forkserver")
@@ -42,7 +43,8 @@ class Program:
     def interrupted(self) -> tuple[int | None, str]:
         """What it ends with after an interrupt, and what it says of it."""
         assert self._process.pid is not None
-        os.kill(self._process.pid, signal.SIGINT)
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+            os.kill(self._process.pid, signal.SIGINT)
         self._process.join(PATIENCE)
         assert not self._process.is_alive()
         return self._process.exitcode, self._errors.read()

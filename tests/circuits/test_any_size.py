@@ -80,7 +80,7 @@ def _few_of_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, count in {
         "circuits.statistics.RESAMPLES": 250,
         "claims.test_attribution.MAX_DRAWS": 2000,
-        "claims.test_behaviour.UNIFORM_GRAPHS": 16,
+        "claims.test_behaviour.UNIFORM_GRAPHS": 10,
         "claims.test_decomposition.KAIMING_SAMPLES": 20,
         "claims.test_decomposition.NULL_SAMPLES": 20,
         "claims.test_degree_in_residual.ROTATIONS": 20,

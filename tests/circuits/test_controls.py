@@ -13,7 +13,7 @@ from circuits.attention import head_pattern, head_scores
 from circuits.controls import CONTROLS, other_heads
 from circuits.gauge import GAUGES, under_gauge
 from circuits.roles import AbsentRole, Head, Roles
-from circuits.subject import Subject, load_subject
+from circuits.subject import Subject, _shared, load_subject
 from circuits.variants import Variants
 from models.transformer import Transformer
 from tests.claims.test_judging_models import CLAIMS
@@ -115,17 +115,21 @@ def test_another_head_in_a_role_shares_what_depends_on_no_role(shipped: Subject)
     assert not torch.equal(found.remainder, before.remainder)
 
 
-def test_a_subject_under_a_gauge_draws_fewer_graphs(
-    shipped: Subject, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("claims.test_behaviour.UNIFORM_GRAPHS", 160)
-    claim = next(claim for claim in CLAIMS if claim.id == "accurate_at_every_edge_count")
+def test_what_is_shared_reads_no_role(shipped: Subject) -> None:
+    """On a subject without roles, where to read one is an error."""
+    bare = dataclasses.replace(shipped, roles=Roles({}))
+    names = [name for name, value in vars(Subject).items() if isinstance(value, _shared)]
+    assert len(names) >= 10
+    for name in names:
+        getattr(bare, name)
+    with pytest.raises(AbsentRole):
+        _ = bare.patched
+
+
+def test_gauges_start_from_fewer_drawn_graphs(shipped: Subject) -> None:
     part = Variants().for_gauges(shipped)
-    of_10, of_160 = (
-        judge(claim, one).expect.measurements["worst_accuracy"].low
-        for one in (part, dataclasses.replace(part, drawn_step=1))
-    )
-    assert of_10 < of_160
+    assert [part.drawn(count) for count in (10, 1000, 16_000)] == [10, 100, 1000]
+    assert shipped.drawn(1000) == 1000
 
 
 def test_a_part_of_a_subject_is_not_searched_and_keeps_every_class(shipped: Subject) -> None:

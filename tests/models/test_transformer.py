@@ -51,7 +51,9 @@ def test_the_stream_for_inference_is_that_of_the_forward_pass(cfg: ModelConfig) 
     for layer in range(cfg.n_layers + 1):
         stream = model(graphs, stop_at_layer=layer)
         torch.testing.assert_close(model.entering(layer)(graphs), stream, rtol=1e-9, atol=1e-9)
-        weight, bias = torch.randn(cfg.d_model, 3).double(), torch.randn(3).double()
+        chance = named_generator(0, "map")
+        weight = torch.randn(cfg.d_model, 3, generator=chance, dtype=torch.float64)
+        bias = torch.randn(3, generator=chance, dtype=torch.float64)
         torch.testing.assert_close(
             model.reading(layer, weight, bias)(graphs), stream @ weight + bias, rtol=1e-9, atol=1e-9
         )
