@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -371,11 +372,19 @@ def test_the_page_is_served_until_it_is_stopped(tmp_path: Path) -> None:
     subject = replace(ledger.subjects[0], validation_set=graphs.content_hash)
     write_record(record, replace(ledger, subjects=(subject,)))
     options = ["--port", "0", "--record", str(record), "--validation-set", str(few)]
-    with started("figures", "serve", *options) as (program, at):
+    command = [sys.executable, "-m", "figures", "serve", *options]  # no fork: as it is typed
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith(f"http://{HOST}:"), process.communicate()
+        at = (HOST, int(line.split(":")[2].partition("/")[0]))
         status, _, body = ask(at, "GET", "/")
         assert (status, b"data-served" in body) == (200, True)
         assert post(at, {"text": "0-1"})[0] == 200
-        assert program.interrupted() == (130, "\nstopped\n")
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, errors) == (130, "\nstopped\n")
 
 
 @pytest.mark.parametrize("order", repeated(2))
