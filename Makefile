@@ -3,8 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-# modules are compiled once, not by each of the many processes that the tests start
+# whatever the shell says, modules are compiled once, and not by each of the many processes that the tests start
 export PYTHONDONTWRITEBYTECODE :=
+
+# glibc keeps freed memory for the next tensor: to give it back and ask for it again is half of a run's time in the kernel
+export MALLOC_TRIM_THRESHOLD_ := 4000000000
+export MALLOC_MMAP_THRESHOLD_ := 2000000000
 
 # shapes are checked while the tests run, in the modules that handle tensors
 SHAPES := models.graphs,models.transformer,models.training,circuits,beartype.beartype
@@ -101,3 +105,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks build *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import math
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,16 +46,17 @@ REGISTRY = Path(__file__).parent.parent / "checkpoints"
 """Directories of known checkpoints, each with `roles.json`."""
 
 
-class _shared(cached_property[_T]):  # noqa: N801 - a decorator, as its parent is
-    """A value that reads no role, computed once for all subjects that `with_head` makes."""
+def _shared(compute: Callable[[Subject], _T]) -> Callable[[Subject], _T]:
+    """What reads no role, computed once for all subjects that `with_head` makes."""
 
-    def __get__(self, subject: Any, owner: type[Any] | None = None) -> Any:
-        if subject is None:
-            return self
-        kept = subject._kept
-        if self.attrname not in kept:
-            kept[self.attrname] = self.func(subject)
-        return kept[self.attrname]
+    @functools.wraps(compute)
+    def kept(subject: Subject) -> _T:
+        if compute not in subject._kept:
+            subject._kept[compute] = compute(subject)
+        value: _T = subject._kept[compute]
+        return value
+
+    return kept
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +142,7 @@ class Subject:
         """Attention pattern of a head on the validation graphs."""
         return self.of_head(head).pattern
 
+    @property
     @_shared
     def stream(self) -> Float[Tensor, "batch vertex d_model"]:
         """x₁, the residual stream after layer 0, on the validation graphs."""
@@ -149,11 +153,13 @@ class Subject:
         batches = self.graphs.adjacency.split(_BATCH)
         return torch.cat(list(map(self.model.entering(layer), batches)))
 
+    @property
     @_shared
     def ablations(self) -> HeadAblations:
         """The heads put out of use on the validation graphs, one at a time."""
         return HeadAblations(self.model, self.graphs.adjacency)
 
+    @property
     @_shared
     def right_without(self) -> dict[Head, Bool[Tensor, " batch"]]:
         """Whether the answer on each validation graph is its label with each head held at its
@@ -161,6 +167,7 @@ class Subject:
         right = self.ablations.logits(*self._every_head).argmax(-1) == self.graphs.labels
         return dict(zip(self._every_head, right, strict=True))
 
+    @property
     @_shared
     def accuracy_by_ablation(self) -> Float[Tensor, "ablation head"]:
         """Accuracy on `G/4` without each head, by each of `ABLATIONS`."""
@@ -199,26 +206,31 @@ class Subject:
         """Query and key of the pointer by component, each sent through the MLP alone."""
         return approximate_parts(self.model, self.graphs.adjacency, self.roles.pointer)
 
+    @property
     @_shared
     def in_float64(self) -> Transformer:
         """The same model in double precision on the CPU, for what is proved."""
         return copy.deepcopy(self.model).cpu().double()
 
+    @property
     @_shared
     def quarter(self) -> Adjacency:
         """Every fourth validation graph, for what is too costly on all."""
         return self.graphs.adjacency[::4]
 
+    @property
     @_shared
     def degrees(self) -> Int[Tensor, "batch vertex"]:
         """Degrees of the vertices of the validation graphs."""
         return degrees(self.graphs.adjacency)
 
+    @property
     @_shared
     def logits(self) -> Float[Tensor, "batch n_classes"]:
         """Logits on the validation graphs."""
         return answer(self.model, self.graphs.adjacency)
 
+    @property
     @_shared
     def attribution(self) -> Attribution:
         """What each component adds to the logit of the label against the other's, on the validation
@@ -226,6 +238,7 @@ class Subject:
         directions = logit_diff_directions(self.model, self.graphs.labels)
         return logit_attribution(self.model, self.graphs.adjacency, directions)
 
+    @property
     @_shared
     def right(self) -> Bool[Tensor, " batch"]:
         """Whether the answer on each validation graph is its label."""

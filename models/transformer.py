@@ -243,13 +243,15 @@ class Transformer(HookedRootModule):
         weight: Float[Tensor, "d_model columns"],
         bias: Float[Tensor, " columns"],
     ) -> Callable[[object], Float[Tensor, "batch vertex columns"]]:
-        """What an affine map of few columns reads of the stream that `entering` gives.
+        """What an affine map of few columns reads of the stream that `entering` gives, as a
+        function of graphs.
 
-        After layer 0 its MLP's W_out goes into the map.
+        After layer 0 the MLP's W_out is multiplied into the map once, so weights must stay as they
+        are.
         """
         if layer != 1:
             entering = self.entering(layer)
-            return lambda graphs: affine(entering(graphs), weight, bias)
+            return torch.no_grad()(lambda graphs: affine(entering(graphs), weight, bias))
         first, mlp = FirstAttention.of(self), self.mlp(0)
         after = (mlp.W_out.double() @ weight.double()).to(weight)
         constant = (mlp.b_out.double() @ weight.double() + bias.double()).to(bias)

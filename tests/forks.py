@@ -1,4 +1,7 @@
-"""Programs as processes of their own, each a fork of one that has what takes seconds to import."""
+"""Programs as processes of their own, each a fork of one that has what takes seconds to import.
+
+`tests.forked` is for copies of the project: it starts in one, and imports nothing of this one.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ class Program:
     """A module run as a program, in a fork, with its output in pipes; it ends with the block."""
 
     def __init__(self, module: str, *arguments: str) -> None:
-        forks = multiprocessing.get_context("forkserver")
+        # elsewhere than on Linux a fork of a process with torch in it may not live
+        forks = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
         forks.set_forkserver_preload(_IMPORTED)
         (output, its_output), (errors, its_errors) = (forks.Pipe(duplex=False) for _ in range(2))
         self._process = forks.Process(

@@ -177,7 +177,7 @@ MUTANTS = (
     Mutant("pairs with nothing to restore kept", P, "changed = denominator > 0", "changed = denominator >= 0", "patching"),
     Mutant("b_Q, b_K and b_V left out of the table", "models/first_attention.py", "W_pos @ weight.double() + bias[:, None].double())", "W_pos @ weight.double())", "transformer"),
     Mutant("b_out left out of what reads the first MLP", T, "(mlp.b_out.double() @ weight.double() + bias.double())", "bias.double()", "transformer"),
-    Mutant("what depends on a role shared between roles", "circuits/subject.py", "    @cached_property\n    def pointer_parts", "    @_shared\n    def pointer_parts", "controls"),
+    Mutant("what depends on a role shared between roles", "circuits/subject.py", "    @cached_property\n    def pointer_parts", "    @property\n    @_shared\n    def pointer_parts", "controls"),
     Mutant("a direction held at zero for its mean", N, "change = (along.mean() - along)", "change = (0 - along)", "residual"),
     Mutant("a changed graph taken for the one before", "claims/search.py", "for row, key in enumerate(keys) if key not in self._values", "for row, key in enumerate(keys) if not self._values", "search"),
     Mutant("exponentials that overflow", "models/kernels.py", "(scores - scores.amax(-1, keepdim=True)).exp_()", "scores.exp()", "kernels"),
