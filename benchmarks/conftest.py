@@ -41,11 +41,12 @@ def pytest_terminal_summary(
             )
         )
     for bench in rows:
-        if "passes" in bench.extra_info:
-            terminalreporter.write_line("passes by claim, those of a tenth or more:")
-            for name, passes in bench.extra_info["passes"].items():
-                if passes >= LEAST_SHOWN:
-                    terminalreporter.write_line(f"{passes:8.1f}  {name}")
+        if "by_claim" in bench.extra_info:
+            unit, by_claim = bench.extra_info["by_claim"]
+            terminalreporter.write_line(f"{unit} by claim, those of a tenth or more:")
+            for name, cost in sorted(by_claim.items(), key=lambda pair: -pair[1]):
+                if cost >= LEAST_SHOWN:
+                    terminalreporter.write_line(f"{cost:8.1f}  {name}")
 
 
 def _seconds(value: float) -> str:
